@@ -1,0 +1,74 @@
+//! `agent.toml`: how one agent runs on this machine. Written by `jos agent install`, by a package, or by UCI.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::text::{AbsPath, Name};
+
+/// The configuration of one agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The agent's name: the service, the state, the data directory.
+    pub name: Name,
+    /// The vendor's brand, shown by `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// The service's name where it differs from the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Name>,
+    /// The artifact or desired state that it runs; the command line's wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<AbsPath>,
+    /// A local desired state kept converged; a newer confirmed one replaces the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<AbsPath>,
+    /// Policy; `/etc/jos/policy.toml` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<AbsPath>,
+    /// First trust root; `/usr/share/jos/trust.json` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<AbsPath>,
+    /// Data; `/var/lib/jos` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<AbsPath>,
+    /// Secrets; `/etc/jos/secrets` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<AbsPath>,
+    /// The user of the network half; `jos` or `nobody` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_user: Option<String>,
+    /// Pinned tenant, until enrolment pins it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Name>,
+    /// Pinned device id, until enrolment pins it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// This device's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Seconds between two looks at the world; 60 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub interval: Option<u32>,
+    /// The hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubConfig>,
+}
+
+/// Which hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HubConfig {
+    /// `https://…`.
+    #[schemars(regex(pattern = r"^https://[^\s/]+(/\S*)?$"))]
+    pub url: String,
+    /// PEM file with the CA of the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<AbsPath>,
+}

@@ -1,0 +1,177 @@
+//! The policy: what each source of decisions was granted on this device. Default deny; never sent by the hub.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::text::{AbsPath, ServiceName, Sha256Hex};
+
+/// The `kind` of a policy.
+pub const KIND: &str = "jos.policy";
+
+/// What the person at the root shell, or the vendor who baked the device, granted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.policy`.
+    pub kind: PolicyKind,
+    /// Refuse to run when the network half cannot be confined.
+    #[serde(default)]
+    pub require_confinement: bool,
+    /// Further paths that no step may touch, besides jos' own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<Glob>,
+    /// Grants for each source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<Source, Grant>,
+}
+
+/// The constant `jos.policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PolicyKind {
+    /// The only value.
+    #[default]
+    #[serde(rename = "jos.policy")]
+    Policy,
+}
+
+/// Who proposed a decision. Set by the plane from the authenticated origin, never read from a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The signed state that the profile baked.
+    Baseline,
+    /// A signed state that the hub delivered.
+    Hub,
+    /// A signed state given on this machine (`jos agent apply`, `run`).
+    Local,
+    /// The flow of an installed `.jos` artifact.
+    Artifact,
+    /// The plane itself putting right what drifted; acts under the grant of the state's own source.
+    Drift,
+    /// An operator at the shell.
+    Operator,
+    /// A schedule.
+    Schedule,
+    /// An agent of the runtime.
+    Agent,
+}
+
+/// What one source may do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Paths that may be written, made or removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileGrant>,
+    /// Services that may be started, stopped, enabled, restarted or notified. `*` is not a service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceName>,
+    /// Packages that may be installed or removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// UCI configs that may be changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uci: Vec<String>,
+    /// Kernel parameters that may be set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctl: Vec<String>,
+    /// Users and groups that may be made or removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
+    /// Every command that may be executed: by a shell step, `unless`, `undo`, health, confirm, cron.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<CommandGrant>,
+    /// Agents and tools that a state may bring, by hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Sha256Hex>,
+    /// What to do about drift.
+    #[serde(default)]
+    pub drift: DriftPolicy,
+    /// Take states without `audience` or `expires` from this source although they do not come from a local file.
+    #[serde(default)]
+    pub allow_unscoped: bool,
+}
+
+/// A glob over absolute paths: `*` within one component, `**` for any number of components, `?` for one character.
+pub type Glob = AbsPath;
+
+/// A path grant: a glob, or a glob with what else it allows.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FileGrant {
+    /// Plain data below this glob.
+    Glob(Glob),
+    /// With more rights.
+    Wide(WideFileGrant),
+}
+
+/// A path grant with more rights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WideFileGrant {
+    /// Which paths.
+    pub path: Glob,
+    /// Also paths that become code: units, cron, hotplug, init.d, sudoers, ld.so, udev, profile.d, listed programs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub code: bool,
+    /// Also setuid, setgid and sticky bits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub setuid: bool,
+}
+
+/// A command grant: the exact bytes, or an argv template.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CommandGrant {
+    /// Exactly these bytes, run by `/bin/sh -c`.
+    Exact(String),
+    /// Words with typed holes, run without a shell.
+    Template(CommandTemplate),
+}
+
+/// An argv template: each word literal, or a hole `{int}`, `{word}`, `{host}`, `{ip}`, `{path}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandTemplate {
+    /// The words; the first is an absolute path to the program and never a hole.
+    #[schemars(length(min = 1, max = 64))]
+    pub argv: Vec<String>,
+}
+
+/// What happens when the world no longer matches the state in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftPolicy {
+    /// Put it right.
+    #[default]
+    Correct,
+    /// Only say so.
+    Report,
+}
+
+impl FileGrant {
+    /// The glob.
+    pub fn path(&self) -> &Glob {
+        match self {
+            FileGrant::Glob(glob) => glob,
+            FileGrant::Wide(wide) => &wide.path,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for FileGrant {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        crate::untagged::text_or_table(d, "a path glob or {path, code, setuid}", FileGrant::Glob, FileGrant::Wide)
+    }
+}
+
+impl<'de> Deserialize<'de> for CommandGrant {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        crate::untagged::text_or_table(d, "a command or {argv}", CommandGrant::Exact, CommandGrant::Template)
+    }
+}

@@ -1,0 +1,262 @@
+//! The profile: what a vendor writes to bake an appliance.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use crate::text::{AbsPath, Mode, Name, Owner};
+
+/// One appliance, or a base that appliances extend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The profile under this one: looked up beside it, then in `--profiles DIR`, then among the built-in bases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
+    /// Whose appliance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brand: Option<Brand>,
+    /// The packages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
+    /// For which machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// Which hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<Hub>,
+    /// The agent's own settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// What each source is granted on the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// The first trust root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustSource>,
+    /// The baseline state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateSource>,
+    /// Further files in the packages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ProfileFile>,
+    /// The bootable image; taken by `jos-image` from the image issue on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Which outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
+}
+
+/// Whose appliance: what owners of the device see.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Brand {
+    /// The company. No quotes, newlines or control characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// The product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    /// Greeting at login; may have several lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motd: Option<String>,
+    /// Where people get help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support_url: Option<String>,
+    /// Who answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub support_email: Option<String>,
+    /// Logo file, relative to the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo: Option<String>,
+}
+
+/// The packages that come out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Package {
+    /// Package name; also the agent's name on the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Service name where it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Name>,
+    /// Upstream version, digits first: `1.4.2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Package release, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 999_999))]
+    pub release: Option<u32>,
+    /// `Name <mail>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintainer: Option<String>,
+    /// SPDX expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// One line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Reverse-DNS identifier of the macOS package and launchd job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<String>,
+    /// Dependencies, all formats.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends: Vec<String>,
+    /// Further dependencies of the .deb.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_debian: Vec<String>,
+    /// Further dependencies of the .ipk.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_openwrt: Vec<String>,
+    /// Further names that the package provides, besides `jos-agent`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub provides: Vec<String>,
+    /// Further packages that it cannot stand beside, besides `jos-agent`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
+}
+
+/// For which machines.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// As `openwrt/mipsel_24kc`, `debian/arm64`, `macos/universal`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+}
+
+/// Which hub the device will call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hub {
+    /// `https://…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// PEM file with the hub's CA, relative to the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+}
+
+/// The agent's own settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// Seconds between two looks at the world.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub interval: Option<u32>,
+    /// Labels of every device with this package.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Pinned tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Name>,
+}
+
+/// Where the first trust root comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustSource {
+    /// A signed trust document, relative to the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// Where the baseline comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateSource {
+    /// A desired state, signed or to be signed by `build --key`; relative to the profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// A desired state for one kind of target where it differs: `openwrt`, `debian`, `macos`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_system: BTreeMap<String, String>,
+}
+
+/// A file that the packages carry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileFile {
+    /// Where it lies on the device.
+    pub path: AbsPath,
+    /// File or folder, relative to the profile. One of `source` and `content`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The text itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Permission bits; `0644` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Kept over upgrades when the owner changed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conffile: bool,
+    /// Only for these systems: `openwrt`, `debian`, `macos`; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub systems: Vec<String>,
+}
+
+/// The bootable image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Image {
+    /// The root file system to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Package mirror; the building machine's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// Size, as `2G`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Host name, `{serial}` for the device's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// `rw` or `ro`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootMode>,
+    /// Locale, as `en_US.UTF-8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+    /// Login users.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<ImageUser>,
+}
+
+/// How the root file system is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RootMode {
+    /// Writable.
+    Rw,
+    /// Read-only.
+    Ro,
+}
+
+/// A login user of the image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageUser {
+    /// Login name.
+    pub name: Owner,
+    /// OpenSSH public keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
+}
+
+/// Which outputs to write.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outputs {
+    /// Write packages (the default).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<bool>,
+}
