@@ -1,0 +1,143 @@
+//! Helpers for the tests of the formats: the real tools a person would meet, and small trees.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::control::Description;
+use super::{DebControl, DebPackage, Entry, IpkControl, IpkPackage, Scripts, Tree, gzip};
+
+/// 2026-01-02 03:04:05 UTC.
+pub(crate) const EPOCH: u32 = 1_767_323_045;
+
+/// Run a tool in `dir` and give back what it said; a tool that is missing or fails fails the test.
+pub(crate) fn run(dir: &Path, program: &str, args: &[&str]) -> String {
+    let output = run_any(dir, program, args);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {args:?} failed ({}):\n{text}\n{errors}",
+        output.status
+    );
+    text
+}
+
+/// Run a tool in `dir`, whatever its exit code.
+pub(crate) fn run_any(dir: &Path, program: &str, args: &[&str]) -> Output {
+    Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .env("TZ", "UTC")
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}; scripts/setup installs it"))
+}
+
+/// A tree with a program, a conffile, a link, a long path and an empty directory.
+pub(crate) fn tree() -> Tree {
+    let mut tree = Tree::new();
+    tree.file("usr/bin/probe", 0o755, "#!/bin/sh\nexit 0\n").unwrap();
+    tree.symlink("usr/bin/probe-too", "probe").unwrap();
+    tree.conffile("etc/probe/probe.conf", 0o644, "greeting = hello\n")
+        .unwrap();
+    tree.insert(Entry::file("etc/probe/another.conf", 0o640, "x = 1\n").as_conffile())
+        .unwrap();
+    tree.dir("var/lib/probe", 0o750).unwrap();
+    tree.file(long_path(), 0o644, "deep\n").unwrap();
+    tree
+}
+
+/// A path of more than 100 bytes, which ustar's name field cannot hold.
+pub(crate) fn long_path() -> String {
+    format!("usr/share/probe/{}/{}/leaf.txt", "a".repeat(60), "b".repeat(60))
+}
+
+/// A package without a complaint from lintian.
+pub(crate) fn deb() -> DebPackage {
+    let mut tree = tree();
+    let doc = "usr/share/doc/probe";
+    tree.file(format!("{doc}/copyright"), 0o644, COPYRIGHT).unwrap();
+    tree.file(
+        format!("{doc}/changelog.gz"),
+        0o644,
+        gzip::compress("changelog", CHANGELOG.as_bytes()).unwrap(),
+    )
+    .unwrap();
+    let page = gzip::compress("man page", MAN.as_bytes()).unwrap();
+    tree.file("usr/share/man/man1/probe.1.gz", 0o644, page).unwrap();
+    tree.symlink("usr/share/man/man1/probe-too.1.gz", "probe.1.gz").unwrap();
+    DebPackage {
+        control: DebControl {
+            package: "probe".into(),
+            version: "1.2.3".into(),
+            architecture: "all".into(),
+            maintainer: "Ann Vendor <ann@vendor.example>".into(),
+            depends: vec!["adduser".into()],
+            suggests: vec!["probe-doc (>= 1.0) | docs".into()],
+            homepage: "https://vendor.example/".into(),
+            description: description(),
+            ..DebControl::default()
+        },
+        scripts: Scripts {
+            postinst: Some("#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then\n    echo configured\nfi\n".into()),
+            ..Scripts::default()
+        },
+        tree,
+        epoch: EPOCH,
+        ..DebPackage::default()
+    }
+}
+
+/// A package as opkg would take it.
+pub(crate) fn ipk() -> IpkPackage {
+    IpkPackage {
+        control: IpkControl {
+            package: "probe".into(),
+            version: "1.2.3-r1".into(),
+            architecture: "mipsel_24kc".into(),
+            depends: vec!["libc".into()],
+            license: "MIT".into(),
+            description: description(),
+            ..IpkControl::default()
+        },
+        scripts: Scripts {
+            postinst: Some("#!/bin/sh\nexit 0\n".into()),
+            ..Scripts::default()
+        },
+        tree: tree(),
+        epoch: EPOCH,
+    }
+}
+
+fn description() -> Description {
+    Description {
+        synopsis: "program that looks and says what it sees".into(),
+        extended: "A longer text about it, which goes on\nover a line.\n\nAnd a second paragraph\n.with a dot first\n"
+            .into(),
+    }
+}
+
+const COPYRIGHT: &str = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+
+Files: *
+Copyright: 2026 Ann Vendor <ann@vendor.example>
+License: Expat
+ Permission is hereby granted, free of charge, to any person obtaining a copy
+ of this software to deal in the Software without restriction.
+";
+
+const CHANGELOG: &str = "probe (1.2.3) bookworm; urgency=medium
+
+  * Initial release.
+
+ -- Ann Vendor <ann@vendor.example>  Fri, 02 Jan 2026 03:04:05 +0000
+";
+
+const MAN: &str = ".TH PROBE 1 2026-01-02 probe probe
+.SH NAME
+probe \\- look and say what is seen
+.SH SYNOPSIS
+.B probe
+.SH DESCRIPTION
+It looks.
+";
