@@ -3,6 +3,16 @@
 //! Owns: every document as a Rust type (serde, schemars), the strict readers that turn JSON or TOML bytes into those
 //! types, and the located errors that a person sees. Never does I/O, reads no clock, knows no cryptography.
 
+pub mod check;
 pub mod documents;
+pub mod node;
+pub mod read;
+pub mod report;
 pub mod text;
+pub mod unit;
 mod untagged;
+
+pub use check::Check;
+pub use node::{Entry, Kind, Node, Span};
+pub use read::{Format, Limits, Parsed};
+pub use report::{Issue, Report};

@@ -3,9 +3,9 @@
 //! Each is a newtype whose rule is written once and used twice: as a Rust function when a document is read, and as a
 //! regular expression in the JSON Schema. A fixture corpus holds the two against each other.
 
-use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(feature = "json-schema")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,9 @@ macro_rules! ruled_string {
             type Err = RuleBroken;
             fn from_str(s: &str) -> Result<Self, RuleBroken> { Self::new(s) }
         }
+        #[cfg(feature = "json-schema")]
         impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> { stringify!($name).into() }
+            fn schema_name() -> std::borrow::Cow<'static, str> { stringify!($name).into() }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 json_schema!({ "type": "string", "pattern": $pattern, "maxLength": $max, "description": $expected })
             }

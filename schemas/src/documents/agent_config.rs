@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::text::{AbsPath, Name};
 
 /// The configuration of one agent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
     /// Where an editor finds the JSON Schema; ignored by jos.
@@ -54,7 +56,7 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// Seconds between two looks at the world; 60 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub interval: Option<u32>,
     /// The hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,11 +64,12 @@ pub struct AgentConfig {
 }
 
 /// Which hub.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HubConfig {
     /// `https://…`.
-    #[schemars(regex(pattern = r"^https://[^\s/]+(/\S*)?$"))]
+    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"^https://[^\s/]+(/\S*)?$")))]
     pub url: String,
     /// PEM file with the CA of the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]

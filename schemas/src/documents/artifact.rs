@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +11,8 @@ use super::desired_state::JosHeader;
 use crate::text::Name;
 
 /// An executable description of an intention.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Artifact {
     /// Its identity.
     pub id_jos: Name,
@@ -43,15 +45,17 @@ pub struct Artifact {
 }
 
 /// The contract's version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct OrchestrationContract {
     /// Semantic version.
-    #[schemars(regex(pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"))]
+    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$")))]
     pub version: String,
 }
 
 /// The same as a state's header, with room for more.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct ArtifactHeader {
     /// The command that opens it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +72,8 @@ impl From<ArtifactHeader> for JosHeader {
 }
 
 /// For people and registries.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct ArtifactMeta {
     /// Title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,7 +96,8 @@ pub struct ArtifactMeta {
 }
 
 /// What it is for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Intention {
     /// The aim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,15 +111,16 @@ pub struct Intention {
 }
 
 /// Limits on a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Guardrails {
     /// Tries after the first; 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 100))]
+    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
     pub max_retries: Option<u32>,
     /// Milliseconds for one step; 60000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400_000))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400_000)))]
     pub timeout_ms: Option<u64>,
     /// A person must confirm before it runs (`--yes` at install).
     #[serde(default)]
@@ -124,7 +131,8 @@ pub struct Guardrails {
 }
 
 /// What it asks for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Security {
     /// Upstream's security type, kept as it is.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
@@ -135,7 +143,8 @@ pub struct Security {
 }
 
 /// Definitions and the flows through them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Orchestration {
     /// What can be done, by name. Types that jos runs: shell, file, service, jos, prompt.
     #[serde(default)]
@@ -146,7 +155,8 @@ pub struct Orchestration {
 }
 
 /// One thing that can be done. Fields beyond those of its type are kept and ignored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Definition {
     /// `shell`, `file`, `service`, `jos`, `prompt`; others are carried but refused at run.
     #[serde(rename = "type")]
@@ -187,7 +197,8 @@ pub struct Definition {
 }
 
 /// A sequence of definitions by name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct Flow {
     /// Definition names in order. Upstream writes `definitions.NAME` or `NAME`.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::text::{AbsPath, KeyIdText, Mode, Name, Owner, ServiceName, Sha256Hex,
 pub const KIND: &str = "jos.agent.desired_state";
 
 /// A list of decisions that, applied together, give the device its shape.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DesiredState {
     /// Where an editor finds the JSON Schema; ignored by jos.
@@ -35,7 +37,8 @@ pub struct DesiredState {
 }
 
 /// The constant `jos.agent.desired_state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub enum DesiredStateKind {
     /// The only value.
     #[serde(rename = "jos.agent.desired_state")]
@@ -43,7 +46,8 @@ pub enum DesiredStateKind {
 }
 
 /// The upstream standard's header.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JosHeader {
     /// The command that opens the document, as `jos agent run`.
@@ -55,13 +59,14 @@ pub struct JosHeader {
 }
 
 /// Identity and scope of a desired state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Meta {
     /// The agent that takes it; equals the agent's own name.
     pub name: Name,
     /// Rises with every change; 1 to 2^53-1.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
     pub version: u64,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +86,8 @@ pub struct Meta {
 }
 
 /// Which devices may take a state. Labels select, they do not authorise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Audience {
     /// The tenant pinned at enrolment.
@@ -96,11 +102,12 @@ pub struct Audience {
 }
 
 /// What to apply, how to know that it works, when to confirm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// The steps, in order; 10,000 at most.
-    #[schemars(length(max = 10_000))]
+    #[cfg_attr(feature = "json-schema", schemars(length(max = 10_000)))]
     pub apply: Vec<Step>,
     /// Asked after applying; a failure rolls everything back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,21 +121,23 @@ pub struct Spec {
 }
 
 /// Reporting interval.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// Seconds between reports, 1 to 86400.
-    #[schemars(range(min = 1, max = 86_400))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub interval: u32,
 }
 
 /// Commit-confirmed: at least one of the two.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
     /// Seconds within which the hub must answer under the new state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub hub_within: Option<u32>,
     /// A listed command that must succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +145,8 @@ pub struct Confirm {
 }
 
 /// A detached ed25519 signature over the canonical bytes of the document without its signatures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Signature {
     /// A constant, not a choice.
@@ -148,7 +158,8 @@ pub struct Signature {
 }
 
 /// The only signature algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub enum SignatureAlg {
     /// RFC 8032, verified strictly.
     #[serde(rename = "ed25519")]
@@ -156,7 +167,8 @@ pub enum SignatureAlg {
 }
 
 /// One decision. Told apart by `type`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Step {
     /// A regular file with exactly this content.
@@ -186,7 +198,8 @@ pub enum Step {
 }
 
 /// See [`Step::File`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileStep {
     /// Where.
@@ -209,7 +222,8 @@ pub struct FileStep {
 }
 
 /// Text, or a secret by name.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(untagged)]
 pub enum Content {
     /// The text itself, UTF-8.
@@ -219,7 +233,8 @@ pub enum Content {
 }
 
 /// A secret by name: `/etc/jos/secrets/NAME`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SecretRef {
     /// The name.
@@ -227,7 +242,8 @@ pub struct SecretRef {
 }
 
 /// Content by hash, fetched or found in the blob store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BlobSource {
     /// SHA-256 of the content.
@@ -240,7 +256,8 @@ pub struct BlobSource {
 }
 
 /// See [`Step::Directory`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryStep {
     /// Where.
@@ -260,13 +277,14 @@ pub struct DirectoryStep {
 }
 
 /// See [`Step::Link`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LinkStep {
     /// Where the link stands.
     pub path: AbsPath,
     /// What it holds, absolute or relative, never resolved by jos.
-    #[schemars(length(min = 1, max = 4096))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 4096)))]
     pub target: String,
     /// Services restarted when it changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -274,7 +292,8 @@ pub struct LinkStep {
 }
 
 /// See [`Step::Absent`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AbsentStep {
     /// Which path is to be gone. A directory must be empty unless `recursive`.
@@ -288,7 +307,8 @@ pub struct AbsentStep {
 }
 
 /// See [`Step::Service`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ServiceStep {
     /// As the init system names it.
@@ -298,7 +318,8 @@ pub struct ServiceStep {
 }
 
 /// What a service step brings about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceAction {
     /// Running.
@@ -316,11 +337,12 @@ pub enum ServiceAction {
 }
 
 /// See [`Step::Package`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PackageStep {
     /// The package manager's name for it.
-    #[schemars(length(min = 1, max = 128))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 128)))]
     pub name: String,
     /// Installed or absent.
     pub state: PackageState,
@@ -333,7 +355,8 @@ pub struct PackageStep {
 }
 
 /// Whether a package is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PackageState {
     /// There.
@@ -343,7 +366,8 @@ pub enum PackageState {
 }
 
 /// See [`Step::Uci`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UciStep {
     /// File under `/etc/config`.
@@ -362,7 +386,8 @@ pub struct UciStep {
 }
 
 /// The value of a UCI option.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(untagged)]
 pub enum UciValue {
     /// `option`.
@@ -374,7 +399,8 @@ pub enum UciValue {
 }
 
 /// See [`Step::User`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UserStep {
     /// Login name.
@@ -397,7 +423,8 @@ pub struct UserStep {
 }
 
 /// See [`Step::Group`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GroupStep {
     /// Group name.
@@ -411,13 +438,14 @@ pub struct GroupStep {
 }
 
 /// See [`Step::Cron`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CronStep {
     /// Identifies the entry.
     pub name: Name,
     /// Five fields.
-    #[schemars(length(min = 9, max = 128))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 9, max = 128)))]
     pub schedule: String,
     /// A listed command.
     pub command: String,
@@ -430,22 +458,24 @@ pub struct CronStep {
 }
 
 /// See [`Step::Sysctl`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SysctlStep {
     /// Dotted name, as `net.ipv4.ip_forward`.
-    #[schemars(length(min = 1, max = 256))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 256)))]
     pub key: String,
     /// Its value as text.
     pub value: String,
 }
 
 /// See [`Step::Shell`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShellStep {
     /// Run by `/bin/sh -c` when policy lists these exact bytes, or without a shell when an argv template matches.
-    #[schemars(length(min = 1, max = 65_536))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 65_536)))]
     pub command: String,
     /// Skip the step when this listed command succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -455,12 +485,13 @@ pub struct ShellStep {
     pub undo: Option<String>,
     /// Seconds before it is killed; 60 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub timeout: Option<u32>,
 }
 
 /// How to know that the applied state works. Told apart by `type`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum HealthCheck {
     /// A GET that answers 2xx or 3xx.
@@ -474,72 +505,76 @@ pub enum HealthCheck {
 }
 
 /// See [`HealthCheck::Http`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HttpCheck {
     /// `http://…` or `https://…`.
-    #[schemars(regex(pattern = r"^https?://"))]
+    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"^https?://")))]
     pub url: String,
     /// Tries after the first, 0 to 100; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 100))]
+    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try, 1 to 3600; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 3600))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
 
 /// See [`HealthCheck::Tcp`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TcpCheck {
     /// Name or address.
-    #[schemars(length(min = 1, max = 253))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 253)))]
     pub host: String,
     /// Port.
-    #[schemars(range(min = 1, max = 65_535))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 65_535)))]
     pub port: u16,
     /// Tries after the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 100))]
+    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 3600))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
 
 /// See [`HealthCheck::Command`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CommandCheck {
     /// A listed command.
-    #[schemars(length(min = 1, max = 65_536))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 65_536)))]
     pub command: String,
     /// Tries after the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 100))]
+    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 3600))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
 
 /// See [`HealthCheck::Service`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ServiceCheck {
     /// As the init system names it.
     pub name: ServiceName,
     /// Tries after the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 100))]
+    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 3600))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
 

@@ -1,5 +1,6 @@
 //! Proposal, decision, and the records of the ledger.
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +9,8 @@ use super::policy::Source;
 use crate::text::{Name, Sha256Hex, Utc};
 
 /// What anybody may hand to the plane: inert, and without a source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// Its own id, unique for its source.
@@ -20,7 +22,8 @@ pub struct Proposal {
 }
 
 /// A proposal that the plane took up: with a source, set by the plane from the authenticated origin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// The proposal's id.
@@ -34,7 +37,8 @@ pub struct Decision {
 }
 
 /// One line of a ledger. Hashed over its canonical bytes (RFC 8785) without `hash`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// Position, from 0.
@@ -60,7 +64,8 @@ pub struct Record {
 }
 
 /// How an apply ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
     /// Changed and healthy.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,8 @@ use crate::text::{AbsPath, ServiceName, Sha256Hex};
 pub const KIND: &str = "jos.policy";
 
 /// What the person at the root shell, or the vendor who baked the device, granted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Where an editor finds the JSON Schema; ignored by jos.
@@ -31,7 +33,8 @@ pub struct Policy {
 }
 
 /// The constant `jos.policy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub enum PolicyKind {
     /// The only value.
     #[default]
@@ -40,7 +43,8 @@ pub enum PolicyKind {
 }
 
 /// Who proposed a decision. Set by the plane from the authenticated origin, never read from a proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The signed state that the profile baked.
@@ -62,7 +66,8 @@ pub enum Source {
 }
 
 /// What one source may do.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// Paths that may be written, made or removed.
@@ -101,7 +106,8 @@ pub struct Grant {
 pub type Glob = AbsPath;
 
 /// A path grant: a glob, or a glob with what else it allows.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(untagged)]
 pub enum FileGrant {
     /// Plain data below this glob.
@@ -111,7 +117,8 @@ pub enum FileGrant {
 }
 
 /// A path grant with more rights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct WideFileGrant {
     /// Which paths.
@@ -125,7 +132,8 @@ pub struct WideFileGrant {
 }
 
 /// A command grant: the exact bytes, or an argv template.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(untagged)]
 pub enum CommandGrant {
     /// Exactly these bytes, run by `/bin/sh -c`.
@@ -135,16 +143,18 @@ pub enum CommandGrant {
 }
 
 /// An argv template: each word literal, or a hole `{int}`, `{word}`, `{host}`, `{ip}`, `{path}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CommandTemplate {
     /// The words; the first is an absolute path to the program and never a hole.
-    #[schemars(length(min = 1, max = 64))]
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 64)))]
     pub argv: Vec<String>,
 }
 
 /// What happens when the world no longer matches the state in force.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DriftPolicy {
     /// Put it right.

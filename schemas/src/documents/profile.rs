@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::policy::{Glob, Grant, Policy, PolicyKind, Source};
+use crate::node::{Kind, Node};
 use crate::text::{AbsPath, Mode, Name, Owner};
 
 /// One appliance, or a base that appliances extend.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Profile {
     /// Where an editor finds the JSON Schema; ignored by jos.
@@ -33,9 +36,9 @@ pub struct Profile {
     /// The agent's own settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
-    /// What each source is granted on the device.
+    /// What each source is granted on the device; becomes `/etc/jos/policy.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<Policy>,
+    pub policy: Option<ProfilePolicy>,
     /// The first trust root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<TrustSource>,
@@ -54,7 +57,8 @@ pub struct Profile {
 }
 
 /// Whose appliance: what owners of the device see.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Brand {
     /// The company. No quotes, newlines or control characters.
@@ -78,7 +82,8 @@ pub struct Brand {
 }
 
 /// The packages that come out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Package {
     /// Package name; also the agent's name on the device.
@@ -92,7 +97,7 @@ pub struct Package {
     pub version: Option<String>,
     /// Package release, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 999_999))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 999_999)))]
     pub release: Option<u32>,
     /// `Name <mail>`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +129,8 @@ pub struct Package {
 }
 
 /// For which machines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Target {
     /// As `openwrt/mipsel_24kc`, `debian/arm64`, `macos/universal`.
@@ -133,7 +139,8 @@ pub struct Target {
 }
 
 /// Which hub the device will call.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Hub {
     /// `https://…`.
@@ -145,12 +152,13 @@ pub struct Hub {
 }
 
 /// The agent's own settings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Agent {
     /// Seconds between two looks at the world.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 86_400))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub interval: Option<u32>,
     /// Labels of every device with this package.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -160,8 +168,38 @@ pub struct Agent {
     pub tenant: Option<Name>,
 }
 
+/// The policy as a profile writes it: a [`Policy`] that need not say its kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfilePolicy {
+    /// Refuse to run when the network half cannot be confined.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_confinement: bool,
+    /// Further paths that no step may touch, besides jos' own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protected: Vec<Glob>,
+    /// Grants for each source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<Source, Grant>,
+}
+
+impl From<ProfilePolicy> for Policy {
+    fn from(p: ProfilePolicy) -> Self {
+        Policy {
+            schema: None,
+            kind: PolicyKind::Policy,
+            require_confinement: p.require_confinement,
+            protected: p.protected,
+            grants: p.grants,
+        }
+    }
+}
+
 /// Where the first trust root comes from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustSource {
     /// A signed trust document, relative to the profile.
@@ -170,7 +208,8 @@ pub struct TrustSource {
 }
 
 /// Where the baseline comes from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct StateSource {
     /// A desired state, signed or to be signed by `build --key`; relative to the profile.
@@ -182,7 +221,8 @@ pub struct StateSource {
 }
 
 /// A file that the packages carry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProfileFile {
     /// Where it lies on the device.
@@ -205,7 +245,8 @@ pub struct ProfileFile {
 }
 
 /// The bootable image.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
     /// The root file system to start from.
@@ -232,7 +273,8 @@ pub struct Image {
 }
 
 /// How the root file system is mounted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RootMode {
     /// Writable.
@@ -242,7 +284,8 @@ pub enum RootMode {
 }
 
 /// A login user of the image.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImageUser {
     /// Login name.
@@ -253,10 +296,80 @@ pub struct ImageUser {
 }
 
 /// Which outputs to write.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Outputs {
     /// Write packages (the default).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packages: Option<bool>,
 }
+
+/// Lays `over` on `base`: tables merge, scalars and lists replace, and a list whose key is written `"name+"` is appended
+/// to the list under it. Every value keeps its span. `refuse` hears of a `"name+"` that finds something other than a list.
+pub fn merge(base: &mut Node, over: Node, refuse: &mut dyn FnMut(&Node, &str)) {
+    let Kind::Object(entries) = over.kind else {
+        *base = over;
+        return;
+    };
+    if !matches!(base.kind, Kind::Object(_)) {
+        *base = Node { span: over.span.clone(), kind: Kind::Object(Vec::new()) };
+    }
+    let Kind::Object(under) = &mut base.kind else { return };
+    let is_addition = |e: &crate::node::Entry| e.key.ends_with('+') && matches!(e.value.kind, Kind::Array(_));
+    // What replaces comes before what adds, whatever their order in the file.
+    let (additions, plain): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_addition);
+    for mut entry in plain {
+        match under.iter_mut().find(|e| e.key == entry.key) {
+            Some(known) if matches!(entry.value.kind, Kind::Object(_)) => merge(&mut known.value, entry.value, refuse),
+            Some(known) => *known = entry,
+            None => {
+                // Additions inside a table that nothing lies under are folded all the same.
+                let mut folded = Node { span: entry.value.span.clone(), kind: Kind::Null };
+                merge(&mut folded, entry.value, refuse);
+                entry.value = folded;
+                under.push(entry);
+            }
+        }
+    }
+    for mut entry in additions {
+        entry.key.pop();
+        match under.iter_mut().find(|e| e.key == entry.key) {
+            None => under.push(entry),
+            Some(known) => match (&mut known.value.kind, entry.value.kind) {
+                (Kind::Array(items), Kind::Array(more)) => items.extend(more),
+                _ => refuse(&Node { span: entry.key_span, kind: Kind::Null }, &entry.key),
+            },
+        }
+    }
+}
+
+/// A profile's own text, read by itself, with its `"name+"` lists folded: what validation of one file looks at.
+#[must_use]
+pub fn folded(node: Node) -> Node {
+    let mut base = Node { span: node.span.clone(), kind: Kind::Object(Vec::new()) };
+    merge(&mut base, node, &mut |_, _| {});
+    base
+}
+
+/// Tells the JSON Schema of a profile that every list may also be written `"name+"`.
+pub fn allow_additions(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(allow_additions),
+        serde_json::Value::Object(map) => {
+            map.values_mut().for_each(allow_additions);
+            if let Some(serde_json::Value::Object(properties)) = map.get_mut("properties") {
+                let lists: Vec<_> = properties
+                    .iter()
+                    .filter(|(_, p)| p.get("type").is_some_and(|t| t == "array"))
+                    .map(|(name, p)| (format!("{name}+"), p.clone()))
+                    .collect();
+                properties.extend(lists);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,8 @@ use crate::text::{KeyIdText, Name, Utc};
 pub const KIND: &str = "jos.trust";
 
 /// One version of the trust root.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
     /// Where an editor finds the JSON Schema; ignored by jos.
@@ -21,7 +23,7 @@ pub struct Trust {
     /// Always `jos.trust`.
     pub kind: TrustKind,
     /// Rises by exactly one with each change.
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
     pub version: u64,
     /// The tenant whose devices take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +47,8 @@ pub struct Trust {
 }
 
 /// The constant `jos.trust`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub enum TrustKind {
     /// The only value.
     #[default]
@@ -54,7 +57,8 @@ pub enum TrustKind {
 }
 
 /// A public key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrustedKey {
     /// A constant.
@@ -70,7 +74,8 @@ pub struct TrustedKey {
 }
 
 /// What a key may sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Trust documents.
@@ -82,12 +87,13 @@ pub enum Role {
 }
 
 /// The keys of a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RoleKeys {
     /// Key ids.
     pub keys: Vec<KeyIdText>,
     /// How many different keys must sign; 1 to the number of keys.
-    #[schemars(range(min = 1, max = 64))]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 64)))]
     pub threshold: u32,
 }
