@@ -1,1 +1,19 @@
-//! Shared helpers of the end-to-end tests.
+//! What the end-to-end tests stand on: the built programs, commands with a deadline, conditions with a deadline, and two
+//! kinds of test machine.
+//!
+//! - [`programs`] finds `jos` and `jos-image` as they were built.
+//! - [`command`] runs a program within a time limit and keeps everything it said.
+//! - [`wait`] waits for a condition; nothing here waits for time to pass.
+//! - [`cache`] makes a costly thing once for all tests and later runs, outside the checkout.
+//! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
+//! - [`qemu`] boots a Debian on an emulated amd64 or arm64 machine, whose power can be cut.
+//!
+//! Everything here panics on failure with all it knows: it is called by tests, and a test's report is its panic message.
+//! It links none of the workspace's crates: what it tests are programs, as a person has them.
+
+pub mod cache;
+pub mod command;
+pub mod nspawn;
+pub mod programs;
+
+pub mod wait;

@@ -1,0 +1,37 @@
+//! Costly things that many tests and later runs share: made once, kept outside the checkout (`$JOS_CACHE`, or
+//! `~/.cache/jos`), never changed after they are made. A change of the recipe is a change of the name.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The cache's folder, as scripts/lib/common.sh chooses it.
+pub fn dir() -> PathBuf {
+    let dir = std::env::var_os("JOS_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from).expect("HOME is set");
+        home.join(".cache/jos")
+    });
+    fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
+    dir
+}
+
+/// The folder `name` in the cache; the first who asks makes it with `make`, which fills an empty folder. Others wait, in
+/// this process or another. An interrupted making leaves nothing that is taken for the whole.
+pub fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let dir = dir();
+    let done = dir.join(name);
+    let lock_path = dir.join(format!("{name}.lock"));
+    let lock = File::create(&lock_path).unwrap_or_else(|error| panic!("cannot make {}: {error}", lock_path.display()));
+    lock.lock()
+        .unwrap_or_else(|error| panic!("cannot lock {}: {error}", lock_path.display()));
+    if !done.exists() {
+        let unfinished = dir.join(format!("{name}.unfinished"));
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished)
+                .unwrap_or_else(|error| panic!("cannot remove {}: {error}", unfinished.display()));
+        }
+        fs::create_dir_all(&unfinished).unwrap_or_else(|error| panic!("cannot make {}: {error}", unfinished.display()));
+        make(&unfinished);
+        fs::rename(&unfinished, &done).unwrap_or_else(|error| panic!("cannot rename to {}: {error}", done.display()));
+    }
+    done
+}
