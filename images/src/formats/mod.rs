@@ -19,22 +19,27 @@
 //! | [`macho`] | universal program | Apple's `mach-o/fat.h`, `mach-o/loader.h` |
 
 pub mod ar;
+pub mod bom;
 pub mod control;
+pub mod cpio;
 pub mod deb;
 mod error;
 pub mod gzip;
 pub mod hash;
 pub mod ipk;
+pub mod pkg;
 pub mod scripts;
 pub mod tar;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+pub mod xar;
 pub mod xz;
 
 pub use deb::{DebControl, DebPackage};
 pub use error::FormatError;
 pub use ipk::{IpkControl, IpkPackage};
+pub use pkg::{PkgInfo, PkgPackage};
 pub use scripts::Scripts;
 pub use tree::{Entry, EntryKind, Tree};
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::control::Description;
+use super::pkg::{Pages, PkgInfo, PkgPackage};
 use super::{DebControl, DebPackage, Entry, IpkControl, IpkPackage, Scripts, Tree, gzip};
 
 /// 2026-01-02 03:04:05 UTC.
@@ -105,6 +106,36 @@ pub(crate) fn ipk() -> IpkPackage {
             ..Scripts::default()
         },
         tree: tree(),
+        epoch: EPOCH,
+    }
+}
+
+/// An installer with a daemon, its licence and a script.
+pub(crate) fn pkg() -> PkgPackage {
+    let mut tree = Tree::new();
+    tree.insert(Entry::file("usr/local/bin/jos", 0o755, vec![0xCF; 3000]).owned_by(0, 80))
+        .unwrap();
+    tree.file("Library/LaunchDaemons/example.vendor.agent.plist", 0o644, "<plist/>\n")
+        .unwrap();
+    let mut resources = Tree::new();
+    resources.file("license.txt", 0o644, "Expat\n").unwrap();
+    PkgPackage {
+        info: PkgInfo {
+            identifier: "example.vendor.agent".into(),
+            version: "1.2.3".into(),
+            title: "Agent <by> Ann & Co".into(),
+            organization: "example.vendor".into(),
+            minimum_os: "11.0".into(),
+            architectures: vec!["arm64".into(), "x86_64".into()],
+            pages: Pages {
+                license: "license.txt".into(),
+                ..Pages::default()
+            },
+        },
+        preinstall: None,
+        postinstall: Some("#!/bin/sh\nexit 0\n".into()),
+        tree,
+        resources,
         epoch: EPOCH,
     }
 }

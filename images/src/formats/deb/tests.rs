@@ -82,7 +82,15 @@ fn lintian_has_no_complaint() {
     // The fixture's 0750 and 0640 are meant: private state and a secret. An upload to Debian is not.
     let meant = "non-standard-dir-perm,non-standard-file-perm,initial-upload-closes-no-bugs";
     let fail_on = ["--fail-on", "error,warning,info"];
-    let args = ["--no-cfg", "--allow-root", fail_on[0], fail_on[1], "--suppress-tags", meant, &name];
+    let args = [
+        "--no-cfg",
+        "--allow-root",
+        fail_on[0],
+        fail_on[1],
+        "--suppress-tags",
+        meant,
+        &name,
+    ];
     let output = run_any(dir.path(), "lintian", &args);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
