@@ -1,0 +1,362 @@
+//! The gate: what a source was granted, held against every step, notification, health and confirm command.
+//!
+//! Owns the judgement and nothing else: it reads no disk and changes nothing. Default deny. A refusal names the step,
+//! why, and the line of policy that would be needed. What this program does not know to do is refused by name too, as
+//! `unsupported`, so that a later version may take the same state.
+
+mod commands;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jos_schemas::documents::desired_state::{Content, DesiredState, HealthCheck, ShellStep, Step};
+use jos_schemas::documents::policy::{Grant, Policy, Source};
+use jos_schemas::text::{Mode, ServiceName};
+use serde::Serialize;
+
+use crate::globs;
+use paths::Paths;
+
+/// What `meta.requires` may name: what this program can do.
+pub const FEATURES: &[&str] = &[
+    "absent", "command", "confirm-command", "directory", "file", "http", "link", "prune", "secrets", "service", "shell", "tcp",
+];
+
+/// The bits above the nine permission bits: setuid, setgid, sticky.
+const SPECIAL_BITS: u32 = 0o7000;
+const EXECUTE_BITS: u32 = 0o111;
+
+/// Why a step does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Which step, in words: `step 3 (file /etc/cups/cupsd.conf)`, `health_check`, `meta`.
+    pub step: String,
+    /// Why.
+    pub why: String,
+    /// The line of policy that would be needed, where one would help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needed: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.why)?;
+        match &self.needed {
+            Some(line) => write!(f, "; needed in the policy: {line}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the gate says of a state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// What policy does not grant.
+    pub refused: Vec<Refusal>,
+    /// What this program cannot do.
+    pub unsupported: Vec<Refusal>,
+}
+
+/// The gate of one device.
+pub struct Gate<'a> {
+    policy: &'a Policy,
+    paths: Paths,
+    own_services: &'a [String],
+    schemes: &'static [&'static str],
+}
+
+/// How a path is touched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    File { mode: u32 },
+    Dir { mode: u32 },
+    Link,
+    Remove { recursive: bool },
+}
+
+impl<'a> Gate<'a> {
+    /// `protected` and `own_services` are the agent's own besides the built-in ones; `schemes` are the URL schemes that
+    /// the world can probe.
+    pub fn new(
+        policy: &'a Policy,
+        protected: &[String],
+        own_services: &'a [String],
+        schemes: &'static [&'static str],
+    ) -> Self {
+        Self { policy, paths: Paths::new(policy, protected), own_services, schemes }
+    }
+
+    /// Holds a whole state against what `source` was granted.
+    pub fn judge(&self, source: Source, state: &DesiredState) -> Judgement {
+        let mut found = Judgement::default();
+        for feature in &state.meta.requires {
+            if !FEATURES.contains(&feature.as_str()) {
+                found.unsupported("meta.requires", format!("this agent does not have the feature {:?}", feature.as_str()));
+            }
+        }
+        if state.meta.version == 0 {
+            found.refuse("meta.version", "0 is no version; the first is 1".into(), None);
+        }
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for (at, step) in state.spec.apply.iter().enumerate() {
+            let label = label(at, step);
+            if let Some(key) = step_path(step) {
+                if let Some(first) = seen.insert(key.to_owned(), at) {
+                    let why = format!("its path is already that of step {}; a path is listed once", first + 1);
+                    found.refuse(&label, why, None);
+                }
+            }
+            self.step(source, &label, step, &mut found);
+        }
+        if let Some(check) = &state.spec.health_check {
+            self.health(source, check, &mut found);
+        }
+        if let Some(confirm) = &state.spec.confirm {
+            if confirm.hub_within.is_some() {
+                found.unsupported("spec.confirm.hub_within", "this build has no hub client".into());
+            }
+            if let Some(command) = &confirm.command {
+                self.command_listed(source, "spec.confirm.command", command, &mut found);
+            }
+        }
+        found
+    }
+
+    fn step(&self, source: Source, label: &str, step: &Step, found: &mut Judgement) {
+        match step {
+            Step::File(file) => {
+                if file.source.is_some() {
+                    found.unsupported(label, "this build cannot take a file's content from `source`; use `content`".into());
+                }
+                let secret = matches!(file.content, Some(Content::Secret(_)));
+                let mode = file.mode.as_ref().map_or(if secret { 0o600 } else { 0o644 }, Mode::bits);
+                self.path(source, label, file.path.as_str(), Touch::File { mode }, found);
+                self.services(source, label, &file.notify, found);
+            }
+            Step::Directory(dir) => {
+                if dir.purge {
+                    found.unsupported(label, "this build cannot `purge` a directory".into());
+                }
+                let mode = dir.mode.as_ref().map_or(0o755, Mode::bits);
+                self.path(source, label, dir.path.as_str(), Touch::Dir { mode }, found);
+                self.services(source, label, &dir.notify, found);
+            }
+            Step::Link(link) => {
+                if link.target.contains('\0') {
+                    found.refuse(label, "its target contains a NUL byte".into(), None);
+                }
+                self.path(source, label, link.path.as_str(), Touch::Link, found);
+                self.services(source, label, &link.notify, found);
+            }
+            Step::Absent(absent) => {
+                self.path(source, label, absent.path.as_str(), Touch::Remove { recursive: absent.recursive }, found);
+                self.services(source, label, &absent.notify, found);
+            }
+            Step::Service(service) => self.services(source, label, std::slice::from_ref(&service.name), found),
+            Step::Shell(shell) => self.shell(source, label, shell, found),
+            Step::Package(_) | Step::Uci(_) | Step::User(_) | Step::Group(_) | Step::Cron(_) | Step::Sysctl(_) => {
+                found.unsupported(label, format!("this build has no steps of type {}", kind(step)));
+            }
+        }
+    }
+
+    /// Whether a path dropped from a state may be removed.
+    pub(crate) fn judge_removal(&self, source: Source, label: &str, path: &str, found: &mut Judgement) {
+        self.path(source, label, path, Touch::Remove { recursive: false }, found);
+    }
+
+    fn path(&self, source: Source, label: &str, path: &str, touch: Touch, found: &mut Judgement) {
+        if let Some(own) = self.paths.protected(path) {
+            found.refuse(label, format!("{own} is protected whatever is granted"), None);
+            return;
+        }
+        if let Some(own) = self.paths.protected_below(path).filter(|_| !matches!(touch, Touch::Dir { .. })) {
+            found.refuse(label, format!("{own} lies below it and is protected whatever is granted"), None);
+            return;
+        }
+        let recursive = touch == Touch::Remove { recursive: true };
+        let around = matches!(touch, Touch::Dir { .. }) || recursive;
+        let executable = matches!(touch, Touch::File { mode } if mode & EXECUTE_BITS != 0);
+        let code = self.paths.is_code(path) || executable || around && self.paths.has_code_below(path);
+        let special = matches!(touch, Touch::File { mode } | Touch::Dir { mode } if mode & SPECIAL_BITS != 0);
+        let covers = |glob: &str| {
+            globs::matches(glob, path) && (!recursive || globs::covers_all_below(glob, path))
+                || recursive && globs::covers_all_below(glob, path) && self.path_granted(source, path)
+        };
+        let (mut granted, mut with_code, mut with_setuid, mut with_both) = (false, false, false, false);
+        for grant in self.grant(source).map(|g| g.files.as_slice()).unwrap_or_default() {
+            if !covers(grant.path().as_str()) {
+                continue;
+            }
+            let (code, setuid) = match grant {
+                jos_schemas::documents::policy::FileGrant::Glob(_) => (false, false),
+                jos_schemas::documents::policy::FileGrant::Wide(w) => (w.code, w.setuid),
+            };
+            granted = true;
+            with_code |= code;
+            with_setuid |= setuid;
+            with_both |= code && setuid;
+        }
+        let good = granted
+            && match (code, special) {
+                (false, false) => true,
+                (true, false) => with_code,
+                (false, true) => with_setuid,
+                (true, true) => with_both,
+            };
+        if good {
+            return;
+        }
+        let shown = if recursive { format!("{path}/**") } else { path.to_owned() };
+        let mut wanted = format!("{{ path = {shown:?}");
+        if code {
+            wanted += ", code = true";
+        }
+        if special {
+            wanted += ", setuid = true";
+        }
+        let wanted = if code || special { wanted + " }" } else { format!("{shown:?}") };
+        let why = match (granted, code && !with_code, special && !with_setuid) {
+            (false, ..) if recursive => "not everything below it is granted".to_owned(),
+            (false, ..) => "the path is not granted".to_owned(),
+            (true, true, _) if executable => "the file is executable, and only data is granted there".to_owned(),
+            (true, true, _) => "the path becomes code, and only data is granted there".to_owned(),
+            (true, _, _) => "setuid, setgid and sticky bits are not granted there".to_owned(),
+        };
+        found.refuse(label, why, Some(line(source, "files", &wanted)));
+    }
+
+    fn path_granted(&self, source: Source, path: &str) -> bool {
+        self.grant(source).is_some_and(|g| g.files.iter().any(|f| globs::matches(f.path().as_str(), path)))
+    }
+
+    fn services(&self, source: Source, label: &str, names: &[ServiceName], found: &mut Judgement) {
+        for name in names {
+            let bare = name.as_str().strip_suffix(".service").unwrap_or(name.as_str());
+            if self.own_services.iter().any(|own| own == bare || own == name.as_str()) {
+                found.refuse(label, format!("the service {name} is jos itself"), None);
+            } else if !self.grant(source).is_some_and(|g| g.services.contains(name)) {
+                let needed = line(source, "services", &format!("{:?}", name.as_str()));
+                found.refuse(label, format!("the service {name} is not granted"), Some(needed));
+            }
+        }
+    }
+
+    fn shell(&self, source: Source, label: &str, shell: &ShellStep, found: &mut Judgement) {
+        let parts = [("command", Some(&shell.command)), ("unless", shell.unless.as_ref()), ("undo", shell.undo.as_ref())];
+        for (part, text) in parts {
+            if let Some(text) = text {
+                self.command_listed(source, &format!("{label}: {part}"), text, found);
+            }
+        }
+    }
+
+    fn health(&self, source: Source, check: &HealthCheck, found: &mut Judgement) {
+        let label = "spec.health_check";
+        match check {
+            HealthCheck::Command(c) => self.command_listed(source, label, &c.command, found),
+            HealthCheck::Http(h) => {
+                let scheme = h.url.split("://").next().unwrap_or_default();
+                if !self.schemes.contains(&scheme) {
+                    found.unsupported(label, format!("this build cannot probe {scheme}:// URLs"));
+                }
+            }
+            HealthCheck::Tcp(_) | HealthCheck::Service(_) => {}
+        }
+    }
+
+    fn command_listed(&self, source: Source, label: &str, text: &str, found: &mut Judgement) {
+        if self.command(source, text).is_none() {
+            let needed = line(source, "shell", &format!("{text:?}"));
+            found.refuse(label, "the command is not listed, byte for byte or by a template".into(), Some(needed));
+        }
+    }
+
+    /// The argv of a command that `source` may run.
+    pub fn command(&self, source: Source, text: &str) -> Option<Vec<String>> {
+        commands::resolve(self.grant(source)?, text)
+    }
+
+    /// What `source` was granted.
+    pub fn grant(&self, source: Source) -> Option<&'a Grant> {
+        self.policy.grants.get(&source)
+    }
+
+    /// A single step of an artifact's flow.
+    pub(crate) fn judge_step(&self, source: Source, label: &str, step: &Step) -> Judgement {
+        let mut found = Judgement::default();
+        self.step(source, label, step, &mut found);
+        found
+    }
+}
+
+impl Judgement {
+    fn refuse(&mut self, step: &str, why: String, needed: Option<String>) {
+        self.refused.push(Refusal { step: step.to_owned(), why, needed });
+    }
+    fn unsupported(&mut self, step: &str, why: String) {
+        self.unsupported.push(Refusal { step: step.to_owned(), why, needed: None });
+    }
+}
+
+/// A source as policy writes it.
+pub(crate) const fn source_word(source: Source) -> &'static str {
+    match source {
+        Source::Baseline => "baseline",
+        Source::Hub => "hub",
+        Source::Local => "local",
+        Source::Artifact => "artifact",
+        Source::Drift => "drift",
+        Source::Operator => "operator",
+        Source::Schedule => "schedule",
+        Source::Agent => "agent",
+    }
+}
+
+fn line(source: Source, list: &str, wanted: &str) -> String {
+    format!("[grants.{}] {list} = [{wanted}]", source_word(source))
+}
+
+/// A step in words.
+pub(crate) fn label(at: usize, step: &Step) -> String {
+    match step_path(step) {
+        Some(path) => format!("step {} ({} {path})", at + 1, kind(step)),
+        None => match step {
+            Step::Service(s) => format!("step {} (service {})", at + 1, s.name),
+            Step::Package(p) => format!("step {} (package {})", at + 1, p.name),
+            _ => format!("step {} ({})", at + 1, kind(step)),
+        },
+    }
+}
+
+/// The path of a step that has one.
+pub(crate) fn step_path(step: &Step) -> Option<&str> {
+    match step {
+        Step::File(s) => Some(s.path.as_str()),
+        Step::Directory(s) => Some(s.path.as_str()),
+        Step::Link(s) => Some(s.path.as_str()),
+        Step::Absent(s) => Some(s.path.as_str()),
+        _ => None,
+    }
+}
+
+/// The `type` of a step.
+pub(crate) const fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::File(_) => "file",
+        Step::Directory(_) => "directory",
+        Step::Link(_) => "link",
+        Step::Absent(_) => "absent",
+        Step::Service(_) => "service",
+        Step::Package(_) => "package",
+        Step::Uci(_) => "uci",
+        Step::User(_) => "user",
+        Step::Group(_) => "group",
+        Step::Cron(_) => "cron",
+        Step::Sysctl(_) => "sysctl",
+        Step::Shell(_) => "shell",
+    }
+}

@@ -1,0 +1,149 @@
+//! What the plane needs from outside and may not reach for itself: time, randomness, processes, services, probes.
+//!
+//! Owns the traits and nothing behind them; the program `jos` brings the real ones, tests bring theirs.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything outside, in one hand.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// The system clock.
+    pub clock: &'a dyn Clock,
+    /// The kernel's random numbers.
+    pub random: &'a dyn Random,
+    /// Child processes.
+    pub processes: &'a dyn Processes,
+    /// The init system.
+    pub services: &'a dyn Services,
+    /// Health probes over the network.
+    pub probe: &'a dyn Probe,
+}
+
+/// The system clock, which may be wrong; the plane raises it to the time floor.
+pub trait Clock {
+    /// Seconds since 1970-01-01T00:00:00Z.
+    fn now(&self) -> i64;
+    /// Lets time pass between two tries of a health check.
+    fn pause(&self, how_long: Duration);
+}
+
+/// Unpredictable bytes.
+pub trait Random {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// A command, checked by the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// The program and its arguments. A listed command by exact bytes is `/bin/sh`, `-c`, text.
+    pub argv: Vec<String>,
+    /// The whole environment of the child, besides a fixed PATH.
+    pub env: Vec<(String, String)>,
+    /// After this its process group is killed.
+    pub timeout: Duration,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Exit code; `None` when killed by a signal.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Killed at the timeout.
+    pub timed_out: bool,
+    /// Standard output and error, interleaved as they came; at most 64 KiB, the last ones.
+    pub output: Vec<u8>,
+    /// SHA-256 of all output.
+    pub output_sha256: String,
+}
+
+impl Ran {
+    /// Exit code 0.
+    pub fn ok(&self) -> bool {
+        self.code == Some(0) && !self.timed_out
+    }
+    /// How it ended, in words.
+    pub fn ending(&self) -> String {
+        match (self.timed_out, self.code, self.signal) {
+            (true, ..) => "killed at its timeout".into(),
+            (_, Some(code), _) => format!("exit code {code}"),
+            (_, None, Some(signal)) => format!("killed by signal {signal}"),
+            _ => "ended in an unknown way".into(),
+        }
+    }
+}
+
+/// Runs commands without a terminal, without standard input, in a process group of their own.
+pub trait Processes {
+    /// Runs to the end or to the timeout. An error means it did not start.
+    fn run(&self, invocation: &Invocation) -> Result<Ran, String>;
+}
+
+/// What the init system says of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceState {
+    /// It has a unit, script or plist.
+    pub known: bool,
+    /// Started at boot.
+    pub enabled: bool,
+    /// Running now.
+    pub active: bool,
+}
+
+/// What can be asked of the init system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceCommand {
+    /// Start at boot.
+    Enable,
+    /// Do not start at boot.
+    Disable,
+    /// Run now.
+    Start,
+    /// Stop now.
+    Stop,
+    /// Stop and run again; runs it when it did not.
+    Restart,
+    /// Read the configuration again; restarts where reload is not known.
+    Reload,
+}
+
+impl ServiceCommand {
+    /// As init systems write it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+/// The init system of the running machine.
+pub trait Services {
+    /// `systemd`, `procd`, `launchd`, or `none`.
+    fn init(&self) -> &'static str;
+    /// What it knows of a service. An error means it could not be asked.
+    fn state(&self, service: &str) -> Result<ServiceState, String>;
+    /// Brings something about and waits until the init system says done.
+    fn command(&self, service: &str, command: ServiceCommand) -> Result<(), String>;
+    /// Unit files may have changed: look at them again.
+    fn refresh(&self) -> Result<(), String>;
+}
+
+/// Health probes.
+pub trait Probe {
+    /// Status code of a GET; redirects are not followed. `https` may be refused by name.
+    fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
+    /// Whether a connection opens.
+    fn tcp(&self, host: &str, port: u16, timeout: Duration) -> Result<(), String>;
+    /// URL schemes that `http` can do.
+    fn schemes(&self) -> &'static [&'static str];
+}
