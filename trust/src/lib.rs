@@ -22,6 +22,7 @@
 //! }
 //! ```
 
+pub mod blob;
 pub mod canonical;
 pub mod digest;
 pub mod floors;
@@ -34,6 +35,9 @@ pub mod sign;
 mod signatures;
 pub mod state;
 mod verified;
+
+#[cfg(test)]
+mod testing;
 
 pub use digest::{Digest, sha256};
 pub use floors::{Floors, Standing, Stream};
