@@ -3,6 +3,7 @@
 //! Owns: every document as a Rust type (serde, schemars), the strict readers that turn JSON or TOML bytes into those
 //! types, and the located errors that a person sees. Never does I/O, reads no clock, knows no cryptography.
 
+pub mod catalogue;
 pub mod check;
 pub mod documents;
 pub mod node;
@@ -10,8 +11,13 @@ pub mod read;
 pub mod report;
 pub mod text;
 pub mod unit;
+mod ruled;
+#[cfg(feature = "json-schema")]
+mod schema;
+mod tagged;
 mod untagged;
 
+pub use catalogue::{Document, catalogue, detect};
 pub use check::Check;
 pub use node::{Entry, Kind, Node, Span};
 pub use read::{Format, Limits, Parsed};

@@ -9,6 +9,9 @@ mod hole;
 mod json;
 mod toml;
 
+pub(crate) use collect::nearest;
+pub(crate) use de::TAGGED;
+
 use std::path::Path;
 
 use serde::de::DeserializeOwned;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ruled;
 use crate::text::{AbsPath, Name};
 
 /// The configuration of one agent.
@@ -20,6 +21,8 @@ pub struct AgentConfig {
     pub name: Name,
     /// The vendor's brand, shown by `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::Line>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Line>"))]
     pub product: Option<String>,
     /// The service's name where it differs from the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// Seconds between two looks at the world; 60 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 86_400>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub interval: Option<u32>,
     /// The hub.
@@ -69,7 +73,8 @@ pub struct AgentConfig {
 #[serde(deny_unknown_fields)]
 pub struct HubConfig {
     /// `https://…`.
-    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"^https://[^\s/]+(/\S*)?$")))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::HubUrl>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::HubUrl"))]
     pub url: String,
     /// PEM file with the CA of the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]

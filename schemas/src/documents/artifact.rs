@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::desired_state::JosHeader;
+use crate::ruled;
 use crate::text::Name;
 
 /// An executable description of an intention.
@@ -49,7 +50,8 @@ pub struct Artifact {
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 pub struct OrchestrationContract {
     /// Semantic version.
-    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$")))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::SemVer>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::SemVer"))]
     pub version: String,
 }
 
@@ -67,7 +69,10 @@ pub struct ArtifactHeader {
 
 impl From<ArtifactHeader> for JosHeader {
     fn from(h: ArtifactHeader) -> Self {
-        JosHeader { open: h.open, supports: h.supports }
+        JosHeader {
+            open: h.open,
+            supports: h.supports,
+        }
     }
 }
 
@@ -116,11 +121,9 @@ pub struct Intention {
 pub struct Guardrails {
     /// Tries after the first; 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
     pub max_retries: Option<u32>,
     /// Milliseconds for one step; 60000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400_000)))]
     pub timeout_ms: Option<u64>,
     /// A person must confirm before it runs (`--yes` at install).
     #[serde(default)]
@@ -173,6 +176,9 @@ pub struct Definition {
     /// shell on Windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_windows: Option<String>,
+    /// shell on every Unix, where no variant for the very system is given (upstream's).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_unix: Option<String>,
     /// shell on OpenWrt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_openwrt: Option<String>,
@@ -191,6 +197,12 @@ pub struct Definition {
     /// service: what to bring about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// jos: upstream's name for `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// prompt: upstream's name for `prompt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// prompt: the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::check::{Check, Issues, checked};
+use crate::node::{escaped, shortened};
+use crate::ruled;
+use crate::tagged::tagged;
 use crate::text::{AbsPath, KeyIdText, Mode, Name, Owner, ServiceName, Sha256Hex, Utc};
 
 /// The `kind` of a desired state.
@@ -14,7 +18,8 @@ pub const KIND: &str = "jos.agent.desired_state";
 /// A list of decisions that, applied together, give the device its shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[cfg_attr(feature = "json-schema", schemars(extend("not" = { "required": ["signature", "signatures"] })))]
 pub struct DesiredState {
     /// Where an editor finds the JSON Schema; ignored by jos.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +71,7 @@ pub struct Meta {
     /// The agent that takes it; equals the agent's own name.
     pub name: Name,
     /// Rises with every change; 1 to 2^53-1.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 9_007_199_254_740_991>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
     pub version: u64,
     /// For people.
@@ -104,7 +110,7 @@ pub struct Audience {
 /// What to apply, how to know that it works, when to confirm.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Spec {
     /// The steps, in order; 10,000 at most.
     #[cfg_attr(feature = "json-schema", schemars(length(max = 10_000)))]
@@ -126,6 +132,7 @@ pub struct Spec {
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// Seconds between reports, 1 to 86400.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 86_400>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub interval: u32,
 }
@@ -133,14 +140,18 @@ pub struct Telemetry {
 /// Commit-confirmed: at least one of the two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[cfg_attr(feature = "json-schema", schemars(extend("anyOf" = [{ "required": ["hub_within"] }, { "required": ["command"] }])))]
 pub struct Confirm {
     /// Seconds within which the hub must answer under the new state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 86_400>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub hub_within: Option<u32>,
     /// A listed command that must succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::Command>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Command>"))]
     pub command: Option<String>,
 }
 
@@ -154,6 +165,8 @@ pub struct Signature {
     /// A hint to find the key.
     pub key_id: KeyIdText,
     /// 64 bytes in standard base64 with padding (RFC 4648 §4).
+    #[serde(deserialize_with = "ruled::text::<_, ruled::SignatureText>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::SignatureText"))]
     pub sig: String,
 }
 
@@ -167,7 +180,7 @@ pub enum SignatureAlg {
 }
 
 /// One decision. Told apart by `type`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Step {
@@ -200,7 +213,8 @@ pub enum Step {
 /// See [`Step::File`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[cfg_attr(feature = "json-schema", schemars(extend("oneOf" = [{ "required": ["content"] }, { "required": ["source"] }])))]
 pub struct FileStep {
     /// Where.
     pub path: AbsPath,
@@ -249,9 +263,13 @@ pub struct BlobSource {
     /// SHA-256 of the content.
     pub sha256: Sha256Hex,
     /// Its length in bytes, checked before the hash.
+    #[serde(deserialize_with = "ruled::int::<_, _, 0, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 9_007_199_254_740_991_u64)))]
     pub size: u64,
     /// Where it may be had, tried in order, besides the hub.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::WebUrl>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::WebUrl>"))]
     pub urls: Vec<String>,
 }
 
@@ -284,7 +302,8 @@ pub struct LinkStep {
     /// Where the link stands.
     pub path: AbsPath,
     /// What it holds, absolute or relative, never resolved by jos.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 4096)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::LinkTarget>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::LinkTarget"))]
     pub target: String,
     /// Services restarted when it changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -342,12 +361,15 @@ pub enum ServiceAction {
 #[serde(deny_unknown_fields)]
 pub struct PackageStep {
     /// The package manager's name for it.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 128)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::PackageName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::PackageName"))]
     pub name: String,
     /// Installed or absent.
     pub state: PackageState,
     /// Exactly this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::PackageVersion>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::PackageVersion>"))]
     pub version: Option<String>,
     /// Go on although the earlier version cannot be put back.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -368,17 +390,24 @@ pub enum PackageState {
 /// See [`Step::Uci`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct UciStep {
     /// File under `/etc/config`.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::UciName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::UciName"))]
     pub config: String,
     /// Section by name.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::UciName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::UciName"))]
     pub section: String,
     /// Type of the section, needed when it does not exist yet.
     #[serde(rename = "section_type", default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::UciName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::UciName>"))]
     pub section_type: Option<String>,
     /// Option values: text, a list of texts, or a secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$", "maxLength": 64 })))]
     pub options: BTreeMap<String, UciValue>,
     /// Services restarted when it changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -404,12 +433,16 @@ pub enum UciValue {
 #[serde(deny_unknown_fields)]
 pub struct UserStep {
     /// Login name.
+    #[serde(deserialize_with = "ruled::text_as::<_, ruled::AccountName, _>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::AccountName"))]
     pub name: Owner,
     /// Fixed numeric id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// Supplementary groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list_as::<_, ruled::AccountName, _>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::AccountName>"))]
     pub groups: Vec<Owner>,
     /// Home directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -428,6 +461,8 @@ pub struct UserStep {
 #[serde(deny_unknown_fields)]
 pub struct GroupStep {
     /// Group name.
+    #[serde(deserialize_with = "ruled::text_as::<_, ruled::AccountName, _>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::AccountName"))]
     pub name: Owner,
     /// Fixed numeric id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -445,12 +480,17 @@ pub struct CronStep {
     /// Identifies the entry.
     pub name: Name,
     /// Five fields.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 9, max = 128)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::CronSchedule>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::CronSchedule"))]
     pub schedule: String,
     /// A listed command.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Command>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Command"))]
     pub command: String,
     /// Whose crontab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_as::<_, ruled::AccountName, _>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::AccountName>"))]
     pub user: Option<Owner>,
     /// Remove the entry instead.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -463,9 +503,12 @@ pub struct CronStep {
 #[serde(deny_unknown_fields)]
 pub struct SysctlStep {
     /// Dotted name, as `net.ipv4.ip_forward`.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 256)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::SysctlKey>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::SysctlKey"))]
     pub key: String,
     /// Its value as text.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Line>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Line"))]
     pub value: String,
 }
 
@@ -475,22 +518,28 @@ pub struct SysctlStep {
 #[serde(deny_unknown_fields)]
 pub struct ShellStep {
     /// Run by `/bin/sh -c` when policy lists these exact bytes, or without a shell when an argv template matches.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 65_536)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Command>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Command"))]
     pub command: String,
     /// Skip the step when this listed command succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::Command>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Command>"))]
     pub unless: Option<String>,
     /// A listed command that takes the step back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::Command>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Command>"))]
     pub undo: Option<String>,
     /// Seconds before it is killed; 60 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 86_400>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub timeout: Option<u32>,
 }
 
 /// How to know that the applied state works. Told apart by `type`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum HealthCheck {
@@ -510,14 +559,17 @@ pub enum HealthCheck {
 #[serde(deny_unknown_fields)]
 pub struct HttpCheck {
     /// `http://…` or `https://…`.
-    #[cfg_attr(feature = "json-schema", schemars(regex(pattern = r"^https?://")))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::WebUrl>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::WebUrl"))]
     pub url: String,
     /// Tries after the first, 0 to 100; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 0, 100>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try, 1 to 3600; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 3600>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
@@ -528,17 +580,21 @@ pub struct HttpCheck {
 #[serde(deny_unknown_fields)]
 pub struct TcpCheck {
     /// Name or address.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 253)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Host>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Host"))]
     pub host: String,
     /// Port.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 65_535>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 65_535)))]
     pub port: u16,
     /// Tries after the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 0, 100>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 3600>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
@@ -549,14 +605,17 @@ pub struct TcpCheck {
 #[serde(deny_unknown_fields)]
 pub struct CommandCheck {
     /// A listed command.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 65_536)))]
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Command>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Command"))]
     pub command: String,
     /// Tries after the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 0, 100>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 3600>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
@@ -570,10 +629,12 @@ pub struct ServiceCheck {
     pub name: ServiceName,
     /// Tries after the first; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "json-schema", schemars(range(max = 100)))]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 0, 100>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 100)))]
     pub retries: Option<u32>,
     /// Seconds for each try; 3 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 3600>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 3600)))]
     pub timeout: Option<u32>,
 }
@@ -600,3 +661,89 @@ impl Signature {
     pub const MEMBERS: [&'static str; 2] = ["signature", "signatures"];
 }
 
+tagged!(Step, "a step", {
+    "file" => File(FileStep),
+    "directory" => Directory(DirectoryStep),
+    "link" => Link(LinkStep),
+    "absent" => Absent(AbsentStep),
+    "service" => Service(ServiceStep),
+    "package" => Package(PackageStep),
+    "uci" => Uci(UciStep),
+    "user" => User(UserStep),
+    "group" => Group(GroupStep),
+    "cron" => Cron(CronStep),
+    "sysctl" => Sysctl(SysctlStep),
+    "shell" => Shell(ShellStep),
+});
+
+tagged!(HealthCheck, "a health check", {
+    "http" => Http(HttpCheck),
+    "tcp" => Tcp(TcpCheck),
+    "command" => Command(CommandCheck),
+    "service" => Service(ServiceCheck),
+});
+
+checked!(DesiredState, Spec, Confirm, FileStep, UciStep);
+
+/// Most steps of one state.
+pub const MOST_STEPS: usize = 10_000;
+
+impl Check for DesiredState {
+    fn check(&self, issues: &mut Issues) {
+        if self.signature.is_some() && !self.signatures.is_empty() {
+            issues
+                .add(
+                    "/signatures",
+                    "found both \"signature\" and \"signatures\", expected one of them",
+                )
+                .help("put every signature into \"signatures\"");
+        }
+    }
+}
+
+impl Check for Spec {
+    fn check(&self, issues: &mut Issues) {
+        if self.apply.len() > MOST_STEPS {
+            let message = format!("found {} steps, expected {MOST_STEPS} at most", self.apply.len());
+            issues
+                .add("/apply", message)
+                .help("one blob can carry what many files would");
+        }
+    }
+}
+
+impl Check for Confirm {
+    fn check(&self, issues: &mut Issues) {
+        if self.hub_within.is_none() && self.command.is_none() {
+            issues.add("", "found neither \"hub_within\" nor \"command\", expected one of them or both").help(
+                "hub_within = 120 keeps the change only if the hub answers within two minutes; or leave \"confirm\" out",
+            );
+        }
+    }
+}
+
+impl Check for FileStep {
+    fn check(&self, issues: &mut Issues) {
+        match (&self.content, &self.source) {
+            (Some(_), Some(_)) => issues.add("/source", "found both \"content\" and \"source\", expected one of them"),
+            (None, None) => issues.add("", "found neither \"content\" nor \"source\", expected one of them"),
+            _ => return,
+        };
+        issues.help("content = \"…\" gives the text itself; source = { sha256, size } names a blob");
+    }
+}
+
+impl Check for UciStep {
+    fn check(&self, issues: &mut Issues) {
+        for name in self.options.keys() {
+            if !ruled::holds::<ruled::UciName>(name) {
+                let message = format!(
+                    "found option {:?}, expected {}",
+                    shortened(name),
+                    ruled::expected::<ruled::UciName>()
+                );
+                issues.add(format!("/options/{}", escaped(name)), message);
+            }
+        }
+    }
+}

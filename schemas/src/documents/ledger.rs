@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::policy::Source;
+use crate::ruled;
 use crate::text::{Name, Sha256Hex, Utc};
 
 /// What anybody may hand to the plane: inert, and without a source.
@@ -14,8 +15,12 @@ use crate::text::{Name, Sha256Hex, Utc};
 #[serde(deny_unknown_fields)]
 pub struct Proposal {
     /// Its own id, unique for its source.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
     pub id: String,
     /// What kind of decision is proposed, as `state.apply` or `flow.step`.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::DottedName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::DottedName"))]
     pub kind: String,
     /// Its content.
     pub payload: Value,
@@ -27,10 +32,14 @@ pub struct Proposal {
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// The proposal's id.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
     pub id: String,
     /// Who proposed it.
     pub source: Source,
     /// What kind.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::DottedName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::DottedName"))]
     pub kind: String,
     /// Its content; large content by blob hash.
     pub payload: Value,

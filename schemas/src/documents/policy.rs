@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::check::{Check, Issues, checked};
+use crate::ruled;
 use crate::text::{AbsPath, ServiceName, Sha256Hex};
 
 /// The `kind` of a policy.
@@ -78,15 +80,23 @@ pub struct Grant {
     pub services: Vec<ServiceName>,
     /// Packages that may be installed or removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::Line>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::Line>"))]
     pub packages: Vec<String>,
     /// UCI configs that may be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::UciName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::UciName>"))]
     pub uci: Vec<String>,
     /// Kernel parameters that may be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::Line>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::Line>"))]
     pub sysctl: Vec<String>,
     /// Users and groups that may be made or removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::AccountName>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::AccountName>"))]
     pub users: Vec<String>,
     /// Every command that may be executed: by a shell step, `unless`, `undo`, health, confirm, cron.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -137,7 +147,7 @@ pub struct WideFileGrant {
 #[serde(untagged)]
 pub enum CommandGrant {
     /// Exactly these bytes, run by `/bin/sh -c`.
-    Exact(String),
+    Exact(#[cfg_attr(feature = "json-schema", schemars(with = "ruled::Command"))] String),
     /// Words with typed holes, run without a shell.
     Template(CommandTemplate),
 }
@@ -145,10 +155,15 @@ pub enum CommandGrant {
 /// An argv template: each word literal, or a hole `{int}`, `{word}`, `{host}`, `{ip}`, `{path}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct CommandTemplate {
     /// The words; the first is an absolute path to the program and never a hole.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 64)))]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::ArgvWord>")]
+    #[cfg_attr(
+        feature = "json-schema",
+        schemars(with = "Vec<ruled::ArgvWord>", length(min = 1, max = 64))
+    )]
+    #[cfg_attr(feature = "json-schema", schemars(extend("prefixItems" = [{ "type": "string", "pattern": "^/[^{}]*$" }])))]
     pub argv: Vec<String>,
 }
 
@@ -176,12 +191,36 @@ impl FileGrant {
 
 impl<'de> Deserialize<'de> for FileGrant {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        crate::untagged::text_or_table(d, "a path glob or {path, code, setuid}", FileGrant::Glob, FileGrant::Wide)
+        crate::untagged::text_or_table(
+            d,
+            "a path glob or {path, code, setuid}",
+            FileGrant::Glob,
+            FileGrant::Wide,
+        )
     }
 }
 
 impl<'de> Deserialize<'de> for CommandGrant {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        crate::untagged::text_or_table(d, "a command or {argv}", CommandGrant::Exact, CommandGrant::Template)
+        let exact = |text: ruled::Ruled<ruled::Command>| CommandGrant::Exact(text.into());
+        crate::untagged::text_or_table(d, "a command or {argv}", exact, CommandGrant::Template)
+    }
+}
+
+checked!(CommandTemplate);
+
+impl Check for CommandTemplate {
+    fn check(&self, issues: &mut Issues) {
+        match self.argv.first() {
+            None => issues.add("/argv", "found 0 words, expected 1 to 64"),
+            Some(_) if self.argv.len() > 64 => {
+                issues.add("/argv", format!("found {} words, expected 1 to 64", self.argv.len()))
+            }
+            Some(program) if !program.starts_with('/') || program.contains(['{', '}']) => issues.add(
+                "/argv/0",
+                format!("found {program:?}, expected the absolute path of a program, without holes"),
+            ),
+            Some(_) => return,
+        };
     }
 }

@@ -171,7 +171,6 @@ pub struct Agent {
 /// The policy as a profile writes it: a [`Policy`] that need not say its kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfilePolicy {
     /// Refuse to run when the network half cannot be confined.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::desired_state::{Signature, SignatureAlg};
+use crate::ruled;
 use crate::text::{KeyIdText, Name, Utc};
 
 /// The `kind` of a trust document.
@@ -23,6 +24,7 @@ pub struct Trust {
     /// Always `jos.trust`.
     pub kind: TrustKind,
     /// Rises by exactly one with each change.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 9_007_199_254_740_991>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
     pub version: u64,
     /// The tenant whose devices take it.
@@ -64,6 +66,8 @@ pub struct TrustedKey {
     /// A constant.
     pub alg: SignatureAlg,
     /// 32 bytes in standard base64 with padding.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Key32>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Key32"))]
     pub public: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +98,7 @@ pub struct RoleKeys {
     /// Key ids.
     pub keys: Vec<KeyIdText>,
     /// How many different keys must sign; 1 to the number of keys.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 64>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 64)))]
     pub threshold: u32,
 }

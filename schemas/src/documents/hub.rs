@@ -1,0 +1,278 @@
+//! What agent and hub say to each other, and what an admin tells the hub: freshness, enrolment, heartbeat, report, rollout.
+
+use std::collections::BTreeMap;
+
+#[cfg(feature = "json-schema")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::desired_state::Signature;
+use super::kind;
+use super::ledger::OutcomeKind;
+use crate::check::{Check, Issues, checked};
+use crate::ruled;
+use crate::text::{Name, Sha256Hex, Utc};
+
+kind!(
+    /// The constant `jos.freshness`.
+    FreshnessKind, "jos.freshness"
+);
+kind!(
+    /// The constant `jos.enrolment`.
+    EnrolmentKind, "jos.enrolment"
+);
+kind!(
+    /// The constant `jos.heartbeat`.
+    HeartbeatKind, "jos.heartbeat"
+);
+kind!(
+    /// The constant `jos.report`.
+    ReportKind, "jos.report"
+);
+kind!(
+    /// The constant `jos.rollout`.
+    RolloutKind, "jos.rollout"
+);
+
+/// What the hub says, signed for one device, about what it offers now. It raises an alarm and gives time; it never sets a
+/// version floor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Freshness {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.freshness`.
+    pub kind: FreshnessKind,
+    /// The tenant.
+    pub tenant: Name,
+    /// The device that it is for.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub device: String,
+    /// The agent that it is for.
+    pub name: Name,
+    /// The version of the desired state that the hub offers this device now; 0 when it offers none.
+    #[serde(deserialize_with = "ruled::int::<_, _, 0, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 9_007_199_254_740_991_u64)))]
+    pub offered: u64,
+    /// The hub's clock.
+    pub time: Utc,
+    /// Repeats what the device chose, so that an old statement is no answer.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub nonce: String,
+    /// By a key of the role `freshness`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// A device's request to be known: once, with a token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Enrolment {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.enrolment`.
+    pub kind: EnrolmentKind,
+    /// The enrolment token, taken once.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub token: String,
+    /// The agent's name.
+    pub name: Name,
+    /// The keys that are bound to the device.
+    pub keys: DeviceKeys,
+    /// What the device says about itself. Shown to people, never taken for identity.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// The keys of a device, both bound at enrolment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DeviceKeys {
+    /// Certificate request (PKCS #10, PEM) for the network half's key. Its subject is ignored.
+    pub tls: String,
+    /// The root half's ed25519 key, which signs ledger checkpoints.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Key32>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Key32"))]
+    pub ledger: String,
+    /// The X25519 key that secrets are sealed to.
+    #[serde(
+        default,
+        deserialize_with = "ruled::maybe::<_, ruled::Key32>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Key32>"))]
+    pub encryption: Option<String>,
+}
+
+/// Where a ledger stands; the hub anchors it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LedgerHead {
+    /// Index of the last record.
+    #[serde(deserialize_with = "ruled::int::<_, _, 0, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 9_007_199_254_740_991_u64)))]
+    pub index: u64,
+    /// Its hash.
+    pub hash: Sha256Hex,
+}
+
+/// What a device says each time it calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.heartbeat`.
+    pub kind: HeartbeatKind,
+    /// The agent's name.
+    pub name: Name,
+    /// Version of the agent program.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::SemVer>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::SemVer"))]
+    pub agent: String,
+    /// Version of the state in force; absent before the first.
+    #[serde(default, deserialize_with = "ruled::maybe_int::<_, _, 1, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// How the last apply ended; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<OutcomeKind>,
+    /// Where the ledger stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerHead>,
+    /// Chosen by the device for the freshness statement that answers.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub nonce: String,
+    /// The fields that policy lets out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub telemetry: BTreeMap<Name, Value>,
+}
+
+/// How an apply ended, for the hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StateReport {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.report`.
+    pub kind: ReportKind,
+    /// The agent's name.
+    pub name: Name,
+    /// The state's version.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
+    pub version: u64,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// When, by the device's reading.
+    pub time: Utc,
+    /// Why, where it did not go well. Never a secret.
+    #[serde(
+        default,
+        deserialize_with = "ruled::maybe::<_, ruled::Line>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Line>"))]
+    pub reason: Option<String>,
+    /// Number of steps that changed something.
+    #[serde(default)]
+    pub changed: u32,
+    /// The record that holds the outcome.
+    pub ledger: LedgerHead,
+}
+
+/// How a version reaches a fleet: in phases, halted when devices fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, remote = "Self")]
+pub struct Rollout {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.rollout`.
+    pub kind: RolloutKind,
+    /// The state's name.
+    pub name: Name,
+    /// The state's version.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
+    pub version: u64,
+    /// In order; each takes more of the fleet.
+    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 32)))]
+    pub phases: Vec<Phase>,
+    /// Halt when more than this share of the devices of a phase fails; 5 when absent.
+    #[serde(
+        default,
+        deserialize_with = "ruled::maybe_int::<_, _, 0, 100>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 100)))]
+    pub halt_percent: Option<u32>,
+    /// Version signed beforehand that the hub offers after a halt.
+    #[serde(default, deserialize_with = "ruled::maybe_int::<_, _, 1, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revert_with: Option<u64>,
+}
+
+/// A part of the fleet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Share of the devices that match, so far included.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 100>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 100)))]
+    pub percent: u32,
+    /// Only devices with these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Seconds to watch before the next phase; 3600 when absent.
+    #[serde(
+        default,
+        deserialize_with = "ruled::maybe_int::<_, _, 0, 2_592_000>",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 2_592_000)))]
+    pub soak: Option<u32>,
+}
+
+checked!(Rollout);
+
+impl Check for Rollout {
+    fn check(&self, issues: &mut Issues) {
+        if self.phases.is_empty() || self.phases.len() > 32 {
+            issues.add(
+                "/phases",
+                format!("found {} phases, expected 1 to 32", self.phases.len()),
+            );
+        }
+        for (at, pair) in self.phases.windows(2).enumerate() {
+            if pair[1].percent < pair[0].percent {
+                let message = format!(
+                    "found {} after {}, expected as much or more",
+                    pair[1].percent, pair[0].percent
+                );
+                issues
+                    .add(format!("/phases/{}/percent", at + 1), message)
+                    .help("a phase includes the ones before it");
+            }
+        }
+    }
+}
