@@ -1,3 +1,22 @@
 //! The image pipeline behind `jos-image`: from a vendor's profile to signed packages and images.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`profile`] | reading, merging and checking profiles |
+//! | [`targets`] | the table of machines |
+//! | [`builders`] | compiling the device program, and its cache |
+//! | [`bake`] | what a package holds |
+//! | [`formats`] | the bytes of packages |
+//! | [`manifest`], [`output`] | what is written beside packages, and how |
+//! | [`cli`] | the command line |
+//!
+//! Never: depends on the agent or the runtime; where it needs what they do, it runs `jos` as a program.
 
+pub mod bake;
+pub mod builders;
+pub mod cli;
 pub mod formats;
+pub mod manifest;
+pub mod output;
+pub mod profile;
+pub mod targets;

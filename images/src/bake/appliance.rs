@@ -1,0 +1,342 @@
+//! One appliance, complete and in memory: everything its packages hold but the program.
+//!
+//! Owns: turning a resolved profile into those bytes, and every refusal that needs a file's content (baseline, trust, CA,
+//! brought files, secrets). All problems are found before anything is written.
+
+use std::collections::BTreeMap;
+
+use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::documents::policy::Policy;
+use jos_schemas::documents::profile::{Brand, Package, Profile, ProfileFile};
+use jos_schemas::node::Node;
+use jos_schemas::text::Name;
+use serde::Serialize;
+
+use super::baseline::{self, Signing};
+use super::secrets;
+use crate::formats::hash::sha256;
+use crate::formats::tree::disk::{self, DiskOptions};
+use crate::formats::{Entry, Tree};
+use crate::profile::files::shown;
+use crate::profile::{Invalid, Problems, Resolved, check, paths};
+use crate::targets::{self, System, Target};
+
+/// One input file of an appliance, as the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Input {
+    /// What it is for: `profile`, `base`, `baseline`, `trust`, `hub-ca`, `logo`, `file`.
+    pub role: &'static str,
+    /// As the profile names it.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// A signed baseline with what was checked of it.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// The signed document as JSON.
+    pub bytes: Vec<u8>,
+    /// The same, typed.
+    pub state: DesiredState,
+}
+
+/// What one appliance brings besides the program.
+#[derive(Clone, Debug)]
+pub struct Appliance {
+    /// The profile's own name.
+    pub profile: String,
+    /// Package name, and the agent's name.
+    pub name: Name,
+    /// Service name.
+    pub service: String,
+    /// `[brand]`, complete.
+    pub brand: Brand,
+    /// `[package]`.
+    pub package: Package,
+    /// For these.
+    pub targets: Vec<&'static Target>,
+    /// What is granted.
+    pub policy: Policy,
+    /// Seconds between two looks.
+    pub interval: Option<u32>,
+    /// Labels of every device.
+    pub labels: BTreeMap<String, String>,
+    /// Tenant of every device.
+    pub tenant: Option<Name>,
+    /// The hub's address.
+    pub hub: Option<String>,
+    /// The hub's CA, PEM.
+    pub hub_ca: Option<Vec<u8>>,
+    /// The logo with its extension.
+    pub logo: Option<(String, Vec<u8>)>,
+    /// The first trust root.
+    pub trust: Vec<u8>,
+    /// Signed baselines by system.
+    pub baselines: BTreeMap<System, Baseline>,
+    /// Brought files by system.
+    pub files: BTreeMap<System, Tree>,
+    /// What went in.
+    pub inputs: Vec<Input>,
+    /// Signed by a throwaway key: not for devices that leave the desk.
+    pub dev: bool,
+    /// Time stamp of everything, seconds since 1970.
+    pub epoch: u32,
+}
+
+impl Appliance {
+    /// `1.4.2-1`.
+    #[must_use]
+    pub fn full_version(&self) -> String {
+        format!("{}-{}", self.version(), self.package.release.unwrap_or(1))
+    }
+
+    /// `1.4.2`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.package.version.as_deref().unwrap_or("0")
+    }
+
+    /// The product's name.
+    #[must_use]
+    pub fn product(&self) -> &str {
+        self.brand.product.as_deref().unwrap_or("jos")
+    }
+
+    /// The vendor's name.
+    #[must_use]
+    pub fn vendor(&self) -> &str {
+        self.brand.vendor.as_deref().unwrap_or("")
+    }
+}
+
+/// Reads everything that `resolved` names and signs what is to be signed, for `wanted` targets (all when empty).
+///
+/// # Errors
+/// Everything that is wrong, by file, line and column.
+pub fn assemble(
+    resolved: &Resolved,
+    wanted: &[&'static Target],
+    signing: &Signing,
+    epoch: u32,
+) -> Result<Appliance, Invalid> {
+    let Resolved {
+        profile, node, files, ..
+    } = resolved;
+    let mut problems = Problems::new(files);
+    check::to_build(profile, node, &mut problems);
+    let named = profile.target.clone().unwrap_or_default().targets;
+    let mut list: Vec<&'static Target> = named.iter().filter_map(|t| targets::find(t)).collect();
+    for target in wanted {
+        if !list.contains(target) {
+            let help = format!("it is for {}", named.join(", "));
+            problems.at(
+                node,
+                "/target/targets",
+                format!("this profile is not for {}", target.name),
+                help,
+            );
+        }
+    }
+    if !wanted.is_empty() {
+        list.retain(|t| wanted.contains(t));
+    }
+    if !problems.is_empty() {
+        problems.finish()?;
+    }
+    let mut problems = Problems::new(files);
+    let mut inputs = Vec::new();
+    for (at, file) in files.all().iter().enumerate() {
+        let role = if at == 0 { "profile" } else { "base" };
+        let name = file.name.rsplit('/').next().unwrap_or(&file.name).to_owned();
+        inputs.push(Input {
+            role,
+            name,
+            sha256: file.sha256.clone(),
+        });
+    }
+    let mut reader = Reader {
+        resolved,
+        problems: &mut problems,
+        inputs: &mut inputs,
+    };
+    let hub_ca = reader.hub_ca(profile);
+    let logo = reader.logo(profile);
+    let systems: std::collections::BTreeSet<System> = list.iter().map(|t| t.system).collect();
+    let brought = systems.iter().map(|s| (*s, reader.files(profile, *s))).collect();
+    let signed = baseline::all(resolved, &systems, signing, &mut inputs, &mut problems);
+    secrets::profile_texts(profile, node, &mut problems);
+    problems.finish()?;
+    let Some(signed) = signed else {
+        return Err(Invalid::default());
+    };
+    inputs.sort();
+    inputs.dedup();
+    let package = profile.package.clone().unwrap_or_default();
+    let name = package.name.clone().ok_or_else(Invalid::default)?;
+    let agent = profile.agent.clone().unwrap_or_default();
+    Ok(Appliance {
+        profile: resolved.name.clone(),
+        service: package.service.clone().unwrap_or_else(|| name.clone()).to_string(),
+        name,
+        brand: profile.brand.clone().unwrap_or_default(),
+        package,
+        targets: list,
+        policy: profile.policy.clone().unwrap_or_default().into(),
+        interval: agent.interval,
+        labels: agent.labels,
+        tenant: agent.tenant,
+        hub: profile.hub.clone().and_then(|h| h.url),
+        hub_ca,
+        logo,
+        trust: signed.trust,
+        baselines: signed.baselines,
+        files: brought,
+        inputs,
+        dev: signed.dev,
+        epoch,
+    })
+}
+
+struct Reader<'a, 'p> {
+    resolved: &'a Resolved,
+    problems: &'a mut Problems<'p>,
+    inputs: &'a mut Vec<Input>,
+}
+
+impl Reader<'_, '_> {
+    fn node(&self) -> &Node {
+        &self.resolved.node
+    }
+
+    fn read(&mut self, role: &'static str, pointer: &str) -> Option<(String, Vec<u8>)> {
+        let (path, bytes) = paths::read(&self.resolved.files, &self.resolved.node, pointer, self.problems)?;
+        let name = self
+            .node()
+            .pointer(pointer)
+            .and_then(Node::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        self.inputs.push(Input {
+            role,
+            name,
+            sha256: sha256(&bytes),
+        });
+        Some((shown(&path), bytes))
+    }
+
+    fn hub_ca(&mut self, profile: &Profile) -> Option<Vec<u8>> {
+        profile.hub.as_ref()?.ca.as_ref()?;
+        let pointer = "/hub/ca";
+        let (shown, bytes) = self.read("hub-ca", pointer)?;
+        let text = String::from_utf8_lossy(&bytes);
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            let message = format!("{shown} holds no certificate");
+            let help =
+                "expected a PEM file with `-----BEGIN CERTIFICATE-----`: the CA that signed the hub's certificate";
+            self.problems.at(&self.resolved.node, pointer, message, help);
+            return None;
+        }
+        self.refuse_secrets(&shown, pointer, &bytes);
+        Some(bytes)
+    }
+
+    fn logo(&mut self, profile: &Profile) -> Option<(String, Vec<u8>)> {
+        let given = profile.brand.as_ref()?.logo.clone()?;
+        let pointer = "/brand/logo";
+        let (_, bytes) = self.read("logo", pointer)?;
+        let extension = given
+            .rsplit_once('.')
+            .map(|(_, e)| e.to_ascii_lowercase())
+            .unwrap_or_default();
+        if !["png", "svg", "jpg", "ico"].contains(&extension.as_str()) || bytes.len() > 1 << 20 {
+            let help = "use one that browsers show, 1 MiB at most";
+            self.problems.at(
+                &self.resolved.node,
+                pointer,
+                "expected a .png, .svg, .jpg or .ico file",
+                help,
+            );
+            return None;
+        }
+        Some((extension, bytes))
+    }
+
+    fn files(&mut self, profile: &Profile, system: System) -> Tree {
+        let mut tree = Tree::new();
+        if profile
+            .files
+            .iter()
+            .any(|f| f.mode.as_ref().is_some_and(|m| m.bits() & 0o7000 != 0))
+        {
+            tree.allow_special_modes();
+        }
+        for (i, file) in profile.files.iter().enumerate() {
+            if file.systems.is_empty() || file.systems.iter().any(|s| s == system.name()) {
+                self.file(file, i, &mut tree);
+            }
+        }
+        tree
+    }
+
+    fn file(&mut self, file: &ProfileFile, index: usize, tree: &mut Tree) {
+        let pointer = format!("/files/{index}");
+        let path = file.path.as_str().trim_start_matches('/').to_owned();
+        let mode = file.mode.as_ref().map_or(0o644, |m| m.bits());
+        let entry = |bytes: Vec<u8>| {
+            let entry = Entry::file(path.clone(), mode, bytes);
+            if file.conffile { entry.as_conffile() } else { entry }
+        };
+        let added = if let Some(content) = &file.content {
+            self.refuse_secrets(file.path.as_str(), &format!("{pointer}/content"), content.as_bytes());
+            tree.insert(entry(content.clone().into_bytes()))
+        } else {
+            let pointer = format!("{pointer}/source");
+            let found = paths::find(&self.resolved.files, &self.resolved.node, &pointer, self.problems);
+            let Some(found) = found else { return };
+            if found.is_dir() {
+                match disk::read(
+                    &found,
+                    &DiskOptions {
+                        special_modes: false,
+                        max_bytes: 256 << 20,
+                        max_entries: 10_000,
+                    },
+                ) {
+                    Ok(folder) => {
+                        for e in folder.entries() {
+                            if let crate::formats::EntryKind::File(bytes) = &e.kind {
+                                let name = format!("{}/{}", shown(&found), e.path);
+                                self.inputs.push(Input {
+                                    role: "file",
+                                    name: e.path.clone(),
+                                    sha256: sha256(bytes),
+                                });
+                                self.refuse_secrets(&name, &pointer, bytes);
+                            }
+                        }
+                        tree.graft(&path, folder)
+                    }
+                    Err(e) => Err(e),
+                }
+            } else {
+                let Some((shown, bytes)) = self.read("file", &pointer) else {
+                    return;
+                };
+                self.refuse_secrets(&shown, &pointer, &bytes);
+                tree.insert(entry(bytes))
+            }
+        };
+        if let Err(e) = added {
+            let help = "a package holds files, directories and links below its root, each once";
+            self.problems.at(&self.resolved.node, &pointer, e.to_string(), help);
+        }
+    }
+
+    fn refuse_secrets(&mut self, shown: &str, pointer: &str, bytes: &[u8]) {
+        if let Some(found) = secrets::find(bytes) {
+            let message = format!("{shown}:{}: found {}", found.line, found.what);
+            self.problems.at(&self.resolved.node, pointer, message, secrets::HELP);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The `.deb`: Debian Policy §6 (scripts), §9.3 (services), §10.7 (conffiles), §12.5 (copyright), §4.4 (changelog).
+
+use jos_schemas::text::Utc;
+use jos_schemas::unit::{Scope, Systemd, writable};
+
+use super::appliance::Appliance;
+use super::{BakeError, Filler, joined, stands_for, texts};
+use crate::builders::{Program, elf};
+use crate::formats::control::Description;
+use crate::formats::{DebControl, DebPackage, Scripts, gzip};
+use crate::targets::{System, Target};
+
+pub(super) fn package(
+    app: &Appliance,
+    target: &'static Target,
+    programs: &[Program],
+) -> Result<(String, Vec<u8>), BakeError> {
+    let format = |source| BakeError::Format {
+        target: target.name.to_owned(),
+        source,
+    };
+    let Some(program) = programs.first() else {
+        return Err(BakeError::text("program", "none was built"));
+    };
+    let system = System::Debian;
+    let mut files = Filler::new(app, system, target.name);
+    files.common(app, system, &program.bytes)?;
+    let unit = format!("{}.service", app.service);
+    files.file(&format!("/usr/lib/systemd/system/{unit}"), 0o644, unit_text(app)?)?;
+    // Read by pam_motd beside /etc/motd, and nobody's configuration file.
+    files.file(&format!("/usr/lib/motd.d/50-{}", app.name), 0o644, texts::motd(app))?;
+    let doc = format!("/usr/share/doc/{}", app.name);
+    files.file(&format!("{doc}/copyright"), 0o644, copyright(app))?;
+    let zipped = |what: &str, text: String| gzip::compress(what, text.as_bytes()).map_err(format);
+    files.file(
+        &format!("{doc}/changelog.Debian.gz"),
+        0o644,
+        zipped("changelog", changelog(app))?,
+    )?;
+    files.file(
+        "/usr/share/man/man1/jos.1.gz",
+        0o644,
+        zipped("manual", texts::manual(app, system))?,
+    )?;
+    let needs = libraries(&program.bytes);
+    if needs.is_empty() {
+        files.file(
+            &format!("/usr/share/lintian/overrides/{}", app.name),
+            0o644,
+            overrides(app),
+        )?;
+    }
+    let p = &app.package;
+    let mut depends = vec!["adduser".to_owned()];
+    depends.extend(needs);
+    let control = DebControl {
+        package: app.name.to_string(),
+        version: app.full_version(),
+        architecture: target.architecture.to_owned(),
+        maintainer: p.maintainer.clone().unwrap_or_default(),
+        depends: joined(&depends, &joined(&p.depends, &p.depends_debian)),
+        conflicts: stands_for(app, &p.conflicts),
+        replaces: stands_for(app, &[]),
+        provides: stands_for(app, &p.provides),
+        homepage: app.brand.support_url.clone().unwrap_or_default(),
+        description: Description {
+            synopsis: texts::synopsis(app),
+            extended: texts::description(app),
+        },
+        ..DebControl::default()
+    };
+    let package = DebPackage {
+        control,
+        scripts: scripts(&unit),
+        tree: files.tree,
+        epoch: app.epoch,
+        ..DebPackage::default()
+    };
+    Ok((package.file_name(), package.to_bytes().map_err(format)?))
+}
+
+fn unit_text(app: &Appliance) -> Result<String, BakeError> {
+    let at = texts::layout(System::Debian);
+    let command = texts::command(&at);
+    let unit = Systemd {
+        banner: "Written by jos-image.",
+        description: app.product(),
+        command: &command,
+        scope: Scope::System,
+        user: None,
+        policy: &app.policy,
+        state_dir: at.state,
+        reads: &[at.etc],
+        exists: &writable::everywhere,
+    };
+    unit.render().map_err(|e| BakeError::text("service unit", e))
+}
+
+/// What the program needs from the system's C library; nothing for a static one.
+fn libraries(program: &[u8]) -> Vec<String> {
+    match elf::read(program) {
+        Some(elf) if elf.dynamic => {
+            let (major, minor) = elf.glibc.unwrap_or((2, 31));
+            vec![format!("libc6 (>= {major}.{minor})"), "libgcc-s1".to_owned()]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// deb-systemd-helper keeps an administrator's own `systemctl disable` over upgrades; deb-systemd-invoke honours
+/// policy-rc.d. Both come with init-system-helpers, which is essential.
+fn scripts(unit: &str) -> Scripts {
+    let fill = |text: &str| Some(text.replace("@UNIT@", unit));
+    Scripts {
+        preinst: None,
+        postinst: fill(include_str!("scripts/postinst.sh")),
+        prerm: fill(include_str!("scripts/prerm.sh")),
+        postrm: fill(include_str!("scripts/postrm.sh")),
+    }
+}
+
+fn copyright(app: &Appliance) -> String {
+    let license = include_str!("../../../LICENSE");
+    let body: String = license
+        .lines()
+        .skip_while(|l| !l.starts_with("Permission"))
+        .map(|l| {
+            if l.trim().is_empty() {
+                " .\n".to_owned()
+            } else {
+                format!(" {l}\n")
+            }
+        })
+        .collect();
+    let holder = license
+        .lines()
+        .find_map(|l| l.strip_prefix("Copyright (c) "))
+        .unwrap_or("2026 The jos authors");
+    let mut text = format!(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
+         Upstream-Name: jos\n\nFiles: *\nCopyright: {holder}\nLicense: MIT\n{body}"
+    );
+    let own = app.package.license.as_deref().unwrap_or("MIT");
+    let year = &Utc::from_unix(i64::from(app.epoch)).to_string()[..4];
+    text.push_str(&format!(
+        "\nFiles: etc/* usr/share/jos/*\nCopyright: {year} {}\nLicense: {own}\n",
+        app.vendor()
+    ));
+    if own != "MIT" {
+        text.push_str(&format!(
+            "\nLicense: {own}\n The settings and the brand are under the vendor's licence, {own}.\n"
+        ));
+    }
+    text
+}
+
+fn changelog(app: &Appliance) -> String {
+    format!(
+        "{} ({}) stable; urgency=medium\n\n  * {} {}, built by jos-image.\n\n -- {}  {}\n",
+        app.name,
+        app.full_version(),
+        app.product(),
+        app.version(),
+        app.package.maintainer.as_deref().unwrap_or_default(),
+        rfc_2822(app.epoch)
+    )
+}
+
+/// `Sat, 21 Nov 2026 13:00:00 +0000`: deb-changelog(5).
+fn rfc_2822(epoch: u32) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let utc = Utc::from_unix(i64::from(epoch)).to_string();
+    let month = utc[5..7].parse::<usize>().unwrap_or(1).clamp(1, 12);
+    let day = DAYS[(epoch / 86_400 % 7) as usize];
+    format!(
+        "{day}, {} {} {} {} +0000",
+        &utc[8..10],
+        MONTHS[month - 1],
+        &utc[..4],
+        &utc[11..19]
+    )
+}
+
+fn overrides(app: &Appliance) -> String {
+    format!(
+        "# One static program serves every release of the system, and OpenWrt as well; it links no C library of Debian.\n\
+         {}: statically-linked-binary\n",
+        app.name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc_2822;
+
+    #[test]
+    fn dates_are_those_of_a_changelog() {
+        assert_eq!(rfc_2822(0), "Thu, 01 Jan 1970 00:00:00 +0000");
+        assert_eq!(rfc_2822(1_795_266_000), "Sat, 21 Nov 2026 13:00:00 +0000");
+    }
+}

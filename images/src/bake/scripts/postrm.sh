@@ -1,0 +1,22 @@
+#!/bin/sh
+set -e
+
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+	systemctl --system daemon-reload > /dev/null || true
+fi
+
+if [ "$1" = purge ]; then
+	if [ -x /usr/bin/deb-systemd-helper ]; then
+		deb-systemd-helper purge '@UNIT@' > /dev/null || true
+		deb-systemd-helper unmask '@UNIT@' > /dev/null || true
+	fi
+	# Another package of this kind may have taken over: then the data are its data.
+	if [ ! -e /usr/bin/jos ]; then
+		rm -rf /var/lib/jos /etc/jos /run/jos
+		if command -v deluser > /dev/null && getent passwd jos > /dev/null; then
+			deluser --quiet --system jos || true
+		fi
+	fi
+fi
+
+exit 0

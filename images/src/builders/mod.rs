@@ -1,0 +1,272 @@
+//! How the device program is compiled, or where it comes from when it is compiled already.
+//!
+//! Owns: the [`Builder`] trait and its four answers (zigbuild, cross, native, prebuilt), the check that a program is one
+//! for the machine it is meant for, and the cache of compiled programs by content.
+//! Never: packages anything.
+
+pub mod cache;
+mod cargo;
+mod cross;
+pub mod elf;
+mod native;
+mod prebuilt;
+pub mod sources;
+pub mod toolchain;
+mod zigbuild;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use cross::Cross;
+pub use native::Native;
+pub use prebuilt::Prebuilt;
+pub use sources::Sources;
+pub use zigbuild::Zigbuild;
+
+use crate::targets::{Target, Triple};
+
+/// What went wrong before there was a program.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A tool, a toolchain or the sources are not there.
+    #[error("found no {what}")]
+    Missing {
+        /// What.
+        what: String,
+        /// What brings it.
+        help: String,
+    },
+    /// This builder does not serve this target.
+    #[error("the {builder} builder makes no program for {target}: {why}")]
+    Unserved {
+        /// Which builder.
+        builder: &'static str,
+        /// Which target or triple.
+        target: String,
+        /// What it does make.
+        why: String,
+        /// What to do instead.
+        help: String,
+    },
+    /// The compiler failed.
+    #[error("{what} failed with {status}:\n{tail}")]
+    Failed {
+        /// The command, short.
+        what: String,
+        /// How it ended.
+        status: String,
+        /// The last lines it printed.
+        tail: String,
+    },
+    /// A program that is not one for its target.
+    #[error("{}: found {found}, expected {expected}", path.display())]
+    WrongProgram {
+        /// Which file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// A file that could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl BuildError {
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.into(),
+            source,
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Missing { help, .. } | Self::Unserved { help, .. } => Some(help),
+            Self::WrongProgram { .. } => Some("build it for this triple, or name another folder"),
+            Self::Failed { .. } | Self::Io { .. } => None,
+        }
+    }
+
+    /// The request itself cannot be served (exit 2), rather than work that failed (exit 1).
+    #[must_use]
+    pub fn is_bad_use(&self) -> bool {
+        matches!(self, Self::Unserved { .. })
+    }
+}
+
+/// Hears how far a compilation is.
+pub trait Watch: Sync {
+    /// Work on `what` begins; `units` is how many steps it took last time.
+    fn begin(&self, what: &str, units: Option<u64>);
+    /// One more step is done: `item`.
+    fn step(&self, item: &str);
+    /// Work on `what` is over.
+    fn end(&self, what: &str, how: &str);
+}
+
+/// Hears nothing.
+pub struct Silent;
+
+impl Watch for Silent {
+    fn begin(&self, _: &str, _: Option<u64>) {}
+    fn step(&self, _: &str) {}
+    fn end(&self, _: &str, _: &str) {}
+}
+
+/// A program for one triple.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The Rust target triple.
+    pub triple: String,
+    /// The program itself.
+    pub bytes: Arc<Vec<u8>>,
+    /// What the manifest says of its making.
+    pub provenance: Provenance,
+    /// Whether it was there already.
+    pub cached: bool,
+}
+
+/// How a program came to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Which builder.
+    pub builder: String,
+    /// Compiler, linker and their versions; empty for a prebuilt program.
+    pub toolchain: Vec<String>,
+    /// Flags that the compiler was given; paths replaced by what they stand for.
+    pub flags: Vec<String>,
+    /// Hash of the sources; empty for a prebuilt program.
+    pub sources: String,
+}
+
+/// Makes, or brings, the program `jos`.
+pub trait Builder: Sync {
+    /// As `--builder` names it.
+    fn name(&self) -> &'static str;
+
+    /// The triples whose programs `target` needs from this builder.
+    ///
+    /// # Errors
+    /// [`BuildError::Unserved`].
+    fn triples(&self, target: &Target) -> Result<Vec<Triple>, BuildError> {
+        Ok(target.programs.to_vec())
+    }
+
+    /// What a program for `triple` would be made from: equal answers mean equal programs. `None` when there is
+    /// nothing to cache.
+    ///
+    /// # Errors
+    /// [`BuildError::Missing`] when a tool is not there.
+    fn provenance(&self, triple: &Triple) -> Result<Option<Provenance>, BuildError>;
+
+    /// Makes the program.
+    ///
+    /// # Errors
+    /// Any [`BuildError`].
+    fn build(&self, triple: &Triple, watch: &dyn Watch) -> Result<Vec<u8>, BuildError>;
+}
+
+/// The program for `triple`: out of the cache when the same was made before, else made and kept.
+///
+/// # Errors
+/// Any [`BuildError`].
+pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn Watch) -> Result<Program, BuildError> {
+    let what = format!("jos for {}", triple.name);
+    let Some(provenance) = builder.provenance(triple)? else {
+        let bytes = builder.build(triple, watch)?;
+        let provenance = Provenance {
+            builder: builder.name().into(),
+            toolchain: Vec::new(),
+            flags: Vec::new(),
+            sources: String::new(),
+        };
+        return Ok(Program {
+            triple: triple.name.into(),
+            bytes: Arc::new(bytes),
+            provenance,
+            cached: true,
+        });
+    };
+    let slot = cache::Slot::new(cache, triple.name, &provenance);
+    let finish = |bytes, provenance, cached| Program {
+        triple: triple.name.into(),
+        bytes: Arc::new(bytes),
+        provenance,
+        cached,
+    };
+    if let Some(bytes) = slot.read()? {
+        return Ok(finish(bytes, provenance, true));
+    }
+    // Two builds at once wait for each other here; the second finds what the first made.
+    let _turn = slot.lock()?;
+    if let Some(bytes) = slot.read()? {
+        return Ok(finish(bytes, provenance, true));
+    }
+    watch.begin(&what, slot.units());
+    let made = builder.build(triple, watch);
+    watch.end(&what, if made.is_ok() { "compiled" } else { "failed" });
+    let bytes = made?;
+    slot.write(&bytes, &provenance)?;
+    Ok(finish(bytes, provenance, false))
+}
+
+/// Refuses a program that is not one for `triple`.
+///
+/// # Errors
+/// [`BuildError::WrongProgram`].
+pub fn check(path: &Path, bytes: &[u8], triple: &str) -> Result<(), BuildError> {
+    let wrong = |found: String, expected: &str| BuildError::WrongProgram {
+        path: path.to_owned(),
+        found,
+        expected: format!("{expected} for {triple}"),
+    };
+    if triple.contains("apple") {
+        let cpu: &[u8] = if triple.starts_with("aarch64") {
+            &[0x0c, 0, 0, 1]
+        } else {
+            &[7, 0, 0, 1]
+        };
+        // mach_header_64: magic 0xfeedfacf in the program's own (little) order, then cputype (mach-o/loader.h).
+        return match bytes.get(..8) {
+            Some(head) if head[..4] == [0xcf, 0xfa, 0xed, 0xfe] && &head[4..] == cpu => Ok(()),
+            _ => Err(wrong(describe(bytes), "a 64-bit Mach-O program")),
+        };
+    }
+    let Some(elf) = elf::read(bytes) else {
+        return Err(wrong(describe(bytes), "an ELF program"));
+    };
+    if !elf.fits(triple) {
+        return Err(wrong(elf.describe(), "a program"));
+    }
+    if elf.dynamic && triple.contains("musl") {
+        return Err(wrong(
+            format!("{}, which needs a dynamic loader", elf.describe()),
+            "a static program",
+        ));
+    }
+    Ok(())
+}
+
+fn describe(bytes: &[u8]) -> String {
+    if let Some(elf) = elf::read(bytes) {
+        return elf.describe();
+    }
+    match bytes.get(..4) {
+        Some([0xcf, 0xfa, 0xed, 0xfe]) => "a Mach-O program for another CPU".into(),
+        Some([b'#', b'!', ..]) => "a script".into(),
+        Some(b"MZ\x90\0") => "a Windows program".into(),
+        _ => format!("a file of {} bytes that is no program", bytes.len()),
+    }
+}

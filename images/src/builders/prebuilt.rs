@@ -1,0 +1,67 @@
+//! The prebuilt "builder": programs that somebody made before, as `DIR/TRIPLE/jos`. An installed `jos-image` carries
+//! such a folder.
+
+use std::path::{Path, PathBuf};
+
+use super::{BuildError, Builder, Provenance, Watch, check};
+use crate::targets::Triple;
+
+/// The most bytes a program may have: 64 MiB, against a folder that was named by mistake.
+const LIMIT: u64 = 64 << 20;
+
+/// See the module.
+pub struct Prebuilt {
+    dir: PathBuf,
+}
+
+impl Prebuilt {
+    /// Takes programs from `dir`.
+    ///
+    /// # Errors
+    /// [`BuildError::Missing`] when there is no such folder.
+    pub fn new(dir: &Path) -> Result<Self, BuildError> {
+        if !dir.is_dir() {
+            return Err(BuildError::Missing {
+                what: format!("folder of programs at {}", dir.display()),
+                help: "--builder prebuilt=DIR names a folder that holds TRIPLE/jos for each target".into(),
+            });
+        }
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// The folder that an installed `jos-image` carries: `../lib/jos/programs` beside its own folder.
+    #[must_use]
+    pub fn installed() -> Option<Self> {
+        let own = std::env::current_exe().ok()?;
+        let dir = own.parent()?.parent()?.join("lib/jos/programs");
+        dir.is_dir().then_some(Self { dir })
+    }
+}
+
+impl Builder for Prebuilt {
+    fn name(&self) -> &'static str {
+        "prebuilt"
+    }
+
+    fn provenance(&self, _: &Triple) -> Result<Option<Provenance>, BuildError> {
+        Ok(None)
+    }
+
+    fn build(&self, triple: &Triple, _: &dyn Watch) -> Result<Vec<u8>, BuildError> {
+        let path = self.dir.join(triple.name).join("jos");
+        let meta = std::fs::metadata(&path).map_err(|_| BuildError::Missing {
+            what: format!("program at {}", path.display()),
+            help: format!("put the program for {} there, or use --builder zigbuild", triple.name),
+        })?;
+        if meta.len() > LIMIT {
+            return Err(BuildError::WrongProgram {
+                path,
+                found: format!("{} bytes", meta.len()),
+                expected: format!("a program of at most {LIMIT} bytes"),
+            });
+        }
+        let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
+        check(&path, &bytes, triple.name)?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,156 @@
+//! The sources of the device program: where they are, and their one hash.
+//!
+//! Owns: finding the checkout, and naming everything that can change the program `jos`.
+//! Never: changes a source file.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::BuildError;
+use crate::formats::hash::hex;
+
+/// Folders and files that the program is made of. `profiles/units` and the feed's files are compiled in.
+const PARTS: [&str; 9] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "agent",
+    "link",
+    "openwrt-feed/jos-agent/files",
+    "profiles/units",
+    "runtime",
+    "schemas",
+    "trust",
+];
+/// Never compiled into a release program.
+const LEFT_OUT: [&str; 4] = ["benches", "fixtures", "target", "tests"];
+
+/// A checkout of the sources.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Its root.
+    pub root: PathBuf,
+    /// SHA-256 over the names and contents of everything that can change the program.
+    pub sha256: String,
+}
+
+impl Sources {
+    /// The checkout at `given`; without one, the checkout that holds the working folder, else the one that holds this
+    /// program.
+    ///
+    /// # Errors
+    /// [`BuildError::Missing`] when there is none, [`BuildError::Io`] when one cannot be read.
+    pub fn find(given: Option<&Path>) -> Result<Self, BuildError> {
+        let root = match given {
+            Some(dir) if is_checkout(dir) => dir.to_owned(),
+            Some(dir) => {
+                return Err(BuildError::Missing {
+                    what: format!("the sources of jos in {}", dir.display()),
+                    help: "name the folder that holds jos' Cargo.toml and agent/ with --source DIR".into(),
+                });
+            }
+            None => default_root().ok_or_else(|| BuildError::Missing {
+                what: "the sources of jos".into(),
+                help: "run in a checkout, name one with --source DIR, or bring built programs: --builder prebuilt=DIR"
+                    .into(),
+            })?,
+        };
+        let root = root.canonicalize().map_err(|e| BuildError::io(&root, e))?;
+        let sha256 = hash(&root)?;
+        Ok(Self { root, sha256 })
+    }
+}
+
+/// The checkout around the working folder or around this program.
+#[must_use]
+pub fn default_root() -> Option<PathBuf> {
+    let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    starts
+        .into_iter()
+        .flatten()
+        .find_map(|s| s.ancestors().find(|d| is_checkout(d)).map(Path::to_owned))
+}
+
+fn is_checkout(dir: &Path) -> bool {
+    ["Cargo.toml", "Cargo.lock", "agent/Cargo.toml", "schemas/Cargo.toml"]
+        .iter()
+        .all(|f| dir.join(f).is_file())
+}
+
+fn hash(root: &Path) -> Result<String, BuildError> {
+    let mut files = Vec::new();
+    for part in PARTS {
+        collect(root, Path::new(part), &mut files)?;
+    }
+    files.sort();
+    let mut all = Sha256::new();
+    for file in files {
+        let path = root.join(&file);
+        let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
+        all.update(format!("{}\0{}\n", file.display(), hex(&Sha256::digest(&bytes))));
+    }
+    Ok(hex(&all.finalize()))
+}
+
+fn collect(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), BuildError> {
+    let path = root.join(below);
+    let Ok(meta) = std::fs::metadata(&path) else {
+        return Ok(());
+    };
+    if meta.is_file() {
+        files.push(below.to_owned());
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(&path).map_err(|e| BuildError::io(&path, e))?;
+    for entry in entries {
+        let name = entry.map_err(|e| BuildError::io(&path, e))?.file_name();
+        let left_out = name
+            .to_str()
+            .is_none_or(|n| n.starts_with('.') || LEFT_OUT.contains(&n));
+        if !left_out {
+            collect(root, &below.join(name), files)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkout() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("folder");
+        for file in [
+            "Cargo.toml",
+            "Cargo.lock",
+            "agent/Cargo.toml",
+            "agent/src/main.rs",
+            "schemas/Cargo.toml",
+        ] {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("folders");
+            std::fs::write(path, file).expect("file");
+        }
+        dir
+    }
+
+    #[test]
+    fn the_hash_follows_every_source_but_no_test_and_no_other_folder() {
+        let dir = checkout();
+        let of = || Sources::find(Some(dir.path())).expect("checkout").sha256;
+        let first = of();
+        std::fs::create_dir_all(dir.path().join("agent/tests")).expect("folder");
+        std::fs::write(dir.path().join("agent/tests/a.rs"), "x").expect("file");
+        std::fs::write(dir.path().join("README.md"), "x").expect("file");
+        assert_eq!(of(), first);
+        std::fs::write(dir.path().join("agent/src/main.rs"), "fn main() {}").expect("file");
+        assert_ne!(of(), first);
+    }
+
+    #[test]
+    fn a_folder_without_sources_is_refused_by_name() {
+        let dir = tempfile::tempdir().expect("folder");
+        let said = Sources::find(Some(dir.path())).expect_err("no checkout").to_string();
+        assert!(said.contains(&dir.path().display().to_string()), "{said}");
+    }
+}

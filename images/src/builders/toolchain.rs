@@ -1,0 +1,189 @@
+//! Which Rust compiles, and with what environment.
+//!
+//! Owns: the choice of toolchain, in the same order as `scripts/lib/toolchain.sh`, and the clean environment in which
+//! cargo runs: nothing of a cargo or rustup that started us leaks into what is built.
+//! Never: installs anything; what is missing is named with the command that brings it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::BuildError;
+
+/// Lowest compiler that the sources need.
+pub const MINIMUM: (u32, u32) = (1, 95);
+
+/// A compiler with its cargo.
+#[derive(Clone, Debug)]
+pub struct Rust {
+    /// The compiler.
+    pub rustc: PathBuf,
+    /// Its cargo.
+    pub cargo: PathBuf,
+    /// `rustc -vV`, which names the exact commit.
+    pub version: String,
+    /// `rustc --print sysroot`.
+    pub sysroot: PathBuf,
+    /// The triple of this machine.
+    pub host: String,
+}
+
+impl Rust {
+    /// Asks the compiler at `rustc`; `None` when it does not run or is too old.
+    fn ask(rustc: &Path, cargo: &Path) -> Option<Self> {
+        let output = |args: &[&str]| {
+            let out = Command::new(rustc)
+                .args(args)
+                .output()
+                .ok()
+                .filter(|o| o.status.success())?;
+            String::from_utf8(out.stdout).ok()
+        };
+        let version = output(&["-vV"])?;
+        let field = |name: &str| {
+            version
+                .lines()
+                .find_map(|l| l.strip_prefix(name))
+                .map(|v| v.trim().to_owned())
+        };
+        let release = field("release:")?;
+        let mut numbers = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+        let found = (numbers.next()?, numbers.next()?);
+        let sysroot = PathBuf::from(output(&["--print", "sysroot"])?.trim());
+        let host = field("host:")?;
+        (found >= MINIMUM && cargo.is_file()).then(|| Self {
+            rustc: rustc.to_owned(),
+            cargo: cargo.to_owned(),
+            version: version.trim().to_owned(),
+            sysroot,
+            host,
+        })
+    }
+
+    /// Where the standard library's source lies, when it is there.
+    #[must_use]
+    pub fn library_source(&self) -> Option<PathBuf> {
+        let library = self.sysroot.join("lib/rustlib/src/rust/library");
+        library.join("std").is_dir().then_some(library)
+    }
+
+    /// The one line of `rustc --version` that people know.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.version.lines().next().unwrap_or(&self.version)
+    }
+}
+
+fn candidates() -> Vec<(PathBuf, PathBuf)> {
+    let mut all = Vec::new();
+    if let (Some(rustc), Some(cargo)) = (on_path("rustc"), on_path("cargo")) {
+        all.push((rustc, cargo));
+    }
+    all.push(("/usr/bin/rustc".into(), "/usr/bin/cargo".into()));
+    all
+}
+
+/// A toolchain for this machine's own programs.
+///
+/// # Errors
+/// [`BuildError::Missing`] naming what to install.
+pub fn host() -> Result<Rust, BuildError> {
+    let found = candidates()
+        .into_iter()
+        .find_map(|(rustc, cargo)| Rust::ask(&rustc, &cargo));
+    found.ok_or_else(|| BuildError::Missing {
+        what: format!("a Rust toolchain of at least {}.{}", MINIMUM.0, MINIMUM.1),
+        help: "run scripts/setup --for build, or bring programs that are built already: --builder prebuilt=DIR".into(),
+    })
+}
+
+/// A toolchain that has the standard library's source, which `-Zbuild-std` compiles for any target.
+///
+/// # Errors
+/// [`BuildError::Missing`] naming what to install.
+pub fn cross() -> Result<Rust, BuildError> {
+    let mut all = candidates()
+        .into_iter()
+        .filter_map(|(rustc, cargo)| Rust::ask(&rustc, &cargo));
+    all.find(|r| r.library_source().is_some())
+        .ok_or_else(|| {
+            BuildError::Missing {
+        what: format!("a Rust toolchain of at least {}.{} with the standard library's source", MINIMUM.0, MINIMUM.1),
+        help: "run scripts/setup --for cross (Debian's rustc-web, cargo-web and rust-web-src), or bring programs that \
+               are built already: --builder prebuilt=DIR"
+            .into(),
+    }
+        })
+}
+
+/// The first program of this name on PATH.
+#[must_use]
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+}
+
+/// The folder that holds what is expensive to make again: `$JOS_CACHE`, else `jos` in the user's cache folder.
+#[must_use]
+pub fn cache_dir() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("JOS_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|c| c.join("jos")))
+        .or_else(|| set("HOME").map(|h| h.join(".cache/jos")))
+        .unwrap_or_else(|| std::env::temp_dir().join("jos-cache"))
+}
+
+/// cargo with a clean environment: only what a build needs, so that the same sources give the same program whoever
+/// calls.
+#[must_use]
+pub fn clean_cargo(rust: &Rust, cargo: &Path, ahead: Option<&Path>) -> Command {
+    let mut command = Command::new(cargo);
+    command.env_clear();
+    let mut path = OsString::new();
+    let own = rust.rustc.parent().map(Path::to_owned);
+    for dir in ahead
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(own)
+        .chain(["/usr/bin".into(), "/bin".into()])
+    {
+        if !path.is_empty() {
+            path.push(":");
+        }
+        path.push(dir);
+    }
+    command
+        .env("PATH", path)
+        .env("RUSTC", &rust.rustc)
+        .env("CARGO", &rust.cargo)
+        .env("CARGO_INCREMENTAL", "0");
+    // Proxies, certificates and registries are this machine's way to its dependencies; Cargo.lock pins their content.
+    for (name, value) in std::env::vars_os() {
+        let keep = name.to_str().is_some_and(|n| {
+            let lower = n.to_ascii_lowercase();
+            matches!(
+                n,
+                "HOME" | "CARGO_HOME" | "RUSTUP_HOME" | "TMPDIR" | "LANG" | "SSL_CERT_FILE" | "SSL_CERT_DIR"
+            ) || matches!(lower.as_str(), "http_proxy" | "https_proxy" | "all_proxy" | "no_proxy")
+                || n.starts_with("CARGO_HTTP_")
+                || n.starts_with("CARGO_NET_")
+                || n.starts_with("CARGO_REGISTR")
+                || n.starts_with("CARGO_SOURCE_")
+        });
+        if keep {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Where cargo keeps the sources of dependencies: the path prefix that must not reach a program.
+#[must_use]
+pub fn cargo_home() -> Option<PathBuf> {
+    let set = std::env::var_os("CARGO_HOME")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from);
+    set.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cargo")))
+}

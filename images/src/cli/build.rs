@@ -1,0 +1,320 @@
+//! `jos-image build`: profiles → programs → packages → folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::keys;
+use super::ui::{Done, Failure, Progress, Ui, bytes};
+use crate::bake::{self, Appliance, Package, Signing};
+use crate::builders::{self, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
+use crate::profile::{Finder, Invalid, Resolved, check, resolve};
+use crate::targets::{self, Target, Triple};
+use crate::{manifest, output};
+
+/// Compile, sign and package profiles
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  jos-image build captive-portal --target openwrt/mipsel_24kc --dev-key
+  jos-image build profiles/*.toml --key admin.key --trust trust.json --out dist
+
+Each profile gets a folder OUT/PROFILE with its packages, manifest.json, SHA256SUMS and SHA256SUMS.sig
+(signify -V -p SHA256SUMS.pub -x SHA256SUMS.sig -m SHA256SUMS). The folder is exchanged whole or not at all.
+Equal inputs give equal bytes; the time in them is SOURCE_DATE_EPOCH, else that of this release.")]
+pub(super) struct Args {
+    /// Profiles: files, or names looked up in --profiles DIR and ./profiles
+    #[arg(required = true, value_name = "PROFILE")]
+    profiles: Vec<String>,
+    /// Only these of the profile's targets (repeatable)
+    #[arg(long, value_name = "TARGET")]
+    target: Vec<String>,
+    /// Where the folders go
+    #[arg(long, value_name = "DIR", default_value = "dist")]
+    out: PathBuf,
+    /// zigbuild, cross, native, or prebuilt=DIR with DIR/TRIPLE/jos
+    #[arg(long, value_name = "BUILDER")]
+    builder: Option<String>,
+    /// Sources of jos; the checkout around this folder or this program when absent
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// Where profiles and bases are looked up besides
+    #[arg(long = "profiles", value_name = "DIR")]
+    profiles_dir: Option<PathBuf>,
+    #[command(flatten)]
+    keys: keys::SigningArgs,
+    /// Work on so many things at once; the number of processors when absent
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+}
+
+/// The moment of this release of the pipeline: the time stamp in packages where SOURCE_DATE_EPOCH is not set, so that
+/// equal inputs give equal bytes without it. 2026-11-21T00:00:00Z.
+const RELEASED: u32 = 1_795_219_200;
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Done {
+    let began = Instant::now();
+    let finder = finder(args.profiles_dir.as_deref(), args.source.as_deref());
+    let wanted = wanted(&args.target)?;
+    let epoch = epoch()?;
+    let signing = args.keys.signing()?;
+    let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, epoch, ui)?;
+    for app in &apps {
+        output::check(&args.out.join(&app.profile))?;
+    }
+    let jobs = args.jobs.map(usize::from);
+    let builder = choose(args.builder.as_deref(), args.source.as_deref(), jobs)?;
+    let programs = programs(builder.as_ref(), &apps, ui)?;
+    let workers = jobs
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1);
+    let mut results = Vec::new();
+    for app in &apps {
+        let packages = bake_all(app, builder.as_ref(), &programs, workers)?;
+        let used = used(app, builder.as_ref(), &programs)?;
+        let folder = args.out.join(&app.profile);
+        write(app, &used, &packages, &signing, &folder)?;
+        results.push((app, folder, packages));
+    }
+    if signing.is_dev() {
+        ui.note("DEVELOPMENT BUILD: signed by a throwaway key; never install these on a device that leaves the desk");
+    }
+    report(&results, began.elapsed().as_millis(), ui);
+    Ok(0)
+}
+
+/// Looks profiles up in `--profiles`, else where the sources or an installed program keep theirs.
+pub(super) fn finder(profiles: Option<&Path>, source: Option<&Path>) -> Finder {
+    let installed = || {
+        let own = std::env::current_exe().ok()?;
+        let dir = own.parent()?.parent()?.join("share/jos/profiles");
+        dir.is_dir().then_some(dir)
+    };
+    let sources = || {
+        let root = source.map(Path::to_owned).or_else(builders::sources::default_root)?;
+        let dir = root.join("profiles");
+        dir.is_dir().then_some(dir)
+    };
+    Finder {
+        profiles: profiles.map(Path::to_owned),
+        shipped: sources().or_else(installed),
+    }
+}
+
+fn wanted(names: &[String]) -> Result<Vec<&'static Target>, Failure> {
+    let mut all: Vec<&'static Target> = Vec::new();
+    for name in names {
+        match targets::find(name) {
+            Some(target) if !all.contains(&target) => all.push(target),
+            Some(_) => {}
+            None => return Err(Failure::invalid(format!("--target: {name:?} is no target")).help(check::meant(name))),
+        }
+    }
+    Ok(all)
+}
+
+fn epoch() -> Result<u32, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
+            Failure::invalid(format!(
+                "SOURCE_DATE_EPOCH is {text:?}, expected seconds since 1970 (up to 4294967295)"
+            ))
+        }),
+        _ => Ok(RELEASED),
+    }
+}
+
+/// Every problem of every profile is found before anything is compiled.
+fn assemble_all(
+    names: &[String],
+    finder: &Finder,
+    wanted: &[&'static Target],
+    signing: &Signing,
+    epoch: u32,
+    ui: &Ui,
+) -> Result<Vec<Appliance>, Failure> {
+    let mut apps: Vec<Appliance> = Vec::new();
+    let mut wrong = Invalid::default();
+    for name in names {
+        let made = finder
+            .profile(name)
+            .and_then(|path| resolve(&path, finder))
+            .and_then(|resolved| {
+                say_what_is_not_made(&resolved, ui);
+                bake::assemble(&resolved, wanted, signing, epoch)
+            });
+        match made {
+            Ok(app) if apps.iter().any(|a| a.profile == app.profile) => {
+                return Err(Failure::invalid(format!(
+                    "the profile {:?} was named twice",
+                    app.profile
+                )));
+            }
+            Ok(app) => apps.push(app),
+            Err(invalid) => wrong.reports.extend(invalid.reports),
+        }
+    }
+    if wrong.reports.is_empty() {
+        Ok(apps)
+    } else {
+        Err(wrong.into())
+    }
+}
+
+fn say_what_is_not_made(resolved: &Resolved, ui: &Ui) {
+    if let Some(place) = resolved.place("/image") {
+        ui.note(format!(
+            "{place}: [image] is checked, but this version makes packages, no bootable images"
+        ));
+    }
+}
+
+fn choose(given: Option<&str>, source: Option<&Path>, jobs: Option<usize>) -> Result<Box<dyn Builder>, Failure> {
+    let cache = toolchain::cache_dir();
+    let sources = || Sources::find(source);
+    Ok(match given {
+        None => match Prebuilt::installed() {
+            Some(installed) if source.is_none() => Box::new(installed),
+            _ => Box::new(Zigbuild::new(sources()?, &cache, jobs)?),
+        },
+        Some("zigbuild") => Box::new(Zigbuild::new(sources()?, &cache, jobs)?),
+        Some("cross") => Box::new(Cross::new(sources()?, &cache, jobs)?),
+        Some("native") => Box::new(Native::new(sources()?, &cache, jobs)?),
+        Some(other) => match other.strip_prefix("prebuilt=") {
+            Some(dir) if !dir.is_empty() => Box::new(Prebuilt::new(Path::new(dir))?),
+            _ => {
+                let help = "expected zigbuild, cross, native, or prebuilt=DIR";
+                return Err(Failure::invalid(format!("--builder: {other:?} is no builder")).help(help));
+            }
+        },
+    })
+}
+
+type Programs = BTreeMap<&'static str, Program>;
+
+fn programs(builder: &dyn Builder, apps: &[Appliance], ui: &Ui) -> Result<Programs, Failure> {
+    let mut triples: Vec<Triple> = Vec::new();
+    for target in apps.iter().flat_map(|a| &a.targets) {
+        for triple in builder.triples(target)? {
+            if !triples.contains(&triple) {
+                triples.push(triple);
+            }
+        }
+    }
+    let progress = Progress::new(ui.json);
+    let dir = cache::default_dir();
+    let mut all = BTreeMap::new();
+    for triple in triples {
+        all.insert(triple.name, builders::obtain(builder, &triple, &dir, &progress)?);
+    }
+    Ok(all)
+}
+
+fn of_target(target: &Target, builder: &dyn Builder, programs: &Programs) -> Result<Vec<Program>, Failure> {
+    let triples = builder.triples(target)?;
+    Ok(triples.iter().filter_map(|t| programs.get(t.name)).cloned().collect())
+}
+
+fn used(app: &Appliance, builder: &dyn Builder, programs: &Programs) -> Result<Vec<Program>, Failure> {
+    let mut all: Vec<Program> = Vec::new();
+    for target in &app.targets {
+        for program in of_target(target, builder, programs)? {
+            if !all.iter().any(|p| p.triple == program.triple) {
+                all.push(program);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Packages every target, `workers` at a time.
+fn bake_all(
+    app: &Appliance,
+    builder: &dyn Builder,
+    programs: &Programs,
+    workers: usize,
+) -> Result<Vec<Package>, Failure> {
+    let mut work = Vec::new();
+    for target in &app.targets {
+        work.push((*target, of_target(target, builder, programs)?));
+    }
+    let mut packages = Vec::new();
+    for chunk in work.chunks(workers.max(1)) {
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let running: Vec<_> = chunk
+                .iter()
+                .map(|(target, programs)| scope.spawn(|| bake::package(app, target, programs)))
+                .collect();
+            running.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for one in made {
+            packages.push(one.map_err(|_| Failure::failed("a packaging thread ended by a panic"))??);
+        }
+    }
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = packages.windows(2).find(|p| p[0].name == p[1].name) {
+        return Err(Failure::failed(format!(
+            "two targets give the same file {}",
+            pair[0].name
+        )));
+    }
+    Ok(packages)
+}
+
+fn write(
+    app: &Appliance,
+    programs: &[Program],
+    packages: &[Package],
+    signing: &Signing,
+    folder: &Path,
+) -> Result<(), Failure> {
+    let manifest = manifest::manifest(app, programs, packages);
+    let sums = manifest::sums(packages, &manifest);
+    let mut files: Vec<(&str, &[u8])> = packages.iter().map(|p| (p.name.as_str(), p.bytes.as_slice())).collect();
+    files.push(("manifest.json", manifest.as_bytes()));
+    files.push(("SHA256SUMS", sums.as_bytes()));
+    let signature = match &signing.key {
+        Some(key) => {
+            let signature =
+                jos_trust::release::sign_file("SHA256SUMS", sums.as_bytes(), key).map_err(Failure::failed)?;
+            Some((signature, jos_trust::release::public_text(&key.public())))
+        }
+        None => None,
+    };
+    if let Some((signature, public)) = &signature {
+        files.push(("SHA256SUMS.sig", signature.as_bytes()));
+        files.push(("SHA256SUMS.pub", public.as_bytes()));
+    }
+    Ok(output::publish(folder, &files)?)
+}
+
+fn report(results: &[(&Appliance, PathBuf, Vec<Package>)], millis: u128, ui: &Ui) {
+    let mut text = String::new();
+    let mut values = Vec::new();
+    for (app, folder, packages) in results {
+        text.push_str(&format!("{} {}\n", ui.paint("1", app.product()), app.full_version()));
+        for package in packages {
+            let path = folder.join(&package.name);
+            text.push_str(&format!(
+                "  {:<30} {:>9}  {}\n",
+                package.target,
+                bytes(package.bytes.len()),
+                path.display()
+            ));
+        }
+        values.push(json!({
+            "profile": app.profile,
+            "version": app.full_version(),
+            "folder": folder,
+            "dev_key": app.dev,
+            "outputs": manifest::outputs(packages),
+        }));
+    }
+    text.push_str(&format!("done in {}.{:01} s\n", millis / 1000, millis % 1000 / 100));
+    ui.result(
+        &json!({ "profiles": values, "milliseconds": u64::try_from(millis).unwrap_or(u64::MAX) }),
+        text,
+    );
+}

@@ -1,0 +1,135 @@
+//! `manifest.json` and `SHA256SUMS`: what was made, from what.
+//!
+//! Owns: their content. Nothing in them depends on the machine, the folder or the clock, so equal inputs give equal files;
+//! nothing in them is a secret.
+
+use serde::Serialize;
+
+use crate::bake::{Appliance, Input, Package};
+use crate::builders::{Program, Provenance};
+use crate::formats::hash::sha256;
+
+/// The `kind` of a manifest.
+pub const KIND: &str = "jos.image.manifest";
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    kind: &'static str,
+    /// Of this shape.
+    format: u32,
+    profile: &'a str,
+    package: &'a str,
+    version: String,
+    vendor: &'a str,
+    product: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dev_key: bool,
+    source_date_epoch: u32,
+    jos_image: &'static str,
+    inputs: &'a [Input],
+    baselines: Vec<BaselineOf<'a>>,
+    programs: Vec<ProgramOf<'a>>,
+    targets: Vec<&'static str>,
+    outputs: Vec<Output<'a>>,
+}
+
+#[derive(Serialize)]
+struct BaselineOf<'a> {
+    system: &'static str,
+    version: u64,
+    sha256: String,
+    signed_by: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ProgramOf<'a> {
+    triple: &'a str,
+    sha256: String,
+    size: usize,
+    #[serde(flatten)]
+    provenance: &'a Provenance,
+}
+
+/// One file that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Output<'a> {
+    /// For which target.
+    pub target: &'static str,
+    /// File name.
+    pub file: &'a str,
+    /// Bytes.
+    pub size: usize,
+    /// SHA-256.
+    pub sha256: String,
+}
+
+/// The outputs of a build, sorted by name.
+#[must_use]
+pub fn outputs(packages: &[Package]) -> Vec<Output<'_>> {
+    let one = |p: &'static str, file, bytes: &[u8]| Output {
+        target: p,
+        file,
+        size: bytes.len(),
+        sha256: sha256(bytes),
+    };
+    let mut all: Vec<Output<'_>> = packages.iter().map(|p| one(p.target, &p.name, &p.bytes)).collect();
+    all.sort_by(|a, b| a.file.cmp(b.file));
+    all
+}
+
+/// `manifest.json`.
+#[must_use]
+pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package]) -> String {
+    let mut programs: Vec<&Program> = programs.iter().collect();
+    programs.sort_by(|a, b| a.triple.cmp(&b.triple));
+    let manifest = Manifest {
+        kind: KIND,
+        format: 1,
+        profile: &app.profile,
+        package: app.name.as_str(),
+        version: app.full_version(),
+        vendor: app.vendor(),
+        product: app.product(),
+        dev_key: app.dev,
+        source_date_epoch: app.epoch,
+        jos_image: env!("CARGO_PKG_VERSION"),
+        inputs: &app.inputs,
+        baselines: app
+            .baselines
+            .iter()
+            .map(|(system, baseline)| BaselineOf {
+                system: system.name(),
+                version: baseline.state.meta.version,
+                sha256: sha256(&baseline.bytes),
+                signed_by: baseline
+                    .state
+                    .signature
+                    .iter()
+                    .chain(&baseline.state.signatures)
+                    .map(|s| s.key_id.as_str())
+                    .collect(),
+            })
+            .collect(),
+        programs: programs
+            .into_iter()
+            .map(|p| ProgramOf {
+                triple: &p.triple,
+                sha256: sha256(&p.bytes),
+                size: p.bytes.len(),
+                provenance: &p.provenance,
+            })
+            .collect(),
+        targets: app.targets.iter().map(|t| t.name).collect(),
+        outputs: outputs(packages),
+    };
+    serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n"
+}
+
+/// `SHA256SUMS`, as sha256sum(1) writes and checks it: packages and manifest, sorted by name.
+#[must_use]
+pub fn sums(packages: &[Package], manifest: &str) -> String {
+    let mut lines: Vec<(String, String)> = packages.iter().map(|p| (p.name.clone(), sha256(&p.bytes))).collect();
+    lines.push(("manifest.json".into(), sha256(manifest.as_bytes())));
+    lines.sort();
+    lines.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect()
+}
