@@ -15,5 +15,5 @@ pub mod cache;
 pub mod command;
 pub mod nspawn;
 pub mod programs;
-
+pub mod qemu;
 pub mod wait;
