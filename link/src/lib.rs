@@ -1,1 +1,21 @@
-//! link
+//! The wire between the two halves of the agent, and the loop that they turn in.
+//!
+//! Owns the frames ([`frame`]), what may be said in which direction ([`message`]), and the loop as a state machine without
+//! I/O ([`turn`]): time and replies go in, requests and decisions come out, so that a test drives years of it in a second.
+//! Never touches a file descriptor, a clock or a random source. The hub's messages join here with the hub.
+//!
+//! ```text
+//!  network half (no rights)                      plane (root)
+//!  reads bytes, gives no verdict ── Offer ──►  parses, verifies, applies
+//!                                ◄── Look ──   decides when
+//! ```
+
+pub mod backoff;
+pub mod frame;
+pub mod message;
+pub mod turn;
+
+pub use backoff::Backoff;
+pub use frame::{Decoder, Frame, FrameError};
+pub use message::{FromFetcher, MessageError, ToFetcher};
+pub use turn::{Config, Do, Event, Turn};

@@ -1,0 +1,184 @@
+//! Frames on a stream.
+//!
+//! ```text
+//!  0        4      5          9
+//!  ┌────────┬──────┬──────────┬─────────┐
+//!  │ length │ kind │ sequence │ body    │   length: bytes of the body, at most 1 MiB; big-endian
+//!  └────────┴──────┴──────────┴─────────┘
+//! ```
+//!
+//! The length is checked before a byte of the body is taken, so a peer cannot make the other half hold more than it says,
+//! nor more than the limit.
+
+/// Bytes of a body, at most: one document.
+pub const MAX_BODY: usize = 1 << 20;
+/// Bytes before the body.
+pub const HEADER: usize = 9;
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it is; [`crate::message`] knows which there are.
+    pub kind: u8,
+    /// Which request it belongs to.
+    pub sequence: u32,
+    /// Its content.
+    pub body: Vec<u8>,
+}
+
+/// A stream that carries no frames. There is no way to find the next one: the peer has to be started anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A body longer than [`MAX_BODY`].
+    #[error("a frame of {found} bytes; the limit is {MAX_BODY}")]
+    TooLong {
+        /// What its header says, or what was to be sent.
+        found: u64,
+    },
+}
+
+/// The bytes of a frame.
+pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
+    let length = u32::try_from(frame.body.len()).ok().filter(|l| *l as usize <= MAX_BODY);
+    let length = length.ok_or(FrameError::TooLong {
+        found: frame.body.len() as u64,
+    })?;
+    let mut bytes = Vec::with_capacity(HEADER + frame.body.len());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.push(frame.kind);
+    bytes.extend_from_slice(&frame.sequence.to_be_bytes());
+    bytes.extend_from_slice(&frame.body);
+    Ok(bytes)
+}
+
+/// Takes a stream apart, however it is cut. Holds at most one frame.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    held: Vec<u8>,
+}
+
+impl Decoder {
+    /// Takes bytes from the front of `input` until a frame is whole; gives it and how many bytes were taken. `None` means
+    /// that all were taken and more are needed.
+    pub fn push(&mut self, input: &[u8]) -> Result<(usize, Option<Frame>), FrameError> {
+        let mut taken = 0;
+        if self.held.len() < HEADER {
+            taken = input.len().min(HEADER - self.held.len());
+            self.held.extend_from_slice(&input[..taken]);
+            if self.held.len() < HEADER {
+                return Ok((taken, None));
+            }
+        }
+        let length = u32::from_be_bytes([self.held[0], self.held[1], self.held[2], self.held[3]]) as usize;
+        if length > MAX_BODY {
+            return Err(FrameError::TooLong { found: length as u64 });
+        }
+        let more = (HEADER + length - self.held.len()).min(input.len() - taken);
+        self.held.extend_from_slice(&input[taken..taken + more]);
+        taken += more;
+        if self.held.len() < HEADER + length {
+            return Ok((taken, None));
+        }
+        let kind = self.held[4];
+        let sequence = u32::from_be_bytes([self.held[5], self.held[6], self.held[7], self.held[8]]);
+        let mut body = std::mem::take(&mut self.held);
+        body.drain(..HEADER);
+        Ok((taken, Some(Frame { kind, sequence, body })))
+    }
+
+    /// Whether a frame has begun and is not whole: an end of the stream now is a broken peer.
+    pub fn is_torn(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(mut input: &[u8]) -> Result<(Vec<Frame>, Decoder), FrameError> {
+        let (mut all, mut decoder) = (Vec::new(), Decoder::default());
+        while !input.is_empty() {
+            let (taken, frame) = decoder.push(input)?;
+            assert!(taken > 0, "a decoder that takes nothing turns for ever");
+            all.extend(frame);
+            input = &input[taken..];
+        }
+        Ok((all, decoder))
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_by_its_header_alone() {
+        let header = [&(MAX_BODY as u32 + 1).to_be_bytes()[..], &[1, 0, 0, 0, 0]].concat();
+        assert_eq!(
+            frames(&header).unwrap_err(),
+            FrameError::TooLong {
+                found: MAX_BODY as u64 + 1
+            }
+        );
+        let frame = Frame {
+            kind: 1,
+            sequence: 0,
+            body: vec![0; MAX_BODY + 1],
+        };
+        assert!(encode(&frame).is_err());
+    }
+
+    #[test]
+    fn a_body_of_exactly_the_limit_passes() {
+        let frame = Frame {
+            kind: 1,
+            sequence: u32::MAX,
+            body: vec![7; MAX_BODY],
+        };
+        assert_eq!(frames(&encode(&frame).unwrap()).unwrap().0, [frame]);
+    }
+
+    #[test]
+    fn an_end_within_a_frame_is_seen() {
+        let bytes = encode(&Frame {
+            kind: 1,
+            sequence: 2,
+            body: b"abc".to_vec(),
+        })
+        .unwrap();
+        for cut in 1..bytes.len() {
+            let (all, decoder) = frames(&bytes[..cut]).unwrap();
+            assert!(all.is_empty() && decoder.is_torn(), "{cut}");
+        }
+    }
+
+    fn any_frame() -> impl Strategy<Value = Frame> {
+        (any::<u8>(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..200))
+            .prop_map(|(kind, sequence, body)| Frame { kind, sequence, body })
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_the_stream_is_cut(
+            all in prop::collection::vec(any_frame(), 0..8), cuts in prop::collection::vec(1usize..40, 1..60)
+        ) {
+            let bytes: Vec<u8> = all.iter().flat_map(|f| encode(f).unwrap()).collect();
+            let (mut found, mut decoder, mut rest) = (Vec::new(), Decoder::default(), &bytes[..]);
+            let mut cuts = cuts.iter().cycle();
+            while !rest.is_empty() {
+                let mut piece = &rest[..rest.len().min(*cuts.next().unwrap())];
+                rest = &rest[piece.len()..];
+                while !piece.is_empty() {
+                    let (taken, frame) = decoder.push(piece).unwrap();
+                    found.extend(frame);
+                    piece = &piece[taken..];
+                }
+            }
+            prop_assert_eq!(found, all);
+            prop_assert!(!decoder.is_torn());
+        }
+
+        #[test]
+        fn any_bytes_give_frames_or_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
+            let _ = frames(&bytes);
+        }
+    }
+}
