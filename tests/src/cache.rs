@@ -26,6 +26,7 @@ pub fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     if !done.exists() {
         let unfinished = dir.join(format!("{name}.unfinished"));
         if unfinished.exists() {
+            unmount_below(&unfinished);
             fs::remove_dir_all(&unfinished)
                 .unwrap_or_else(|error| panic!("cannot remove {}: {error}", unfinished.display()));
         }
@@ -34,4 +35,20 @@ pub fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         fs::rename(&unfinished, &done).unwrap_or_else(|error| panic!("cannot rename to {}: {error}", done.display()));
     }
     done
+}
+
+/// Unmounts what is mounted at `dir` or below it, the deepest first: a tool that was killed in the middle of making a root
+/// leaves this machine's `/proc` and `/dev` in it, which nobody may then remove.
+pub(crate) fn unmount_below(dir: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+    for point in points
+        .filter(|point| point.starts_with(dir))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
+        // Lazily: a process that is still ending holds it for a moment longer.
+        crate::command::sh("umount", &["--lazy", &point.display().to_string()]).ok();
+    }
 }

@@ -13,11 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::command::{LIMIT, Ran, run, run_within, sh};
+use crate::command::{LIMIT, Ran, run, run_within};
 use crate::{cache, wait};
+
+pub(crate) mod leftovers;
 
 /// The release of every test machine.
 pub const SUITE: &str = "bookworm";
@@ -78,7 +77,7 @@ impl Machine {
         let base = base_root();
         let machines = cache::dir().join("machines");
         fs::create_dir_all(&machines).unwrap_or_else(|error| panic!("cannot make {}: {error}", machines.display()));
-        sweep(&machines);
+        leftovers::sweep(&machines);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("jos-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = machines.join(&name);
@@ -400,11 +399,11 @@ impl Drop for Machine {
         if let Some(mut nspawn) = self.nspawn.take() {
             // The guest's PID 1 first: with it goes every process of the guest, and then nspawn by itself. The other way
             // round the guest would go on without it.
-            kill_guest(self.leader, &self.name);
+            leftovers::kill_guest(self.leader, &self.name);
             drop(nspawn.kill());
             drop(nspawn.wait());
         }
-        remove(&self.dir, &self.name);
+        leftovers::remove(&self.dir, &self.name);
     }
 }
 
@@ -436,75 +435,6 @@ fn base_root() -> PathBuf {
         }
     })
     .join("root")
-}
-
-/// Removes what tests that were killed have left: folders named after a process that is gone.
-fn sweep(machines: &Path) {
-    let Ok(entries) = fs::read_dir(machines) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.split('-').nth(1).and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let leader = fs::read_to_string(entry.path().join("leader")).unwrap_or_default();
-            kill_guest(leader.parse().unwrap_or(0), &name);
-            remove(&entry.path(), &name);
-        }
-    }
-}
-
-/// Ends the guest `name` whose PID 1 is `leader`, if that is still what `leader` is: ids are used again.
-fn kill_guest(leader: u32, name: &str) {
-    let Some(pid) = i32::try_from(leader).ok().filter(|pid| *pid > 1) else {
-        return;
-    };
-    let ours = || {
-        is_init(leader)
-            && fs::read_to_string(format!("/proc/{leader}/mountinfo"))
-                .unwrap_or_default()
-                .contains(&format!("/{name}/"))
-    };
-    if ours() {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        wait::until_true(&format!("{name}'s PID 1 is gone"), Duration::from_secs(30), || !ours());
-    }
-}
-
-fn remove(dir: &Path, name: &str) {
-    let root = dir.join("root");
-    let mounted = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    if mounted.contains(&format!(" {} ", root.display())) {
-        // A lazy unmount: a process that is still ending holds it for a moment longer.
-        sh("umount", &["--lazy", &root.display().to_string()]);
-    }
-    let still_mounted = fs::read_to_string("/proc/self/mounts")
-        .unwrap_or_default()
-        .contains(&format!(" {} ", root.display()));
-    if !still_mounted && let Err(error) = fs::remove_dir_all(dir) {
-        eprintln!(
-            "cannot remove {}: {error}; the next machine will try again",
-            dir.display()
-        );
-    }
-    for hierarchy in HIERARCHIES {
-        let group = Path::new(hierarchy).join(name);
-        // Killed processes leave their cgroup a moment after they leave the process table.
-        wait::until_true(&format!("{} is gone", group.display()), Duration::from_secs(30), || {
-            remove_cgroup(&group);
-            !group.exists()
-        });
-    }
-}
-
-/// A cgroup goes when those below it have gone; its files are not files.
-fn remove_cgroup(group: &Path) {
-    let Ok(entries) = fs::read_dir(group) else { return };
-    for entry in entries
-        .flatten()
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-    {
-        remove_cgroup(&entry.path());
-    }
-    drop(fs::remove_dir(group));
 }
 
 fn children(of: u32) -> Vec<u32> {
