@@ -12,7 +12,7 @@ use super::FormatError;
 
 /// Fields in the order they are written. Values hold their logical text: lines are separated by `\n` without the
 /// leading space of continuation lines, and an empty line stands for ` .`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stanza {
     /// Name and value of each field.
     pub fields: Vec<(String, String)>,
@@ -103,6 +103,13 @@ impl Stanza {
         }
         self.fields.insert(at, (name.to_owned(), value.to_owned()));
         Ok(())
+    }
+}
+
+/// An object of the fields in their order.
+impl serde::Serialize for Stanza {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.fields.iter().map(|(name, value)| (name, value)))
     }
 }
 

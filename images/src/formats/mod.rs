@@ -26,7 +26,9 @@ pub mod deb;
 mod error;
 pub mod gzip;
 pub mod hash;
+pub mod inspect;
 pub mod ipk;
+pub mod macho;
 pub mod pkg;
 pub mod scripts;
 pub mod tar;
@@ -38,6 +40,7 @@ pub mod xz;
 
 pub use deb::{DebControl, DebPackage};
 pub use error::FormatError;
+pub use inspect::{Report, inspect, inspect_file};
 pub use ipk::{IpkControl, IpkPackage};
 pub use pkg::{PkgInfo, PkgPackage};
 pub use scripts::Scripts;

@@ -10,14 +10,14 @@ use crate::targets::{self, System};
 const BRAND_LIMIT: usize = 64;
 /// Paths that packages fill themselves.
 const OURS: [&str; 8] = [
+    "/Library/Application Support/jos",
+    "/etc/config/jos",
     "/etc/jos",
-    "/etc/init.d",
-    "/lib/upgrade/keep.d",
+    "/run/jos",
     "/usr/bin/jos",
     "/usr/local/bin/jos",
     "/usr/share/jos",
     "/var/lib/jos",
-    "/lib/systemd/system",
 ];
 
 /// Checks one resolved profile (or base: what is absent is not missed here, see [`to_build`]).

@@ -54,7 +54,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Member>, FormatError> {
         return Err(bad("the table of contents is not as long as the header says"));
     }
     let toc = std::str::from_utf8(&toc).map_err(|_| bad("the table of contents is not UTF-8"))?;
-    check_depth(toc)?;
+    check_depth("table of contents", toc)?;
     let options = ParsingOptions {
         allow_dtd: false,
         nodes_limit: NODE_LIMIT,
@@ -70,8 +70,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Member>, FormatError> {
     Ok(members)
 }
 
-/// The XML reader calls itself for each level of nesting; a table nested beyond reason must not reach it.
-fn check_depth(xml: &str) -> Result<(), FormatError> {
+/// The XML reader may call itself for each level of nesting; a document nested beyond reason must not reach it.
+pub(crate) fn check_depth(part: &str, xml: &str) -> Result<(), FormatError> {
     let mut depth = 0usize;
     for (at, _) in xml.match_indices('<') {
         let tag = &xml[at + 1..];
@@ -83,7 +83,7 @@ fn check_depth(xml: &str) -> Result<(), FormatError> {
             _ => depth += 1,
         }
         if depth > 4 * DEPTH_LIMIT {
-            return Err(bad("the table of contents is nested too deep"));
+            return Err(FormatError::damaged(part, "is nested too deep"));
         }
     }
     Ok(())
