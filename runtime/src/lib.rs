@@ -13,11 +13,30 @@
 //!                                                                                                 ledger: outcome
 //! ```
 
+mod accounts;
+mod act;
+mod book;
+mod compare;
+mod diff;
 pub mod disk;
 pub mod gate;
 mod globs;
+mod health;
 mod hex;
+mod journal;
 pub mod ledger;
+mod offline;
+mod outcome;
+mod plan;
+mod plane;
 mod secrets;
 mod store;
 pub mod world;
+
+pub use act::Captured;
+pub use book::Last;
+pub use journal::{JournalError, Phase};
+pub use outcome::{Outcome, Report, outcome_word};
+pub use plan::{Action, Change, Plan, Shape};
+pub use plane::{FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, Setup, Status, source_of};
+pub use store::StoreError;

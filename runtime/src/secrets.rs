@@ -20,7 +20,7 @@ const KEY: &str = "identity/mac.key";
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// No such file.
     #[error("secret {name}: {path} does not exist; write the value there, mode 0600")]
     Missing {

@@ -285,12 +285,6 @@ impl<'a> Gate<'a> {
         self.policy.grants.get(&source)
     }
 
-    /// A single step of an artifact's flow.
-    pub(crate) fn judge_step(&self, source: Source, label: &str, step: &Step) -> Judgement {
-        let mut found = Judgement::default();
-        self.step(source, label, step, &mut found);
-        found
-    }
 }
 
 impl Judgement {

@@ -1,0 +1,73 @@
+//! User and group names to numbers: of the running system, or of the root that is being prepared.
+
+use jos_schemas::text::Owner;
+use nix::unistd::{Group, User};
+
+use crate::disk::Disk;
+
+const LIMIT: u64 = 4 * 1024 * 1024;
+
+/// uid and gid of `owner`; a user alone stands for itself and its primary group. `live` asks the system (which may know
+/// accounts that no file lists), else the files of the root are read.
+pub(crate) fn resolve(disk: &Disk, live: bool, owner: &Owner) -> Result<(u32, u32), String> {
+    let mut parts = owner.as_str().split(':');
+    let (user, group) = (parts.next().unwrap_or_default(), parts.next());
+    let found = user_of(disk, live, user);
+    let uid = match (&found, user.parse::<u32>()) {
+        (Some((uid, _)), _) => *uid,
+        (None, Ok(uid)) => uid,
+        (None, Err(_)) => return Err(unknown(disk, "user", user)),
+    };
+    let gid = match group {
+        None => found.map_or(uid, |(_, gid)| gid),
+        Some(group) => match (group_of(disk, live, group), group.parse::<u32>()) {
+            (Some(gid), _) | (None, Ok(gid)) => gid,
+            (None, Err(_)) => return Err(unknown(disk, "group", group)),
+        },
+    };
+    // (uid_t)-1 means "do not change" to chown(2).
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(format!("owner {owner}: 4294967295 is no id"));
+    }
+    Ok((uid, gid))
+}
+
+fn unknown(disk: &Disk, what: &str, name: &str) -> String {
+    let file = disk.show(if what == "user" { "/etc/passwd" } else { "/etc/group" });
+    format!("unknown owner: {file} has no {what} {name:?}; create it first, or give its number")
+}
+
+fn user_of(disk: &Disk, live: bool, name: &str) -> Option<(u32, u32)> {
+    if live {
+        let user = User::from_name(name).ok().flatten();
+        return user.map(|u| (u.uid.as_raw(), u.gid.as_raw()));
+    }
+    let line = line_of(disk, "/etc/passwd", name);
+    match line {
+        // passwd(5): name:password:UID:GID:…
+        Some(line) => {
+            let mut fields = line.split(':').skip(2).map(|f| f.parse().ok());
+            Some((fields.next()??, fields.next()??))
+        }
+        None if name == "root" => Some((0, 0)),
+        None => None,
+    }
+}
+
+fn group_of(disk: &Disk, live: bool, name: &str) -> Option<u32> {
+    if live {
+        return Group::from_name(name).ok().flatten().map(|g| g.gid.as_raw());
+    }
+    match line_of(disk, "/etc/group", name) {
+        // group(5): name:password:GID:…
+        Some(line) => line.split(':').nth(2)?.parse().ok(),
+        None if name == "root" => Some(0),
+        None => None,
+    }
+}
+
+fn line_of(disk: &Disk, file: &str, name: &str) -> Option<String> {
+    let (bytes, _) = disk.read(file, LIMIT).ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.lines().find(|l| l.split(':').next() == Some(name)).map(str::to_owned)
+}

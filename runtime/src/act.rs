@@ -1,0 +1,321 @@
+//! Does what a plan says, and takes it back.
+//!
+//! Owns the two directions: forward, task by task, stopping at the first failure; back, in reverse order, stopping at
+//! nothing and saying what is left. Both run under a journal that was durable before.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::disk::{Attrs, Disk, DiskError, Kind, Meta, parent};
+use crate::journal::{Before, Journal, Trial, Undo};
+use crate::plan::{Act, After, Plan};
+use crate::world::{Invocation, Ran, ServiceCommand, World};
+
+/// What a command came to, as the ledger keeps it: never its output, which may hold anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// Which step.
+    pub step: String,
+    /// How it ended, in words.
+    pub ending: String,
+    /// Exit code, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// SHA-256 of all its output.
+    pub output_sha256: String,
+}
+
+impl Captured {
+    pub(crate) fn of(step: &str, ran: &Ran) -> Self {
+        Self { step: step.to_owned(), ending: ran.ending(), code: ran.code, output_sha256: ran.output_sha256.clone() }
+    }
+}
+
+/// What doing a plan came to.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) captured: Vec<Captured>,
+    /// Changes that turned out not to be needed: `unless` succeeded.
+    pub(crate) skipped: BTreeSet<usize>,
+    pub(crate) notified: Vec<String>,
+    /// The last command that ran, with its output.
+    pub(crate) last: Option<Ran>,
+}
+
+/// Why going forward stopped.
+pub(crate) struct Failed {
+    pub(crate) why: String,
+    /// The device was at fault (a full disk, somebody else at work), not the state: it may be tried again.
+    pub(crate) environment: bool,
+}
+
+impl Failed {
+    pub(crate) fn environment(why: String) -> Self {
+        Self { why, environment: true }
+    }
+}
+
+/// What going back came to.
+#[derive(Default)]
+pub(crate) struct Back {
+    /// What could not be put back.
+    pub(crate) left: Vec<String>,
+    /// What nothing can put back: commands without an `undo`.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The hands of the plane.
+pub(crate) struct Hands<'a> {
+    pub(crate) disk: &'a Disk,
+    pub(crate) journal: &'a Journal<'a>,
+    pub(crate) world: World<'a>,
+    /// False for a root that is not running: no service is told anything.
+    pub(crate) live: bool,
+    /// Environment of commands.
+    pub(crate) env: &'a [(String, String)],
+}
+
+impl Hands<'_> {
+    /// Does the plan, then restarts the notified services. The error says which step failed and why.
+    pub(crate) fn forward(&self, plan: &Plan, trial: &Trial, done: &mut Done) -> Result<(), Failed> {
+        let mut files_changed = false;
+        for (number, task) in plan.tasks.iter().enumerate() {
+            let step = &plan.changes[task.change].step;
+            let failed = |why: String| Failed { why: format!("{step}: {why}"), environment: false };
+            match &task.act {
+                Act::Path { path, seen, after } => {
+                    self.path(number, path, seen.as_ref(), after, trial)
+                        .map_err(|e| Failed::environment(format!("{step}: {e}")))?;
+                    files_changed = true;
+                }
+                Act::Service { name, command } => {
+                    self.refresh(&mut files_changed).map_err(failed)?;
+                    self.tell(name, *command).map_err(failed)?;
+                }
+                Act::Shell { argv, unless, timeout, .. } => {
+                    self.refresh(&mut files_changed).map_err(failed)?;
+                    let run = |argv: &[String]| self.run(argv, *timeout).map_err(failed);
+                    if let Some(unless) = unless {
+                        let ran = run(unless)?;
+                        done.captured.push(Captured::of(&format!("{step}: unless"), &ran));
+                        if ran.ok() {
+                            done.skipped.insert(task.change);
+                            continue;
+                        }
+                    }
+                    self.journal.progress(&format!("shell {number}")).map_err(|e| failed(e.to_string()))?;
+                    let ran = run(argv)?;
+                    done.captured.push(Captured::of(step, &ran));
+                    let (ok, ending) = (ran.ok(), ran.ending());
+                    done.last = Some(ran);
+                    if !ok {
+                        return Err(failed(format!("the command ended with {ending}")));
+                    }
+                }
+            }
+        }
+        for service in &plan.notify {
+            let failed = |e| Failed { why: format!("notify {service}: {e}"), environment: false };
+            self.refresh(&mut files_changed).map_err(failed)?;
+            self.tell(service, ServiceCommand::Restart).map_err(failed)?;
+            done.notified.push(service.clone());
+        }
+        Ok(())
+    }
+
+    fn refresh(&self, files_changed: &mut bool) -> Result<(), String> {
+        if std::mem::take(files_changed) && self.live { self.world.services.refresh() } else { Ok(()) }
+    }
+
+    fn tell(&self, service: &str, command: ServiceCommand) -> Result<(), String> {
+        self.journal.progress(&format!("service {service}")).map_err(|e| e.to_string())?;
+        self.world.services.command(service, command)
+    }
+
+    fn run(&self, argv: &[String], timeout: Duration) -> Result<Ran, String> {
+        self.world.processes.run(&Invocation { argv: argv.to_vec(), env: self.env.to_vec(), timeout })
+    }
+
+    fn path(
+        &self,
+        number: usize,
+        path: &str,
+        seen: Option<&Meta>,
+        after: &After,
+        trial: &Trial,
+    ) -> Result<(), DiskError> {
+        // What was seen when the plan was made must be what is there: somebody else may be at work.
+        if let Some(seen) = seen {
+            let now = self.disk.lstat(path)?;
+            if now.as_ref() != Some(seen) {
+                let (found, expected) = ("something else than when the plan was made", "what the plan saw");
+                return Err(DiskError::InTheWay { path: path.to_owned(), found, expected });
+            }
+        }
+        match after {
+            After::File { attrs, same_bytes: true, .. } => self.disk.set_attrs(path, *attrs),
+            After::File { bytes, attrs, .. } => {
+                let xattrs = match seen {
+                    Some(meta) if meta.kind == Kind::File => self.disk.xattrs(path)?,
+                    _ => Vec::new(),
+                };
+                self.disk.write_file(path, bytes, *attrs, &xattrs)
+            }
+            After::Dir { attrs } => match self.disk.lstat(path)? {
+                Some(meta) if meta.kind == Kind::Dir => self.disk.set_attrs(path, *attrs),
+                _ => self.disk.make_dir(path, *attrs),
+            },
+            After::Link { target, owner } => self.disk.make_link(path, target, *owner),
+            After::Gone => self.disk.remove(path),
+            After::TreeGone => {
+                let aside = trial.undo.iter().find_map(|u| match u {
+                    Undo::Path { path: p, before: Before::Aside { to } } if p == path => Some(to.as_str()),
+                    _ => None,
+                });
+                match aside {
+                    Some(to) => self.disk.rename(path, to),
+                    None => Err(DiskError::BadPath { path: format!("{path} (task {number})"), why: "it is not in the journal" }),
+                }
+            }
+        }
+    }
+
+    /// Puts everything back as the trial found it. Nothing is left when all is as it was.
+    pub(crate) fn back(&self, trial: &Trial) -> Back {
+        let (mut left, mut notes) = (Vec::new(), Vec::new());
+        let progressed = self.journal.progressed().unwrap_or_else(|e| {
+            left.push(format!("journal: {e}"));
+            BTreeSet::new()
+        });
+        self.sweep(trial, &mut left);
+        for undo in trial.undo.iter().rev() {
+            match undo {
+                Undo::Path { path, before } => {
+                    if let Err(e) = self.restore(path, before) {
+                        left.push(e.to_string());
+                    }
+                }
+                Undo::Shell { number, step, argv, seconds } => {
+                    if !progressed.contains(&format!("shell {number}")) {
+                        continue;
+                    }
+                    // Without an `undo` of its own a command is not taken back: the outcome names it.
+                    let Some(argv) = argv else {
+                        notes.push(format!("{step}: the command had begun and has no undo"));
+                        continue;
+                    };
+                    match self.run(argv, Duration::from_secs(*seconds)) {
+                        Ok(ran) if ran.ok() => {}
+                        Ok(ran) => left.push(format!("{step}: its undo ended with {}", ran.ending())),
+                        Err(e) => left.push(format!("{step}: its undo did not start: {e}")),
+                    }
+                }
+            }
+        }
+        self.services_back(trial, &progressed, &mut left);
+        Back { left, notes }
+    }
+
+    /// Every service that was told anything: back to how it was, and told again where it runs.
+    fn services_back(&self, trial: &Trial, progressed: &BTreeSet<String>, left: &mut Vec<String>) {
+        if !self.live {
+            return;
+        }
+        let told: Vec<_> = trial.services.iter().filter(|(n, _)| progressed.contains(&format!("service {n}"))).collect();
+        if told.is_empty() && trial.services.is_empty() {
+            return;
+        }
+        if let Err(e) = self.world.services.refresh() {
+            left.push(e);
+        }
+        for (name, before) in told {
+            let enabled = if before.enabled { ServiceCommand::Enable } else { ServiceCommand::Disable };
+            let active = if before.active { ServiceCommand::Restart } else { ServiceCommand::Stop };
+            let result = self.world.services.state(name).and_then(|now| {
+                if now.known && now.enabled != before.enabled {
+                    self.world.services.command(name, enabled)?;
+                }
+                if before.active || now.active {
+                    self.world.services.command(name, active)?;
+                }
+                Ok(())
+            });
+            if let Err(e) = result {
+                left.push(format!("service {name}: {e}"));
+            }
+        }
+    }
+
+    /// Temporary files that a crash left beside what was being written.
+    fn sweep(&self, trial: &Trial, left: &mut Vec<String>) {
+        let mut dirs: BTreeSet<&str> = BTreeSet::new();
+        for undo in &trial.undo {
+            if let Undo::Path { path, .. } = undo {
+                dirs.insert(parent(path).unwrap_or_default());
+            }
+        }
+        for dir in dirs {
+            match self.disk.sweep(dir, &trial.tag) {
+                Err(e) if !e.is_missing() => left.push(e.to_string()),
+                _ => {}
+            }
+        }
+    }
+
+    fn restore(&self, path: &str, before: &Before) -> Result<(), DiskError> {
+        let now = self.disk.lstat(path)?;
+        let has = |attrs: &Attrs, m: &Meta| (m.mode, m.uid, m.gid) == (attrs.mode, attrs.uid, attrs.gid);
+        match before {
+            Before::Missing => self.disk.remove(path),
+            Before::Meta { attrs } => match now {
+                Some(m) if has(attrs, &m) => Ok(()),
+                _ => self.disk.set_attrs(path, *attrs),
+            },
+            Before::File { attrs, xattrs, image } => {
+                let bytes = self.journal.image(*image)?;
+                if let Some(m) = now.filter(|m| m.kind == Kind::File && has(attrs, m) && m.size == bytes.len() as u64) {
+                    let same = Zeroizing::new(self.disk.read(path, m.size)?.0) == bytes;
+                    if same && self.disk.xattrs(path)? == *xattrs {
+                        return Ok(());
+                    }
+                }
+                self.disk.write_file(path, &bytes, *attrs, xattrs)
+            }
+            Before::Dir { attrs } => match now {
+                Some(m) if m.kind == Kind::Dir && has(attrs, &m) => Ok(()),
+                Some(m) if m.kind == Kind::Dir => self.disk.set_attrs(path, *attrs),
+                _ => self.disk.make_dir(path, *attrs),
+            },
+            Before::Link { target, uid, gid } => {
+                if now.is_some_and(|m| m.kind == Kind::Link && (m.uid, m.gid) == (*uid, *gid))
+                    && self.disk.read_link(path)? == *target
+                {
+                    return Ok(());
+                }
+                self.disk.make_link(path, target, (*uid, *gid))
+            }
+            Before::Aside { to } => {
+                if self.disk.lstat(to)?.is_none() {
+                    return Ok(());
+                }
+                if now.is_some() {
+                    self.disk.remove(path)?;
+                }
+                self.disk.rename(to, path)
+            }
+        }
+    }
+
+    /// After a change was kept: what was put aside goes.
+    pub(crate) fn drop_asides(&self, trial: &Trial) -> Result<(), DiskError> {
+        for undo in &trial.undo {
+            if let Undo::Path { before: Before::Aside { to }, .. } = undo {
+                self.disk.remove_tree(to)?;
+            }
+        }
+        Ok(())
+    }
+}

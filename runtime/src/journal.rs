@@ -1,0 +1,260 @@
+//! The undo journal: how everything was, durable before the first change.
+//!
+//! Owns the directory `journal/` of one NAME. Writes what undo needs, never what it would reveal: images of files lie
+//! in files of their own, 0600, and go when the trial ends.
+//!
+//! ```text
+//! journal/image-N      bytes of the N-th file that changes, as they were
+//! journal/trial.json   the trial: who, what, every path and service as it was; its appearance begins the trial
+//! journal/progress     one line before each act that no comparison could find later: `shell N`, `service NAME`
+//! journal/phase.json   trying (also when missing) → confirming | confirmed | reverting, with the outcome to record
+//! ```
+//! Removing `trial.json` ends the trial; what else lies there is swept by the next one.
+
+use std::collections::BTreeSet;
+
+use jos_schemas::documents::policy::Source;
+use jos_trust::Digest;
+use jos_trust::floors::Counter;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::disk::{Attrs, Disk, DiskError, Kind, Xattrs};
+use crate::plan::{Act, After, Plan};
+use crate::world::{ServiceState, Services};
+
+const LIMIT: u64 = 64 * 1024 * 1024;
+/// Files larger than this are not replaced: their image would not fit where a device keeps its journal.
+const IMAGE_LIMIT: u64 = 64 * 1024 * 1024;
+const FORMAT: u32 = 1;
+
+/// How far a trial is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Changing.
+    Trying,
+    /// All is changed and healthy; about to be kept. Whether it was shows in the floors.
+    Confirming,
+    /// Kept, without floors to move.
+    Confirmed,
+    /// Being taken back.
+    Reverting,
+}
+
+/// A trial as it is kept over a crash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trial {
+    pub(crate) format: u32,
+    /// Random part of temporary names.
+    pub(crate) tag: String,
+    /// Index of the decision in the ledger.
+    pub(crate) decision: u64,
+    pub(crate) source: Source,
+    pub(crate) version: u64,
+    /// Counter and content that confirming moves; none when the states in force are only put right.
+    pub(crate) adopts: Option<(Counter, Digest)>,
+    /// What waited for the first boot is done with this.
+    pub(crate) completes: bool,
+    /// The drifted set that it puts right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) drift: Option<Digest>,
+    /// In the order of the plan.
+    pub(crate) undo: Vec<Undo>,
+    pub(crate) services: Vec<(String, ServiceState)>,
+}
+
+/// How one thing was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Undo {
+    Path { path: String, before: Before },
+    Shell { number: usize, step: String, argv: Option<Vec<String>>, seconds: u64 },
+}
+
+/// How a path was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Before {
+    Missing,
+    File { attrs: Attrs, xattrs: Xattrs, image: usize },
+    /// Only mode and owner change.
+    Meta { attrs: Attrs },
+    Dir { attrs: Attrs },
+    Link { target: String, uid: u32, gid: u32 },
+    /// A tree, moved to a name beside it.
+    Aside { to: String },
+}
+
+#[derive(Serialize, Deserialize)]
+struct PhaseFile {
+    phase: Phase,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outcome: Option<Value>,
+}
+
+/// The journal of one NAME.
+pub(crate) struct Journal<'d> {
+    data: &'d Disk,
+    dir: String,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It does not read.
+    #[error("{file}: {what}; the trial that it describes cannot be taken back by itself")]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The disk said no.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl<'d> Journal<'d> {
+    pub(crate) fn open(data: &'d Disk, dir: &str) -> Result<Self, DiskError> {
+        data.ensure_dir(dir)?;
+        Ok(Self { data, dir: dir.to_owned() })
+    }
+
+    fn at(&self, name: &str) -> String {
+        format!("{}/{name}", self.dir)
+    }
+
+    /// Notes how everything is that `plan` changes, and begins the trial. Nothing has changed before it returns.
+    pub(crate) fn begin(
+        &self,
+        world: &Disk,
+        services: Option<&dyn Services>,
+        plan: &Plan,
+        trial: Trial,
+    ) -> Result<Trial, String> {
+        self.sweep().map_err(|e| e.to_string())?;
+        let mut trial = Trial { format: FORMAT, ..trial };
+        let mut names: BTreeSet<&str> = plan.notify.iter().map(String::as_str).collect();
+        let mut noted: BTreeSet<&str> = BTreeSet::new();
+        for (number, task) in plan.tasks.iter().enumerate() {
+            match &task.act {
+                Act::Path { path, after, .. } => {
+                    // A path that two tasks touch (made for one step, given its mode by another) is noted once.
+                    if noted.insert(path) {
+                        let before = self.note(world, path, after, number, &trial.tag)?;
+                        trial.undo.push(Undo::Path { path: path.clone(), before });
+                    }
+                }
+                Act::Service { name, .. } => drop(names.insert(name)),
+                Act::Shell { undo, timeout, .. } => {
+                    let step = plan.changes[task.change].step.clone();
+                    trial.undo.push(Undo::Shell { number, step, argv: undo.clone(), seconds: timeout.as_secs() });
+                }
+            }
+        }
+        if let Some(services) = services {
+            for name in names {
+                let state = services.state(name).map_err(|e| format!("service {name}: {e}"))?;
+                trial.services.push((name.to_owned(), state));
+            }
+        }
+        let bytes = serde_json::to_vec(&trial).map_err(|e| e.to_string())?;
+        self.data.write_private(&self.at("trial.json"), &bytes).map_err(|e| e.to_string())?;
+        Ok(trial)
+    }
+
+    fn note(&self, world: &Disk, path: &str, after: &After, number: usize, tag: &str) -> Result<Before, String> {
+        let text = |e: DiskError| e.to_string();
+        let Some(meta) = world.lstat(path).map_err(text)? else { return Ok(Before::Missing) };
+        world.check_changeable(path, &meta).map_err(text)?;
+        let attrs = Attrs { mode: meta.mode, uid: meta.uid, gid: meta.gid };
+        Ok(match meta.kind {
+            Kind::File if matches!(after, After::File { same_bytes: true, .. }) => Before::Meta { attrs },
+            Kind::File => {
+                let (bytes, _) = world.read(path, IMAGE_LIMIT).map_err(text)?;
+                let bytes = zeroize::Zeroizing::new(bytes);
+                let xattrs = world.xattrs(path).map_err(text)?;
+                self.data.write_private(&self.at(&format!("image-{number}")), &bytes).map_err(text)?;
+                Before::File { attrs, xattrs, image: number }
+            }
+            Kind::Dir if matches!(after, After::TreeGone) => {
+                let dir = crate::disk::parent(path).unwrap_or_default();
+                Before::Aside { to: format!("{dir}/.jos-aside-{tag}-{number}") }
+            }
+            Kind::Dir => Before::Dir { attrs },
+            Kind::Link => {
+                let target = world.read_link(path).map_err(text)?;
+                Before::Link { target, uid: meta.uid, gid: meta.gid }
+            }
+            Kind::Special(what) => return Err(format!("{path}: {what} stands there")),
+        })
+    }
+
+    /// The trial that is under way, if one is.
+    pub(crate) fn trial(&self) -> Result<Option<Trial>, JournalError> {
+        self.json("trial.json")
+    }
+
+    /// How far it is, and the outcome that was to be recorded.
+    pub(crate) fn phase(&self) -> Result<(Phase, Option<Value>), JournalError> {
+        let phase: Option<PhaseFile> = self.json("phase.json")?;
+        Ok(phase.map_or((Phase::Trying, None), |p| (p.phase, p.outcome)))
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, JournalError> {
+        let path = self.at(name);
+        let bytes = match self.data.read(&path, LIMIT) {
+            Ok((bytes, _)) => bytes,
+            Err(e) if e.is_missing() => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let damaged = |e: serde_json::Error| JournalError::Damaged { file: self.data.show(&path), what: e.to_string() };
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase, outcome: Option<Value>) -> Result<(), DiskError> {
+        let bytes = serde_json::to_vec(&PhaseFile { phase, outcome }).expect("plain data");
+        self.data.write_private(&self.at("phase.json"), &bytes)
+    }
+
+    /// Notes an act before it is done.
+    pub(crate) fn progress(&self, line: &str) -> Result<(), DiskError> {
+        self.data.append(&self.at("progress"), format!("{line}\n").as_bytes())
+    }
+
+    /// What was noted so. A line that a crash cut short belongs to an act that was not begun.
+    pub(crate) fn progressed(&self) -> Result<BTreeSet<String>, DiskError> {
+        match self.data.read(&self.at("progress"), LIMIT) {
+            Ok((bytes, _)) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let whole = text.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n'));
+                Ok(whole.map(str::to_owned).collect())
+            }
+            Err(e) if e.is_missing() => Ok(BTreeSet::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The bytes that a file had.
+    pub(crate) fn image(&self, number: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, DiskError> {
+        self.data.read(&self.at(&format!("image-{number}")), IMAGE_LIMIT).map(|(b, _)| zeroize::Zeroizing::new(b))
+    }
+
+    /// Ends the trial.
+    pub(crate) fn end(&self) -> Result<(), DiskError> {
+        self.data.remove(&self.at("trial.json"))?;
+        self.sweep()
+    }
+
+    /// Removes what a trial without `trial.json` left.
+    fn sweep(&self) -> Result<(), DiskError> {
+        for name in self.data.list(&self.dir)? {
+            if let Some(name) = name.to_str() {
+                self.data.remove(&self.at(name))?;
+            }
+        }
+        Ok(())
+    }
+}
