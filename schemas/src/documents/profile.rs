@@ -351,24 +351,5 @@ pub fn folded(node: Node) -> Node {
     base
 }
 
-/// Tells the JSON Schema of a profile that every list may also be written `"name+"`.
-pub fn allow_additions(schema: &mut serde_json::Value) {
-    match schema {
-        serde_json::Value::Array(items) => items.iter_mut().for_each(allow_additions),
-        serde_json::Value::Object(map) => {
-            map.values_mut().for_each(allow_additions);
-            if let Some(serde_json::Value::Object(properties)) = map.get_mut("properties") {
-                let lists: Vec<_> = properties
-                    .iter()
-                    .filter(|(_, p)| p.get("type").is_some_and(|t| t == "array"))
-                    .map(|(name, p)| (format!("{name}+"), p.clone()))
-                    .collect();
-                properties.extend(lists);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests;

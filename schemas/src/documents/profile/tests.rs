@@ -32,10 +32,3 @@ fn a_list_whose_key_ends_in_plus_is_appended() {
 fn appending_to_what_is_no_list_is_refused_by_name() {
     assert_eq!(merged("y = \"text\"\n", "\"y+\" = [2]\n"), Err("y".into()));
 }
-
-#[test]
-fn the_schema_knows_the_added_lists() {
-    let mut schema = serde_json::json!({"properties": {"y": {"type": "array"}, "x": {"type": "string"}}});
-    allow_additions(&mut schema);
-    assert!(schema["properties"]["y+"].is_object() && schema["properties"]["x+"].is_null());
-}
