@@ -43,13 +43,8 @@ pub(super) fn package(
         zipped("manual", texts::manual(app, system))?,
     )?;
     let needs = libraries(&program.bytes);
-    if needs.is_empty() {
-        files.file(
-            &format!("/usr/share/lintian/overrides/{}", app.name),
-            0o644,
-            overrides(app),
-        )?;
-    }
+    let overrides = overrides(app, needs.is_empty());
+    files.file(&format!("/usr/share/lintian/overrides/{}", app.name), 0o644, overrides)?;
     let p = &app.package;
     let mut depends = vec!["adduser".to_owned()];
     depends.extend(needs);
@@ -184,12 +179,22 @@ fn rfc_2822(epoch: u32) -> String {
     )
 }
 
-fn overrides(app: &Appliance) -> String {
-    format!(
-        "# One static program serves every release of the system, and OpenWrt as well; it links no C library of Debian.\n\
-         {}: statically-linked-binary\n",
-        app.name
-    )
+/// What lintian asks of packages in Debian's own archive, and why it is so here.
+fn overrides(app: &Appliance, is_static: bool) -> String {
+    let name = &app.name;
+    let mut text = format!(
+        "# Passphrases are for root alone.\n\
+         {name}: non-standard-dir-perm 0700 != 0755 [etc/jos/secrets/]\n\
+         # It does not go into Debian's archive, where a first upload closes a bug.\n\
+         {name}: initial-upload-closes-no-bugs *\n"
+    );
+    if is_static {
+        text.push_str(&format!(
+            "# One static program serves every release of the system, and OpenWrt as well; it links no C library of Debian.\n\
+             {name}: statically-linked-binary *\n"
+        ));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
 fi
 
 if [ "$1" = purge ]; then
-	if [ -x /usr/bin/deb-systemd-helper ]; then
+	if command -v deb-systemd-helper > /dev/null; then
 		deb-systemd-helper purge '@UNIT@' > /dev/null || true
 		deb-systemd-helper unmask '@UNIT@' > /dev/null || true
 	fi
