@@ -87,12 +87,7 @@ pub fn sign_document(name: &str, text: &str, node: &Node, kind: &str, key: &Secr
     } else {
         let _valid: DesiredState = read::from_node(name, text, node).map_err(CannotSign::Invalid)?;
     }
-    let mut all: Vec<Node> = node
-        .get("signature")
-        .into_iter()
-        .chain(node.get("signatures").map_or(&[][..], Node::items))
-        .cloned()
-        .collect();
+    let mut all: Vec<Node> = signatures_of(node).into_iter().cloned().collect();
     all.retain(|one| one.get("key_id").and_then(Node::as_str) != Some(key.id().as_str()));
     all.push(plain(&key.sign(&message)));
     let mut signed = without_signatures(node);
@@ -108,6 +103,11 @@ pub fn sign_document(name: &str, text: &str, node: &Node, kind: &str, key: &Secr
         });
     }
     Ok(signed)
+}
+
+/// The signatures that stand in a document, as they are.
+pub fn signatures_of(node: &Node) -> Vec<&Node> {
+    node.get("signature").into_iter().chain(node.get("signatures").map_or(&[][..], Node::items)).collect()
 }
 
 /// The same document without its signatures.

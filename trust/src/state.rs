@@ -181,6 +181,28 @@ impl Authentic<'_> {
         self.dev
     }
 
+    /// Whether `now` lies before the expiry of the state and of the trust root. The baseline lies in one package with the
+    /// first root, whose expiry is not asked then: a device that lay in a box for years still starts.
+    pub fn in_time(&self, channel: Channel, now: &Utc) -> Result<(), Refused> {
+        let past = |expires: &Option<Utc>| expires.clone().filter(|expires| now >= expires);
+        if channel != Channel::Baseline {
+            if let Some(expires) = past(&self.root.value().expires) {
+                return Err(Refused::TrustExpired {
+                    version: self.root.version(),
+                    expires,
+                    now: now.clone(),
+                });
+            }
+        }
+        match past(&self.value.meta.expires) {
+            Some(expires) => Err(Refused::Expired {
+                expires,
+                now: now.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Name, tenant, audience, scope, expiry, floor: whether this device may take it, now.
     pub fn admit(self, context: &Context<'_>) -> Result<Verified<DesiredState>, Refused> {
         let meta = &self.value.meta;

@@ -1,0 +1,238 @@
+//! What `key`, `sign`, `verify` and `trust` share: documents and keys as files, and their errors in one voice.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jos_schemas::documents::trust::Role;
+use jos_schemas::node::Node;
+use jos_schemas::read::{self, Format, Limits};
+use jos_schemas::text::Utc;
+use jos_trust::keyfile::{self, KeyFileError, NamedKey};
+use jos_trust::refused::{Refused, TrustRefused};
+use jos_trust::root::Received;
+use jos_trust::sign::CannotSign;
+use jos_trust::{Floors, SecretKey, TrustRoot};
+use serde_json::json;
+
+use super::Failure;
+
+/// A document as it lies in a file.
+pub(super) struct Doc {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) format: Format,
+}
+
+impl Doc {
+    /// Reads a file, no further than one byte beyond the limit of a document.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        use std::io::Read as _;
+        let cannot = |e: io::Error| Failure::invalid(format!("{}: cannot read: {e}", path.display()));
+        let mut bytes = Vec::new();
+        let most = u64::try_from(Limits::DOCUMENT.bytes)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        File::open(path)
+            .and_then(|file| file.take(most).read_to_end(&mut bytes))
+            .map_err(cannot)?;
+        let name = path.display().to_string();
+        Ok(Self {
+            path: path.to_owned(),
+            name,
+            bytes,
+            format: Format::of_path(path),
+        })
+    }
+
+    pub(super) fn received(&self) -> Received<'_> {
+        Received {
+            name: &self.name,
+            bytes: &self.bytes,
+            format: self.format,
+        }
+    }
+
+    /// The text, for excerpts in errors.
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap_or_default()
+    }
+
+    pub(super) fn parse(&self) -> Result<Node, Failure> {
+        read::parse(&self.name, &self.bytes, self.format).map_err(|report| Failure::invalid(&report).details(report))
+    }
+}
+
+/// How a file is put in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    /// Only where nothing is.
+    New,
+    /// In place of what is there; its permission bits stay.
+    Replace,
+}
+
+/// Writes `bytes` so that a reader sees all of them or none: a file beside it, synced, then moved into place.
+pub(super) fn write(path: &Path, bytes: &[u8], put: Put) -> Result<(), Failure> {
+    let cannot = |e: io::Error| Failure::failed(format!("{}: cannot write: {e}", path.display()));
+    // A link is followed, so that what it points to is replaced and the link stays.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = target
+        .file_name()
+        .ok_or_else(|| Failure::invalid(format!("{} is no file name", path.display())))?;
+    let parent = target
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt).map_err(|e| Failure::failed(format!("the system gives no random bytes: {e}")))?;
+    let temp = parent.join(format!(".{}.{:016x}", name.to_string_lossy(), u64::from_ne_bytes(salt)));
+    let done = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temp)?;
+        if let (Put::Replace, Ok(before)) = (put, fs::metadata(&target)) {
+            file.set_permissions(before.permissions())?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        match put {
+            Put::Replace => {}
+            // The name is taken first, since a rename would silently replace what somebody else puts there.
+            Put::New => drop(OpenOptions::new().write(true).create_new(true).open(&target)?),
+        }
+        fs::rename(&temp, &target)?;
+        // Some file systems cannot sync a directory.
+        let _ = File::open(parent).and_then(|dir| dir.sync_all());
+        Ok(())
+    })();
+    done.map_err(|e: io::Error| {
+        let _ = fs::remove_file(&temp);
+        match (put, e.kind()) {
+            (Put::New, io::ErrorKind::AlreadyExists) => Failure::invalid(format!("{} exists", path.display()))
+                .help("choose another file with --out, or move this one away first"),
+            _ => cannot(e),
+        }
+    })
+}
+
+/// Reads a secret key file.
+pub(super) fn secret(path: &Path) -> Result<SecretKey, Failure> {
+    keyfile::read_secret(path).map_err(key_failure)
+}
+
+/// Reads the public half of a key file of either kind.
+pub(super) fn public(path: &Path) -> Result<NamedKey, Failure> {
+    keyfile::read_public(path).map_err(key_failure)
+}
+
+pub(super) fn key_failure(error: KeyFileError) -> Failure {
+    let failure = Failure::invalid(&error);
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+/// A refusal of `file`: exit code 2 where the file is no document of its kind, else 1.
+pub(super) fn refused(file: &str, refused: &Refused) -> Failure {
+    if let Refused::Malformed(report) = refused {
+        return Failure::invalid(report).details(report);
+    }
+    let details = json!({ "file": file, "code": refused.code() });
+    helped(
+        Failure::failed(format!("{file}: refused: {refused}")).details(details),
+        refused.help(),
+    )
+}
+
+/// The same for a trust document.
+pub(super) fn trust_refused(file: &str, refused: &TrustRefused) -> Failure {
+    if let TrustRefused::Malformed(report) = refused {
+        return Failure::invalid(report).details(report);
+    }
+    let details = json!({ "file": file, "code": refused.code() });
+    helped(
+        Failure::failed(format!("{file}: refused: {refused}")).details(details),
+        refused.help(),
+    )
+}
+
+/// Why a document was not signed: the input is not what can be signed.
+pub(super) fn cannot_sign(file: &str, error: &CannotSign) -> Failure {
+    if let CannotSign::Invalid(report) = error {
+        return Failure::invalid(report).details(report);
+    }
+    helped(Failure::invalid(format!("{file}: not signed: {error}")), error.help())
+}
+
+fn helped(failure: Failure, help: Option<&str>) -> Failure {
+    match help {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+/// Opens the first file as a trust root and walks to the others, in their order.
+pub(super) fn trust_root(files: &[PathBuf], now: &Utc) -> Result<TrustRoot, Failure> {
+    let docs: Vec<Doc> = files.iter().map(|file| Doc::read(file)).collect::<Result<_, _>>()?;
+    let Some((first, rest)) = docs.split_first() else {
+        return Err(Failure::invalid("no trust document was given").help("name one with --trust FILE"));
+    };
+    let mut root = TrustRoot::open(first.received()).map_err(|r| trust_refused(&first.name, &r))?;
+    // One by one, so that a refusal names its file; only the last one's expiry counts, and its users ask for that.
+    for doc in rest {
+        let next = TrustRoot::open(doc.received()).map_err(|r| trust_refused(&doc.name, &r))?;
+        if next.edition() != root.edition() {
+            next.succeeds(&root).map_err(|r| trust_refused(&doc.name, &r))?;
+            root = next;
+        }
+    }
+    if !rest.is_empty() {
+        root.not_expired(&Floors::default().now(now, now))
+            .map_err(|r| trust_refused(&docs[docs.len() - 1].name, &r))?;
+    }
+    Ok(root)
+}
+
+/// The system clock, read once.
+pub(super) fn now() -> Utc {
+    let seconds = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+    };
+    Utc::from_unix(seconds)
+}
+
+/// `2027-01-31T00:00:00Z`, or a date alone for its first second.
+pub(super) fn moment(text: &str) -> Result<Utc, String> {
+    let whole = if text.len() == 10 {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.to_owned()
+    };
+    let moment = Utc::new(whole).map_err(|e| format!("expected {}, or a date as \"2027-01-31\"", e.expected))?;
+    // A day that its month does not have reads as one of the next month; say so instead of moving it.
+    match Utc::from_unix(moment.unix()) == moment {
+        true => Ok(moment),
+        false => Err("there is no such day".to_owned()),
+    }
+}
+
+/// `root`, `admin` or `freshness`.
+pub(super) fn role(text: &str) -> Result<Role, String> {
+    match text {
+        "root" => Ok(Role::Root),
+        "admin" => Ok(Role::Admin),
+        "freshness" => Ok(Role::Freshness),
+        other => Err(format!("found the role {other:?}, expected root, admin or freshness")),
+    }
+}
+
+/// Splits `LEFT=RIGHT` at the first `=`.
+pub(super) fn pair<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
+    match text.split_once('=') {
+        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left, right)),
+        _ => Err(format!("found {text:?}, expected {form}")),
+    }
+}
