@@ -10,7 +10,6 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use read::check_depth;
 pub use read::{Member, read};
 
 use std::fmt::Write as _;

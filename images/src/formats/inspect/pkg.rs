@@ -128,7 +128,6 @@ fn push(report: &mut Report, name: &str, value: Option<&str>) {
 }
 
 fn parse<'a>(part: &str, xml: &'a str) -> Result<Document<'a>, FormatError> {
-    xar::check_depth(part, xml)?;
     let options = ParsingOptions {
         allow_dtd: false,
         nodes_limit: 100_000,

@@ -18,7 +18,8 @@ fn a_deb_is_reported_with_fields_files_scripts_and_conffiles() {
     let report = inspect(&deb().to_bytes().unwrap()).unwrap();
     assert_eq!(report.kind, PackageKind::Deb);
     assert_eq!(report.problems, [""; 0]);
-    assert_eq!(report.control, deb().stanza().unwrap_or_default_with_verbatim_dot());
+    // Not the stanza itself: a line that starts with a dot is written with one more blank and reads back with it.
+    assert_eq!(report.control.to_string(), deb().stanza().unwrap().to_string());
     let probe = row(&report, "/usr/bin/probe");
     assert_eq!(
         (probe.mode.as_str(), probe.uid, probe.gid, probe.size),
@@ -29,21 +30,6 @@ fn a_deb_is_reported_with_fields_files_scripts_and_conffiles() {
     assert_eq!(row(&report, &format!("/{}", long_path())).size, 5);
     assert_eq!(report.conffiles, ["/etc/probe/another.conf", "/etc/probe/probe.conf"]);
     assert_eq!(Some(&report.scripts[0].text), deb().scripts.postinst.as_ref());
-}
-
-trait VerbatimDot {
-    fn unwrap_or_default_with_verbatim_dot(self) -> Stanza;
-}
-
-impl VerbatimDot for Result<Stanza, FormatError> {
-    /// A line that starts with a dot is written with one more blank, and reads back with it.
-    fn unwrap_or_default_with_verbatim_dot(self) -> Stanza {
-        let mut stanza = self.unwrap();
-        for (_, value) in &mut stanza.fields {
-            *value = value.replace("\n.", "\n .");
-        }
-        stanza
-    }
 }
 
 #[test]

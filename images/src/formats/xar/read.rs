@@ -1,5 +1,7 @@
 //! Takes a xar archive apart, checking every sum and trusting no length in it.
 
+use std::collections::BTreeSet;
+
 use flate2::read::ZlibDecoder;
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -54,7 +56,6 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Member>, FormatError> {
         return Err(bad("the table of contents is not as long as the header says"));
     }
     let toc = std::str::from_utf8(&toc).map_err(|_| bad("the table of contents is not UTF-8"))?;
-    check_depth("table of contents", toc)?;
     let options = ParsingOptions {
         allow_dtd: false,
         nodes_limit: NODE_LIMIT,
@@ -64,29 +65,14 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Member>, FormatError> {
         Document::parse_with_options(toc, options).map_err(|e| bad(format!("the table of contents: {e}")))?;
     let toc = child(document.root_element(), "toc").ok_or_else(|| bad("the table of contents has no <toc>"))?;
     check_toc_sum(kind, toc, packed, heap)?;
-    let mut members = Vec::new();
-    let mut left = UNPACKED_LIMIT;
-    files(toc, "", 0, heap, &mut left, &mut members)?;
-    Ok(members)
-}
-
-/// The XML reader may call itself for each level of nesting; a document nested beyond reason must not reach it.
-pub(crate) fn check_depth(part: &str, xml: &str) -> Result<(), FormatError> {
-    let mut depth = 0usize;
-    for (at, _) in xml.match_indices('<') {
-        let tag = &xml[at + 1..];
-        let closes_itself = || tag.find('>').is_some_and(|end| tag[..end].ends_with('/'));
-        match tag.bytes().next() {
-            Some(b'/') => depth = depth.saturating_sub(1),
-            Some(b'?' | b'!') => {}
-            _ if closes_itself() => {}
-            _ => depth += 1,
-        }
-        if depth > 4 * DEPTH_LIMIT {
-            return Err(FormatError::damaged(part, "is nested too deep"));
-        }
-    }
-    Ok(())
+    let mut walk = Walk {
+        heap,
+        left: UNPACKED_LIMIT,
+        seen: BTreeSet::new(),
+        members: Vec::new(),
+    };
+    walk.files(toc, "", 0)?;
+    Ok(walk.members)
 }
 
 fn check_toc_sum(kind: u64, toc: Node<'_, '_>, packed: &[u8], heap: &[u8]) -> Result<(), FormatError> {
@@ -105,84 +91,81 @@ fn check_toc_sum(kind: u64, toc: Node<'_, '_>, packed: &[u8], heap: &[u8]) -> Re
     Ok(())
 }
 
-fn files(
-    parent: Node<'_, '_>,
-    below: &str,
-    depth: usize,
-    heap: &[u8],
-    left: &mut u64,
-    members: &mut Vec<Member>,
-) -> Result<(), FormatError> {
-    if depth > DEPTH_LIMIT {
-        return Err(bad("directories are nested too deep"));
-    }
-    for file in parent.children().filter(|n| n.has_tag_name("file")) {
-        let name = text(file, "name").ok_or_else(|| bad("a file has no name"))?;
-        if name.contains('/') {
-            return Err(bad(format!("the name {name:?} holds a slash")));
-        }
-        let path = normalise(&format!("{below}{name}"))?;
-        if members.iter().any(|m| m.path == path) {
-            return Err(bad(format!("{path} is there twice")));
-        }
-        if let Some(data) = child(file, "data") {
-            let bytes = content(&path, data, heap, left)?;
-            members.push(Member {
-                path: path.clone(),
-                bytes,
-            });
-        }
-        files(file, &format!("{path}/"), depth + 1, heap, left, members)?;
-    }
-    Ok(())
+struct Walk<'a> {
+    heap: &'a [u8],
+    /// Bytes that may still be unpacked.
+    left: u64,
+    seen: BTreeSet<String>,
+    members: Vec<Member>,
 }
 
-fn content(path: &str, data: Node<'_, '_>, heap: &[u8], left: &mut u64) -> Result<Vec<u8>, FormatError> {
-    let stored = slice(heap, count(data, "offset")?, count(data, "length")?)?;
-    let style = child(data, "encoding")
-        .and_then(|e| e.attribute("style"))
-        .unwrap_or("application/octet-stream");
-    let bytes = match style {
-        "application/octet-stream" if stored.len() as u64 <= *left => stored.to_vec(),
-        "application/octet-stream" => {
-            return Err(FormatError::TooLarge {
-                what: path.to_owned(),
-                size: stored.len() as u64,
-                limit: *left,
-            });
+impl Walk<'_> {
+    fn files(&mut self, parent: Node<'_, '_>, below: &str, depth: usize) -> Result<(), FormatError> {
+        if depth > DEPTH_LIMIT {
+            return Err(bad("directories are nested too deep"));
         }
-        "application/x-gzip" => read_to_limit(path, &mut ZlibDecoder::new(stored), *left)?,
-        other => {
-            return Err(FormatError::damaged(
-                path,
-                format!("is compressed as {other:?}, expected none or gzip"),
-            ));
+        for file in parent.children().filter(|n| n.has_tag_name("file")) {
+            let name = text(file, "name").ok_or_else(|| bad("a file has no name"))?;
+            if name.contains('/') {
+                return Err(bad(format!("the name {name:?} holds a slash")));
+            }
+            let path = normalise(&format!("{below}{name}"))?;
+            if !self.seen.insert(path.clone()) {
+                return Err(bad(format!("{path} is there twice")));
+            }
+            if let Some(data) = child(file, "data") {
+                let bytes = self.content(&path, data)?;
+                self.members.push(Member {
+                    path: path.clone(),
+                    bytes,
+                });
+            }
+            self.files(file, &format!("{path}/"), depth + 1)?;
         }
-    };
-    *left -= bytes.len() as u64;
-    for (name, what) in [("archived-checksum", stored), ("extracted-checksum", bytes.as_slice())] {
-        let Some(sum) = child(data, name) else { continue };
-        let expected = match sum.attribute("style") {
-            Some("sha1" | "SHA1") => hash::sha1(what),
-            Some("sha256" | "SHA256") => hash::sha256(what),
-            _ => {
+        Ok(())
+    }
+
+    fn content(&mut self, path: &str, data: Node<'_, '_>) -> Result<Vec<u8>, FormatError> {
+        let stored = slice(self.heap, count(data, "offset")?, count(data, "length")?)?;
+        let style = child(data, "encoding")
+            .and_then(|e| e.attribute("style"))
+            .unwrap_or("application/octet-stream");
+        let bytes = match style {
+            // Many members may name the same bytes of the heap: the limit counts each of them.
+            "application/octet-stream" => read_to_limit(path, &mut &*stored, self.left)?,
+            "application/x-gzip" => read_to_limit(path, &mut ZlibDecoder::new(stored), self.left)?,
+            other => {
                 return Err(FormatError::damaged(
                     path,
-                    format!("has a {name} that is neither sha1 nor sha256"),
+                    format!("is compressed as {other:?}, expected none or gzip"),
                 ));
             }
         };
-        if sum.text().map(str::trim) != Some(expected.as_str()) {
-            return Err(FormatError::damaged(
-                path,
-                format!("does not have the {name} the archive carries"),
-            ));
+        self.left -= bytes.len() as u64;
+        for (name, what) in [("archived-checksum", stored), ("extracted-checksum", bytes.as_slice())] {
+            let Some(sum) = child(data, name) else { continue };
+            let expected = match sum.attribute("style") {
+                Some("sha1" | "SHA1") => hash::sha1(what),
+                Some("sha256" | "SHA256") => hash::sha256(what),
+                _ => {
+                    return Err(FormatError::damaged(
+                        path,
+                        format!("has a {name} that is neither sha1 nor sha256"),
+                    ));
+                }
+            };
+            if sum.text().map(str::trim) != Some(expected.as_str()) {
+                return Err(FormatError::damaged(
+                    path,
+                    format!("does not have the {name} the archive carries"),
+                ));
+            }
         }
+        if count(data, "size")? != bytes.len() as u64 {
+            return Err(FormatError::damaged(path, "is not as long as the archive says"));
+        }
+        Ok(bytes)
     }
-    if count(data, "size")? != bytes.len() as u64 {
-        return Err(FormatError::damaged(path, "is not as long as the archive says"));
-    }
-    Ok(bytes)
 }
 
 fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {

@@ -95,7 +95,10 @@ fn hostile_tables_of_contents_are_refused() {
         (file("a", "18446744073709551615"), "outside"),
         (file("a", "-1"), "not a number"),
         (
-            format!("<xar><toc>{sum}{}</toc></xar>", "<file><name>a</name>".repeat(100_000)),
+            format!(
+                "<xar><toc>{sum}{}</toc></xar>",
+                "<file><name>a</name>".repeat(100_000) + &"</file>".repeat(100_000)
+            ),
             "nested too deep",
         ),
         (bomb, "DTD"),
