@@ -92,7 +92,8 @@ fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Report> {
         let at = error.valid_up_to();
         let valid = std::str::from_utf8(&bytes[..at]).unwrap_or_default();
         let found = format!("found byte 0x{:02x} at offset {at}, expected UTF-8", bytes.get(at).copied().unwrap_or_default());
-        Report::one(name, Issue::new(found).at(valid, &(at as u32..at as u32)))
+        let issue = Issue::new(found).at(valid, &(at as u32..at as u32));
+        Report::one(name, Issue { line: issue.line.max(1), column: issue.column.max(1), ..issue })
     })?;
     if text.starts_with('\u{feff}') {
         let issue = Issue::new("found a byte order mark, expected the document itself").at(text, &(0..0));

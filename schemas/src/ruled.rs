@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 use crate::node::shortened;
+use crate::text::{AbsPath, ServiceName};
 
 /// A rule on a text.
 pub(crate) trait Rule {
@@ -107,6 +108,34 @@ where
         .into_iter()
         .map(|text| T::try_from(text).map_err(D::Error::custom))
         .collect()
+}
+
+/// Reads a path, or the placeholder of an example.
+pub(crate) fn path_or_placeholder<'de, D: Deserializer<'de>>(d: D) -> Result<AbsPath, D::Error> {
+    AbsPath::or_placeholder(String::deserialize(d)?).map_err(D::Error::custom)
+}
+
+/// Reads a service name, or the placeholder of an example.
+pub(crate) fn service_or_placeholder<'de, D: Deserializer<'de>>(d: D) -> Result<ServiceName, D::Error> {
+    ServiceName::or_placeholder(String::deserialize(d)?).map_err(D::Error::custom)
+}
+
+/// `T`, or the placeholder of an example, in JSON Schemas.
+#[cfg(feature = "json-schema")]
+pub(crate) struct OrPlaceholder<T>(PhantomData<T>);
+
+#[cfg(feature = "json-schema")]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for OrPlaceholder<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{}OrPlaceholder", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let value = generator.subschema_for::<T>();
+        schemars::json_schema!({ "anyOf": [value, { "const": crate::text::PLACEHOLDER }] })
+    }
 }
 
 /// The rule on a text, its length included.

@@ -168,3 +168,29 @@ impl Mode {
     /// The bits.
     pub fn bits(&self) -> u32 { u32::from_str_radix(&self.0, 8).unwrap_or(0) }
 }
+
+/// What the upstream standard's examples write for a value to be filled in. A path and a service name may be one, so that
+/// the examples are valid as they are written; no policy grants it and no plan takes it.
+pub const PLACEHOLDER: &str = "...";
+
+impl AbsPath {
+    /// Reads `text`, [`PLACEHOLDER`] included.
+    pub(crate) fn or_placeholder(text: String) -> Result<Self, RuleBroken> {
+        if text == PLACEHOLDER { Ok(Self(text)) } else { Self::new(text) }
+    }
+    /// Is still to be filled in.
+    pub fn is_placeholder(&self) -> bool {
+        self.0 == PLACEHOLDER
+    }
+}
+
+impl ServiceName {
+    /// Reads `text`, [`PLACEHOLDER`] included.
+    pub(crate) fn or_placeholder(text: String) -> Result<Self, RuleBroken> {
+        if text == PLACEHOLDER { Ok(Self(text)) } else { Self::new(text) }
+    }
+    /// Is still to be filled in.
+    pub fn is_placeholder(&self) -> bool {
+        self.0 == PLACEHOLDER
+    }
+}

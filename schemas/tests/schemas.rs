@@ -19,7 +19,10 @@ fn the_committed_schemas_are_those_of_the_types() {
     for document in catalogue() {
         let file = format!("{}.json", document.name);
         let path = folder().join(&file);
-        let text = format!("{}\n", serde_json::to_string_pretty(&(document.schema)(&document)).expect("plain data"));
+        let text = format!(
+            "{}\n",
+            serde_json::to_string_pretty(&(document.schema)(&document)).expect("plain data")
+        );
         if bless {
             fs::write(&path, &text).expect("schemas/json is writable");
         } else if fs::read_to_string(&path).unwrap_or_default() != text {
@@ -28,9 +31,17 @@ fn the_committed_schemas_are_those_of_the_types() {
         expected.insert(file);
     }
     let found = fs::read_dir(folder()).expect("schemas/json is there");
-    let found: BTreeSet<String> = found.map(|e| e.expect("readable").file_name().to_string_lossy().into_owned()).collect();
-    assert!(stale.is_empty(), "stale: {stale:?}; run JOS_BLESS=1 cargo test -p jos-schemas --all-features --test schemas");
-    assert_eq!(found, expected, "schemas/json holds one file for each document and nothing else");
+    let found: BTreeSet<String> = found
+        .map(|e| e.expect("readable").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(
+        stale.is_empty(),
+        "stale: {stale:?}; run JOS_BLESS=1 cargo test -p jos-schemas --all-features --test schemas"
+    );
+    assert_eq!(
+        found, expected,
+        "schemas/json holds one file for each document and nothing else"
+    );
 }
 
 #[test]

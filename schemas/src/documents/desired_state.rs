@@ -10,6 +10,7 @@ use crate::check::{Check, Issues, checked};
 use crate::node::{escaped, shortened};
 use crate::ruled;
 use crate::tagged::tagged;
+use crate::text::PLACEHOLDER;
 use crate::text::{AbsPath, KeyIdText, Mode, Name, Owner, ServiceName, Sha256Hex, Utc};
 
 /// The `kind` of a desired state.
@@ -19,7 +20,7 @@ pub const KIND: &str = "jos.agent.desired_state";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, remote = "Self")]
-#[cfg_attr(feature = "json-schema", schemars(extend("not" = { "required": ["signature", "signatures"] })))]
+#[cfg_attr(feature = "json-schema", schemars(extend("not" = { "required": ["signature", "signatures"], "properties": { "signatures": { "minItems": 1 } } })))]
 pub struct DesiredState {
     /// Where an editor finds the JSON Schema; ignored by jos.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
@@ -217,6 +218,8 @@ pub enum Step {
 #[cfg_attr(feature = "json-schema", schemars(extend("oneOf" = [{ "required": ["content"] }, { "required": ["source"] }])))]
 pub struct FileStep {
     /// Where.
+    #[serde(deserialize_with = "ruled::path_or_placeholder")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::OrPlaceholder<AbsPath>"))]
     pub path: AbsPath,
     /// The content: text, or a secret by name. One of `content` and `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -331,6 +334,8 @@ pub struct AbsentStep {
 #[serde(deny_unknown_fields)]
 pub struct ServiceStep {
     /// As the init system names it.
+    #[serde(deserialize_with = "ruled::service_or_placeholder")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::OrPlaceholder<ServiceName>"))]
     pub name: ServiceName,
     /// What to bring about.
     pub action: ServiceAction,
@@ -745,5 +750,22 @@ impl Check for UciStep {
                 issues.add(format!("/options/{}", escaped(name)), message);
             }
         }
+    }
+}
+
+impl DesiredState {
+    /// JSON pointers to what an example left to be filled in (`"..."`). Such a state is valid and cannot be applied.
+    pub fn placeholders(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for (at, step) in self.spec.apply.iter().enumerate() {
+            let field = match step {
+                Step::File(file) if file.path.is_placeholder() => "path",
+                Step::Service(service) if service.name.is_placeholder() => "name",
+                Step::Shell(shell) if shell.command == PLACEHOLDER => "command",
+                _ => continue,
+            };
+            out.push(format!("/spec/apply/{at}/{field}"));
+        }
+        out
     }
 }

@@ -31,6 +31,7 @@ pub struct Policy {
     pub protected: Vec<Glob>,
     /// Grants for each source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
     pub grants: BTreeMap<Source, Grant>,
 }
 

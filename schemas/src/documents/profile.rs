@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Glob, Grant, Policy, PolicyKind, Source};
 use crate::node::{Kind, Node};
+use crate::ruled;
 use crate::text::{AbsPath, Mode, Name, Owner};
 
 /// One appliance, or a base that appliances extend.
@@ -97,6 +98,7 @@ pub struct Package {
     pub version: Option<String>,
     /// Package release, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 999_999>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 999_999)))]
     pub release: Option<u32>,
     /// `Name <mail>`.
@@ -158,6 +160,7 @@ pub struct Hub {
 pub struct Agent {
     /// Seconds between two looks at the world.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 86_400>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 86_400)))]
     pub interval: Option<u32>,
     /// Labels of every device with this package.
@@ -181,6 +184,7 @@ pub struct ProfilePolicy {
     pub protected: Vec<Glob>,
     /// Grants for each source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
     pub grants: BTreeMap<Source, Grant>,
 }
 
@@ -305,7 +309,7 @@ pub struct Outputs {
 }
 
 /// Lays `over` on `base`: tables merge, scalars and lists replace, and a list whose key is written `"name+"` is appended
-/// to the list under it. Every value keeps its span. `refuse` hears of a `"name+"` that finds something other than a list.
+/// to the list under it. Every value keeps its span. `refuse` hears where a `"name+"` finds something other than a list, and what to say of it.
 pub fn merge(base: &mut Node, over: Node, refuse: &mut dyn FnMut(&Node, &str)) {
     let Kind::Object(entries) = over.kind else {
         *base = over;
@@ -337,18 +341,13 @@ pub fn merge(base: &mut Node, over: Node, refuse: &mut dyn FnMut(&Node, &str)) {
             None => under.push(entry),
             Some(known) => match (&mut known.value.kind, entry.value.kind) {
                 (Kind::Array(items), Kind::Array(more)) => items.extend(more),
-                _ => refuse(&Node { span: entry.key_span, kind: Kind::Null }, &entry.key),
+                _ => {
+                    let message = format!("\"{0}+\" adds to a list, but {0:?} under it is no list", entry.key);
+                    refuse(&Node { span: entry.key_span, kind: Kind::Null }, &message);
+                }
             },
         }
     }
-}
-
-/// A profile's own text, read by itself, with its `"name+"` lists folded: what validation of one file looks at.
-#[must_use]
-pub fn folded(node: Node) -> Node {
-    let mut base = Node { span: node.span.clone(), kind: Kind::Object(Vec::new()) };
-    merge(&mut base, node, &mut |_, _| {});
-    base
 }
 
 #[cfg(test)]

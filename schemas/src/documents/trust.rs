@@ -36,6 +36,7 @@ pub struct Trust {
     /// Public keys by id.
     pub keys: BTreeMap<KeyIdText, TrustedKey>,
     /// Which keys hold which role, and how many of them must sign.
+    #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["root", "admin", "freshness"] })))]
     pub roles: BTreeMap<Role, RoleKeys>,
     /// Version floors by state name, set exactly (even downwards) when this document is adopted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

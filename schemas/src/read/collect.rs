@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::de::{Context, Inner, Place, Reader, Wrong};
 use super::hole::CANDIDATES;
 use crate::check::Issues;
-use crate::node::{Kind, Node, Span, shortened};
+use crate::node::{Kind, Node, Span, escaped, shortened};
 use crate::report::{Issue, MOST, Report};
 
 /// Readings at most; each ends with something passed over or made up, so that this is only a bound on time.
@@ -83,8 +83,7 @@ impl Collector<'_, '_> {
         let path = self.path_to(node);
         match wrong {
             Wrong::Missing(field) => {
-                let there = node.entry(field).is_some();
-                if !there {
+                if !self.explained(node, field) {
                     let place = format!("{}/{field}", pointer(&path));
                     self.note(place, &opening(node), worded(wrong));
                 }
@@ -122,6 +121,16 @@ impl Collector<'_, '_> {
             _ => self.note(pointer(&path), &opening(node), worded(wrong)),
         }
         self.pass_over(&path)
+    }
+
+    /// A missing field needs no word where its value was refused, or where a misspelt key was taken for unknown.
+    fn explained(&self, node: &Node, field: &str) -> bool {
+        let skipped = self.context.skipped.borrow();
+        node.entries().iter().any(|entry| {
+            entry.key == field
+                || (skipped.contains(&(&entry.value as *const Node))
+                    && nearest(&entry.key, [field].into_iter()).is_some())
+        })
     }
 
     /// Tries the next made-up value for a missing field, or gives up on the table that misses it.
@@ -176,9 +185,10 @@ fn find(from: &Node, wanted: &Node, path: &mut Vec<(String, *const Node)>) -> bo
     }
 }
 
+/// A JSON pointer whose tokens are cut to a length that people can read.
 fn pointer(path: &[(String, *const Node)]) -> String {
     path.iter()
-        .map(|(token, _)| format!("/{}", token.replace('~', "~0").replace('/', "~1")))
+        .map(|(token, _)| format!("/{}", escaped(&shortened(token))))
         .collect()
 }
 
