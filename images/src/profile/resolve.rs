@@ -128,21 +128,15 @@ pub fn resolve(path: &Path, finder: &Finder) -> Result<Resolved, Invalid> {
     };
     let mut refused = Vec::new();
     for layer in layers.into_iter().rev() {
-        merge(&mut node, layer, &mut |at, key| {
-            refused.push((at.span.clone(), key.to_owned()))
+        merge(&mut node, layer, &mut |at, message| {
+            refused.push((at.span.clone(), message.to_owned()));
         });
     }
     // The whole document stands at the start of the profile itself.
     node.span = 0..0;
     let mut problems = Problems::new(&files);
-    for (span, key) in refused {
-        let help = format!("write {key:?} without \"+\" to replace the value under it");
-        problems.add(
-            &span,
-            "",
-            format!("\"{key}+\" adds to a list, but {key:?} under it is no list"),
-            help,
-        );
+    for (span, message) in refused {
+        problems.add(&span, "", message, "write the name without \"+\" to replace the value under it");
     }
     let name = path
         .file_stem()
