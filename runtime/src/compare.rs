@@ -606,9 +606,18 @@ impl Build<'_> {
                 notified.push(service.clone());
             }
         }
-        if self.sight.live {
-            self.plan.notify = notified;
+        if !self.sight.live {
+            return;
         }
+        for service in &notified {
+            let why = match self.sight.services.state(service) {
+                Ok(state) if state.known || self.brings(service) => continue,
+                Ok(_) => format!("{} does not know a service {service}, and no step brings it", self.sight.services.init()),
+                Err(e) => e,
+            };
+            self.plan.problems.push(Refusal { step: format!("notify {service}"), why, needed: None });
+        }
+        self.plan.notify = notified;
     }
 }
 

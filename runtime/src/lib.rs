@@ -35,8 +35,9 @@ pub mod world;
 
 pub use act::Captured;
 pub use book::Last;
+pub use gate::is_code_path;
 pub use journal::{JournalError, Phase};
 pub use outcome::{Outcome, Report, outcome_word};
 pub use plan::{Action, Change, Plan, Shape};
-pub use plane::{FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, Setup, Status, source_of};
+pub use plane::{FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, source_of};
 pub use store::StoreError;

@@ -35,7 +35,8 @@ pub struct Outcome {
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// How it ended.
-    pub outcome: OutcomeKind,
+    #[serde(rename = "outcome")]
+    pub kind: OutcomeKind,
     /// Why, where it is not plainly good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
@@ -63,9 +64,9 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(outcome: OutcomeKind) -> Self {
+    pub(crate) fn new(kind: OutcomeKind) -> Self {
         Self {
-            outcome,
+            kind,
             reasons: Vec::new(),
             changes: Vec::new(),
             captured: Vec::new(),
@@ -99,7 +100,7 @@ pub const fn outcome_word(kind: OutcomeKind) -> &'static str {
 impl Outcome {
     /// 0 for applied, unchanged and drifted, 1 for the rest.
     pub fn exit_code(&self) -> u8 {
-        match self.report.outcome {
+        match self.report.kind {
             OutcomeKind::Applied | OutcomeKind::Unchanged | OutcomeKind::Drifted => 0,
             OutcomeKind::RolledBack | OutcomeKind::Refused | OutcomeKind::Unsupported | OutcomeKind::Broken => 1,
         }
@@ -124,7 +125,7 @@ impl Outcome {
             let _ = writeln!(out, "{} {left}", paint("31", "left:"));
         }
         let version = self.version.map(|v| format!(" version {v}")).unwrap_or_default();
-        let (word, colour) = match self.report.outcome {
+        let (word, colour) = match self.report.kind {
             OutcomeKind::Applied => ("applied", "32"),
             OutcomeKind::Unchanged => ("unchanged", "32"),
             OutcomeKind::RolledBack => ("rolled back: everything is as it was before", "31"),
@@ -138,6 +139,13 @@ impl Outcome {
         let note = if self.recorded { "" } else { ", nothing appended" };
         let _ = writeln!(out, "ledger: {} records, head {}{note}", self.ledger.count, self.ledger.hash);
         out
+    }
+}
+
+impl std::ops::Deref for Outcome {
+    type Target = Report;
+    fn deref(&self) -> &Report {
+        &self.report
     }
 }
 

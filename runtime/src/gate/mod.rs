@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::globs;
 use paths::Paths;
+pub use paths::is_code_path;
 
 /// What `meta.requires` may name: what this program can do.
 pub const FEATURES: &[&str] = &[

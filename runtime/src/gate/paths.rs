@@ -51,6 +51,12 @@ const CODE: &[&str] = &[
     "/Users/*/Library/LaunchAgents", "/etc/launchd*", "/etc/emond.d", "/etc/paths*", "/etc/manpaths*",
 ];
 
+/// Whether what stands at `path` becomes code whatever the policy lists: for whoever writes a policy.
+pub fn is_code_path(path: &str) -> bool {
+    let path = fold(path);
+    CODE.iter().any(|p| covers(&fold(p), &path))
+}
+
 /// How paths are compared: as they are, or as a file system that knows no case compares them.
 fn fold(path: &str) -> String {
     if !cfg!(target_os = "macos") {

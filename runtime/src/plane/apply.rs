@@ -188,7 +188,7 @@ impl Plane<'_> {
         report.pending = !self.live() && (wanted.plan.changes.iter().any(|c| waits(&c)) || wanted.health.is_some())
             && wanted.adopts.is_some();
         if wanted.plan.is_empty() && report.reasons.is_empty() {
-            report.outcome = OutcomeKind::Unchanged;
+            report.kind = OutcomeKind::Unchanged;
         }
         // 5. Keep it. The floors are the commit point of an adoption, the phase that of everything else.
         let phase = if wanted.adopts.is_some() { Phase::Confirming } else { Phase::Confirmed };
@@ -255,7 +255,7 @@ impl Plane<'_> {
     ) -> Result<Outcome, PlaneError> {
         log::warn!("{}: {}; taking everything back", self.setup.name, failed.why);
         report.reasons.push(failed.why);
-        report.outcome = OutcomeKind::RolledBack;
+        report.kind = OutcomeKind::RolledBack;
         // If this cannot be written the phase stays `trying`, from which recovery goes the same way.
         let _ = hands.journal.set_phase(Phase::Reverting, Some(payload(&report)));
         if let Some(state) = adopts.filter(|_| !failed.environment) {
@@ -272,12 +272,12 @@ impl Plane<'_> {
         report.reasons.extend(back.notes);
         report.left = back.left;
         if report.left.is_empty() {
-            report.outcome = OutcomeKind::RolledBack;
+            report.kind = OutcomeKind::RolledBack;
             let outcome = self.close(trial, report)?;
             hands.journal.end()?;
             return Ok(outcome);
         }
-        report.outcome = OutcomeKind::Broken;
+        report.kind = OutcomeKind::Broken;
         self.close(trial, report)
     }
 
@@ -303,7 +303,7 @@ impl Plane<'_> {
             ledger.append(vec![self.entry(source, version, Some(trial.decision), "outcome", value)?])?;
         }
         let mut book = self.book(&ledger)?;
-        let good = matches!(report.outcome, OutcomeKind::Applied | OutcomeKind::Unchanged);
+        let good = matches!(report.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
         if let (Some((counter, content)), true) = (&trial.adopts, good) {
             let (content, since, pending) = (*content, self.now()?, report.pending);
             book.streams.insert(counter.stream, Kept { source, version: trial.version, content, since, pending });

@@ -62,9 +62,20 @@ pub enum FlowAct {
 #[derive(Clone, Debug)]
 pub struct FlowOutcome {
     /// How it ended, as for a state. A command that failed is `rolled_back`.
-    pub outcome: Outcome,
+    pub kind: OutcomeKind,
+    /// Why, where it is not plainly good.
+    pub reason: Option<String>,
     /// The command's end and output, where one ran.
     pub ran: Option<Ran>,
+    /// All of it.
+    pub outcome: Outcome,
+}
+
+impl FlowOutcome {
+    fn of(outcome: Outcome, ran: Option<Ran>) -> Self {
+        let reason = (!outcome.reasons.is_empty()).then(|| outcome.reasons.join("; "));
+        Self { kind: outcome.kind, reason, ran, outcome }
+    }
 }
 
 impl Plane<'_> {
@@ -93,7 +104,7 @@ impl Plane<'_> {
         if let (FlowAct::Command(command), Some(text)) = (&flow.what, avoided(flow)) {
             let reason = format!("{}: {command:?} contains {text:?}, which the artifact's guardrails avoid", flow.step);
             let report = Report::new(OutcomeKind::Refused).because(vec![reason]);
-            return Ok(FlowOutcome { outcome: self.refused(source, None, report)?, ran: None });
+            return Ok(FlowOutcome::of(self.refused(source, None, report)?, None));
         }
         let state = one_step_state(&self.setup.name, step.clone());
         let gate = self.gate();
@@ -103,12 +114,12 @@ impl Plane<'_> {
         if !plan.is_possible() {
             let mut report = impossible(&plan);
             report.reasons.iter_mut().for_each(|r| *r = format!("{}: {r}", flow.step));
-            return Ok(FlowOutcome { outcome: self.refused(source, None, report)?, ran: None });
+            return Ok(FlowOutcome::of(self.refused(source, None, report)?, None));
         }
         if plan.is_empty() {
             let report = Report::new(OutcomeKind::Unchanged);
             let outcome = self.outcome(&self.ledger()?, source, None, report, false);
-            return Ok(FlowOutcome { outcome, ran: None });
+            return Ok(FlowOutcome::of(outcome, None));
         }
         for task in &mut plan.tasks {
             if let crate::plan::Act::Shell { timeout, .. } = &mut task.act {
@@ -139,7 +150,7 @@ impl Plane<'_> {
         };
         let mut done = Done::default();
         let outcome = self.transact(&gate, &transaction, &mut done)?;
-        Ok(FlowOutcome { outcome, ran: done.last })
+        Ok(FlowOutcome::of(outcome, done.last))
     }
 }
 

@@ -8,6 +8,7 @@ mod converge;
 mod flow;
 mod recover;
 mod status;
+mod trust;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use crate::world::World;
 
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub use status::{InForce, Status};
+pub use trust::RootError;
 
 /// Between two looks at a lock that somebody else holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -372,7 +374,7 @@ impl<'a> Plane<'a> {
         report: Report,
         recorded: bool,
     ) -> Outcome {
-        log::info!("{} {}: {}", self.setup.name, version.unwrap_or(0), outcome_word(report.outcome));
+        log::info!("{} {}: {}", self.setup.name, version.unwrap_or(0), outcome_word(report.kind));
         Outcome { name: self.setup.name.clone(), version, source, report, recorded, ledger: ledger.head() }
     }
 
@@ -390,7 +392,7 @@ impl<'a> Plane<'a> {
 
     fn last(&self, source: Source, version: Option<u64>, report: &Report) -> Result<Last, PlaneError> {
         let reasons = report.reasons.iter().chain(&report.left).cloned().collect();
-        Ok(Last { outcome: report.outcome, version, source, time: self.now()?, reasons })
+        Ok(Last { outcome: report.kind, version, source, time: self.now()?, reasons })
     }
 }
 

@@ -18,7 +18,7 @@ impl Plane<'_> {
     /// The same, where an unfinished recovery is a reason not to go on.
     pub(super) fn recover_under_lock(&self) -> Result<(), PlaneError> {
         match self.recovery()? {
-            Some(outcome) if outcome.report.outcome == OutcomeKind::Broken => {
+            Some(outcome) if outcome.report.kind == OutcomeKind::Broken => {
                 Err(PlaneError::Unfinished { left: outcome.report.left })
             }
             _ => Ok(()),

@@ -1,0 +1,78 @@
+//! The real world behind the plane's traits: clock, randomness, processes, the init system, probes.
+//!
+//! Owns the system calls and the programs `systemctl`, `/etc/init.d/*`, `launchctl`. Decides nothing: what may run was
+//! decided by the gate.
+
+mod probe;
+mod processes;
+mod services;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jos_runtime::world::{Clock, Random, Services, World};
+use jos_schemas::text::Utc;
+
+pub(crate) use probe::Tcp;
+pub(crate) use processes::System;
+
+/// Everything, with the init system of this machine.
+pub(crate) struct Real {
+    services: Box<dyn Services>,
+}
+
+impl Real {
+    /// Detects the init system; runs nothing yet.
+    pub(crate) fn new() -> Self {
+        Self { services: services::detect() }
+    }
+
+    /// As the plane takes it.
+    pub(crate) fn world(&self) -> World<'_> {
+        World { clock: &SystemClock, random: &Kernel, processes: &System, services: &*self.services, probe: &Tcp }
+    }
+}
+
+/// The system clock.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+        }
+    }
+    fn pause(&self, how_long: Duration) {
+        // Not `sleep`: it goes on after a signal.
+        let end = std::time::Instant::now() + how_long;
+        loop {
+            crate::signals::leave_if_stopping();
+            let left = end.saturating_duration_since(std::time::Instant::now()).as_millis();
+            if left == 0 {
+                return;
+            }
+            let _ = nix::poll::poll(&mut [], u16::try_from(left).unwrap_or(u16::MAX));
+        }
+    }
+}
+
+/// The kernel's random numbers.
+pub(crate) struct Kernel;
+
+impl Random for Kernel {
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without randomness a name could be guessed and a key would be no key: better no program.
+        if let Err(e) = getrandom::fill(bytes) {
+            panic!("the system gives no random bytes: {e}");
+        }
+    }
+}
+
+/// When this program was built: no clock that stands before it is believed.
+pub(crate) fn built() -> Utc {
+    let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|s| s.parse().ok());
+    Utc::from_unix(seconds.unwrap_or(FIRST_RELEASE))
+}
+
+/// 2026-11-01T00:00:00Z.
+const FIRST_RELEASE: i64 = 1_793_491_200;
