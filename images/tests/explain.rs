@@ -8,7 +8,7 @@ use common::Bench;
 fn each_value_names_the_file_and_line_that_wrote_it() {
     let bench = Bench::new();
     bench.write("house.toml", "extends = \"base/debian\"\n\n[agent]\ninterval = 30\n\n[target]\n\"targets+\" = [\"openwrt/x86_64\"]\n");
-    bench.edit("base/debian", "house").edit("targets = [", "\"targets+\" = [");
+    bench.edit("base/debian", "house").edit("targets = [", "\"targets+\" = [").edit("debian/arm64", "openwrt/mips_24kc");
     let json: serde_json::Value = serde_json::from_str(&bench.run(&["explain", "lobby.toml", "--json"]).ok()).expect("JSON");
     let at = |pointer: &str| {
         let origin = &json["origins"][pointer];

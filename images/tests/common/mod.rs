@@ -1,5 +1,5 @@
 //! A scratch folder with a profile, programs that look like programs, and the built `jos-image`.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
