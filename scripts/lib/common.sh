@@ -7,7 +7,8 @@ export JOS_ROOT
 
 # Everything worth keeping from one checkout to the next (dependencies compiled, the linker's venv, test machines) lies
 # outside the checkout, so that a fresh clone starts warm. Where that cannot be written, target/ serves.
-JOS_CACHE=${JOS_CACHE:-${HOME:-/nonexistent}/.cache/jos}
+# `jos-image` and the tests choose the same folder.
+JOS_CACHE=${JOS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/jos}
 if ! mkdir -p "$JOS_CACHE" 2>/dev/null || [ ! -w "$JOS_CACHE" ]; then
     JOS_CACHE=$JOS_ROOT/target/cache
     mkdir -p "$JOS_CACHE"

@@ -6,10 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// The cache's folder, as scripts/lib/common.sh chooses it.
 pub fn dir() -> PathBuf {
-    let dir = std::env::var_os("JOS_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").map(PathBuf::from).expect("HOME is set");
-        home.join(".cache/jos")
-    });
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let dir = set("JOS_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("jos")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/jos")))
+        .expect("JOS_CACHE or HOME is set");
     fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
     dir
 }

@@ -246,6 +246,34 @@ fn committed_text_names_no_package_registrys_host_and_nothing_beside_the_checkou
 }
 
 #[test]
+fn what_makes_bytes_that_must_repeat_uses_no_map_whose_order_changes_from_run_to_run() {
+    let mut complaints = String::new();
+    for path in files()
+        .iter()
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+    {
+        if !["images/src", "runtime/src", "trust/src"]
+            .iter()
+            .any(|folder| path.starts_with(folder))
+        {
+            continue;
+        }
+        let text = fs::read_to_string(workspace().join(path))
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        for (number, line) in text.lines().enumerate() {
+            if line.contains("HashMap") || line.contains("HashSet") {
+                complaints.push_str(&format!(
+                    "{}:{}: use a BTreeMap or BTreeSet\n",
+                    path.display(),
+                    number + 1
+                ));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{complaints}");
+}
+
+#[test]
 fn a_decision_has_a_number_of_its_own_and_says_what_was_rejected() {
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     for path in files().into_iter().filter(|path| path.starts_with("docs/decisions")) {
