@@ -7,9 +7,16 @@ use common::Bench;
 #[test]
 fn each_value_names_the_file_and_line_that_wrote_it() {
     let bench = Bench::new();
-    bench.write("house.toml", "extends = \"base/debian\"\n\n[agent]\ninterval = 30\n\n[target]\n\"targets+\" = [\"openwrt/x86_64\"]\n");
-    bench.edit("base/debian", "house").edit("targets = [", "\"targets+\" = [").edit("debian/arm64", "openwrt/mips_24kc");
-    let json: serde_json::Value = serde_json::from_str(&bench.run(&["explain", "lobby.toml", "--json"]).ok()).expect("JSON");
+    bench.write(
+        "house.toml",
+        "extends = \"base/debian\"\n\n[agent]\ninterval = 30\n\n[target]\n\"targets+\" = [\"openwrt/x86_64\"]\n",
+    );
+    bench
+        .edit("base/debian", "house")
+        .edit("targets = [", "\"targets+\" = [")
+        .edit("debian/arm64", "openwrt/mips_24kc");
+    let json: serde_json::Value =
+        serde_json::from_str(&bench.run(&["explain", "lobby.toml", "--json"]).ok()).expect("JSON");
     let at = |pointer: &str| {
         let origin = &json["origins"][pointer];
         format!("{}:{}", origin["file"].as_str().unwrap_or("?"), origin["line"])
@@ -24,13 +31,18 @@ fn each_value_names_the_file_and_line_that_wrote_it() {
     assert_eq!(at("/target/targets/3"), "house.toml:7");
     assert_eq!(at("/target/targets/4"), "lobby.toml:16");
     let text = bench.run(&["explain", "lobby.toml"]).ok();
-    assert!(text.lines().any(|l| l.starts_with("agent.interval = 30 ") && l.ends_with("# house.toml:4")), "{text}");
+    assert!(
+        text.lines()
+            .any(|l| l.starts_with("agent.interval = 30 ") && l.ends_with("# house.toml:4")),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_list_replaces_unless_it_is_added() {
     let bench = Bench::new();
-    let json: serde_json::Value = serde_json::from_str(&bench.run(&["explain", "lobby.toml", "--json"]).ok()).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_str(&bench.run(&["explain", "lobby.toml", "--json"]).ok()).expect("JSON");
     assert_eq!(json["profile"]["target"]["targets"].as_array().map(Vec::len), Some(2));
 }
 
@@ -56,34 +68,71 @@ fn list_names_every_target_and_base() {
 
 #[test]
 fn what_new_writes_builds_as_it_is_and_is_never_overwritten() {
-    for (base, target) in [("base/debian", "arm64.deb"), ("openwrt", "mipsel_24kc.ipk"), ("macos", "universal.pkg")] {
+    for (base, target) in [
+        ("base/debian", "arm64.deb"),
+        ("openwrt", "mipsel_24kc.ipk"),
+        ("macos", "universal.pkg"),
+    ] {
         let bench = Bench::new();
         bench.run(&["new", "my-box", "--from", base]).ok();
         bench.run(&["validate", "my-box.toml"]).ok();
-        bench.run(&["build", "my-box.toml", "--dev-key", "--builder", "prebuilt=programs"]).ok();
-        assert!(bench.names("dist/my-box").iter().any(|n| n.ends_with(target)), "{:?}", bench.names("dist/my-box"));
+        bench
+            .run(&["build", "my-box.toml", "--dev-key", "--builder", "prebuilt=programs"])
+            .ok();
+        assert!(
+            bench.names("dist/my-box").iter().any(|n| n.ends_with(target)),
+            "{:?}",
+            bench.names("dist/my-box")
+        );
         let said = bench.run(&["new", "my-box", "--from", base]).invalid();
         assert!(said.contains("is there already"), "{said}");
     }
     let bench = Bench::new();
-    assert!(bench.run(&["new", "../x", "--from", "base/debian"]).invalid().contains("NAME"));
-    assert!(bench.run(&["new", "x", "--from", "base/debain"]).invalid().contains("did you mean \"base/debian\""));
+    assert!(
+        bench
+            .run(&["new", "../x", "--from", "base/debian"])
+            .invalid()
+            .contains("NAME")
+    );
+    assert!(
+        bench
+            .run(&["new", "x", "--from", "base/debain"])
+            .invalid()
+            .contains("did you mean \"base/debian\"")
+    );
 }
 
 #[test]
 fn the_shipped_profiles_are_valid_and_their_bases_are_the_built_in_ones() {
     let bench = Bench::new();
     let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiles");
-    let shipped = ["ai-box", "captive-portal", "mac-kiosk", "print-server", "sensor-gateway"];
+    let shipped = [
+        "ai-box",
+        "captive-portal",
+        "mac-kiosk",
+        "print-server",
+        "sensor-gateway",
+    ];
     let mut args = vec!["validate", "--profiles", profiles];
     args.extend(shipped);
     let text = bench.run(&args).ok();
     assert_eq!(text.matches(": valid").count(), shipped.len(), "{text}");
-    let mut args = vec!["build", "--dev-key", "--builder", "prebuilt=programs", "--profiles", profiles];
+    let mut args = vec![
+        "build",
+        "--dev-key",
+        "--builder",
+        "prebuilt=programs",
+        "--profiles",
+        profiles,
+    ];
     args.extend(shipped);
     bench.run(&args).ok();
     for name in shipped {
-        assert!(bench.names(&format!("dist/{name}")).contains(&"manifest.json".to_owned()));
+        assert!(
+            bench
+                .names(&format!("dist/{name}"))
+                .contains(&"manifest.json".to_owned())
+        );
     }
 }
 

@@ -37,7 +37,10 @@ fn the_makefile_has_what_openwrt_asks_of_a_package() {
         assert!(makefile.contains(part), "{part}");
     }
     let version = format!("PKG_VERSION:={}\n", env!("CARGO_PKG_VERSION"));
-    assert!(makefile.contains(&version), "the feed's version is the workspace's: {version}");
+    assert!(
+        makefile.contains(&version),
+        "the feed's version is the workspace's: {version}"
+    );
 }
 
 #[test]

@@ -19,17 +19,25 @@ fn the_deb_is_branded_and_whole() {
     assert_eq!(field("Maintainer"), "Acme Tools <support@acme.example>");
     assert!(field("Depends").contains("cups"));
     let description = field("Description");
-    assert!(description.contains("Lobby Printer by Acme Tools") && description.contains("https://acme.example/support"));
+    assert!(
+        description.contains("Lobby Printer by Acme Tools") && description.contains("https://acme.example/support")
+    );
     bench.tool("dpkg-deb", &["-x", DEB, "root"]);
     let at = |path: &str| String::from_utf8(bench.read(&format!("root/{path}"))).expect("text");
-    assert_eq!(bench.read("root/usr/bin/jos"), common::program("aarch64-unknown-linux-musl"));
+    assert_eq!(
+        bench.read("root/usr/bin/jos"),
+        common::program("aarch64-unknown-linux-musl")
+    );
     let agent: toml::Table = at("etc/jos/agent.toml").parse().expect("TOML");
     assert_eq!(agent["name"].as_str(), Some("lobby-printer"));
     assert_eq!(agent["service"].as_str(), Some("acme-lobby"));
     assert_eq!(agent["product"].as_str(), Some("Lobby Printer"));
     assert!(at("etc/jos/policy.toml").contains("/etc/lobby/**"));
     let unit = at("usr/lib/systemd/system/acme-lobby.service");
-    assert!(unit.contains("agent run --config /etc/jos/agent.toml /usr/share/jos/baseline.json"), "{unit}");
+    assert!(
+        unit.contains("agent run --config /etc/jos/agent.toml /usr/share/jos/baseline.json"),
+        "{unit}"
+    );
     assert!(unit.contains("Restart=always") && unit.contains("NoNewPrivileges=yes") && !unit.contains("@EXEC_START@"));
     assert!(at("usr/lib/motd.d/50-lobby-printer").contains("Lobby Printer by Acme Tools"));
     let brand: serde_json::Value = serde_json::from_str(&at("usr/share/jos/brand.json")).expect("JSON");
@@ -39,7 +47,12 @@ fn the_deb_is_branded_and_whole() {
     assert_eq!(conffiles, "/etc/jos/agent.toml\n/etc/jos/policy.toml\n");
     let listing = bench.tool("dpkg-deb", &["-c", DEB]);
     assert!(listing.lines().all(|l| l.contains("root/root")), "{listing}");
-    assert!(listing.lines().any(|l| l.starts_with("drwx------") && l.ends_with("./etc/jos/secrets/")), "{listing}");
+    assert!(
+        listing
+            .lines()
+            .any(|l| l.starts_with("drwx------") && l.ends_with("./etc/jos/secrets/")),
+        "{listing}"
+    );
 }
 
 #[test]
@@ -50,7 +63,11 @@ fn the_debs_scripts_are_what_policy_and_shellcheck_ask() {
     let scripts = ["control/postinst", "control/prerm", "control/postrm"];
     bench.tool("shellcheck", &scripts);
     let at = |name: &str| String::from_utf8(bench.read(name)).expect("text");
-    assert!(scripts.iter().all(|s| at(s).starts_with("#!/bin/sh\nset -e\n") && !at(s).contains('@')));
+    assert!(
+        scripts
+            .iter()
+            .all(|s| at(s).starts_with("#!/bin/sh\nset -e\n") && !at(s).contains('@'))
+    );
     assert!(at("control/postinst").contains("deb-systemd-helper --quiet was-enabled 'acme-lobby.service'"));
     assert!(at("control/prerm").contains("-z \"$DPKG_ROOT\""));
     let purge = at("control/postrm");
@@ -80,16 +97,26 @@ fn the_ipk_has_opkgs_layout_and_the_feeds_files() {
         std::fs::read_to_string(path).expect("feed file")
     };
     let at = |name: &str| String::from_utf8(bench.read(&format!("ipk/{name}"))).expect("text");
-    assert_eq!(at("etc/init.d/acme-lobby"), feed("jos-agent.init"), "the feed's script is the one source");
+    assert_eq!(
+        at("etc/init.d/acme-lobby"),
+        feed("jos-agent.init"),
+        "the feed's script is the one source"
+    );
     assert_eq!(at("etc/config/jos"), feed("jos.config"));
     assert_eq!(at("etc/uci-defaults/95-acme-lobby"), feed("jos.uci-defaults"));
     assert_eq!(at("lib/upgrade/keep.d/lobby-printer"), feed("jos-agent.keep"));
     let hotplug = at("etc/hotplug.d/iface/95-acme-lobby");
     assert_eq!(hotplug, feed("jos.hotplug").replace("'jos-agent'", "'acme-lobby'"));
-    assert_eq!(at("conffiles"), "/etc/config/jos\n/etc/jos/agent.toml\n/etc/jos/policy.toml\n");
+    assert_eq!(
+        at("conffiles"),
+        "/etc/config/jos\n/etc/jos/agent.toml\n/etc/jos/policy.toml\n"
+    );
     assert!(at("postinst").contains("default_postinst"));
     assert!(at("etc/jos/agent.toml").contains("state_dir = \"/etc/jos/state\""));
-    assert!(!bench.path("ipk/etc/banner").exists(), "the banner belongs to the system");
+    assert!(
+        !bench.path("ipk/etc/banner").exists(),
+        "the banner belongs to the system"
+    );
     assert!(at("usr/share/jos/motd").contains("Lobby Printer"));
     let owners = bench.tool("tar", &["--numeric-owner", "-tvzf", "ipk/data.tar.gz"]);
     assert!(owners.lines().all(|l| l.contains(" 0/0 ")), "{owners}");
@@ -98,11 +125,19 @@ fn the_ipk_has_opkgs_layout_and_the_feeds_files() {
 #[test]
 fn the_pkg_is_read_by_bsdtar_and_brings_an_uninstaller() {
     let bench = Bench::new();
-    bench.edit("\"openwrt/mipsel_24kc\"", "\"macos/universal\"").edit("depends =", "identifier = \"example.acme.lobby\"\ndepends =");
+    bench
+        .edit("\"openwrt/mipsel_24kc\"", "\"macos/universal\"")
+        .edit("depends =", "identifier = \"example.acme.lobby\"\ndepends =");
     bench.build(&["--target", "macos/universal"]).ok();
     let pkg = "dist/lobby/lobby-printer_1.4.2-1_universal.pkg";
     let members = bench.tool("bsdtar", &["-tf", pkg]);
-    for part in ["Distribution", "base.pkg/PackageInfo", "base.pkg/Bom", "base.pkg/Payload", "base.pkg/Scripts"] {
+    for part in [
+        "Distribution",
+        "base.pkg/PackageInfo",
+        "base.pkg/Bom",
+        "base.pkg/Payload",
+        "base.pkg/Scripts",
+    ] {
         assert!(members.lines().any(|l| l == part), "{part}: {members}");
     }
     std::fs::create_dir_all(bench.path("pkg/root")).expect("folder");
@@ -113,8 +148,16 @@ fn the_pkg_is_read_by_bsdtar_and_brings_an_uninstaller() {
     assert!(String::from_utf8_lossy(&job).contains("/Library/Application Support/jos/share/baseline.json"));
     let uninstaller = format!("{root}/Application Support/jos/share/uninstall.sh");
     bench.tool("shellcheck", &[&uninstaller]);
-    assert!(String::from_utf8_lossy(&bench.read(&uninstaller)).contains("launchctl bootout \"system/example.acme.lobby\""));
-    bench.tool("sh", &["-c", "mkdir scripts && cd scripts && bsdtar -xf ../pkg/base.pkg/Scripts && shellcheck postinstall"]);
+    assert!(
+        String::from_utf8_lossy(&bench.read(&uninstaller)).contains("launchctl bootout \"system/example.acme.lobby\"")
+    );
+    bench.tool(
+        "sh",
+        &[
+            "-c",
+            "mkdir scripts && cd scripts && bsdtar -xf ../pkg/base.pkg/Scripts && shellcheck postinstall",
+        ],
+    );
     let program = bench.read("pkg/root/usr/local/bin/jos");
     assert_eq!(program[..4], [0xca, 0xfe, 0xba, 0xbe], "a universal program");
 }
@@ -124,9 +167,15 @@ fn inspect_agrees_with_the_packages_own_tools() {
     let bench = Bench::new();
     bench.build(&[]).ok();
     for package in [DEB, IPK] {
-        let json: serde_json::Value = serde_json::from_str(&bench.run(&["inspect", package, "--json"]).ok()).expect("JSON");
+        let json: serde_json::Value =
+            serde_json::from_str(&bench.run(&["inspect", package, "--json"]).ok()).expect("JSON");
         assert_eq!(json["problems"].as_array().map(Vec::len), Some(0));
-        let paths: Vec<_> = json["files"].as_array().expect("files").iter().filter_map(|f| f["path"].as_str()).collect();
+        let paths: Vec<_> = json["files"]
+            .as_array()
+            .expect("files")
+            .iter()
+            .filter_map(|f| f["path"].as_str())
+            .collect();
         assert!(paths.contains(&"/usr/bin/jos") && paths.contains(&"/usr/share/jos/trust.json"));
     }
     bench.write("noise", "not a package");
@@ -138,16 +187,35 @@ fn the_checksums_hold_and_signify_verifies_their_signature() {
     let bench = Bench::new();
     bench.build(&[]).ok();
     bench.tool("sh", &["-c", "cd dist/lobby && sha256sum -c --strict SHA256SUMS"]);
-    let verify = ["-V", "-p", "dist/lobby/SHA256SUMS.pub", "-x", "dist/lobby/SHA256SUMS.sig", "-m", "dist/lobby/SHA256SUMS"];
+    let verify = [
+        "-V",
+        "-p",
+        "dist/lobby/SHA256SUMS.pub",
+        "-x",
+        "dist/lobby/SHA256SUMS.sig",
+        "-m",
+        "dist/lobby/SHA256SUMS",
+    ];
     bench.tool("signify-openbsd", &verify);
     let manifest: serde_json::Value = serde_json::from_slice(&bench.read("dist/lobby/manifest.json")).expect("JSON");
     assert_eq!(manifest["kind"], "jos.image.manifest");
     assert_eq!(manifest["dev_key"], true);
-    let inputs: Vec<_> = manifest["inputs"].as_array().expect("inputs").iter().filter_map(|i| i["name"].as_str()).collect();
-    assert!(inputs.contains(&"lobby.toml") && inputs.contains(&"lobby/baseline.toml"), "{inputs:?}");
+    let inputs: Vec<_> = manifest["inputs"]
+        .as_array()
+        .expect("inputs")
+        .iter()
+        .filter_map(|i| i["name"].as_str())
+        .collect();
+    assert!(
+        inputs.contains(&"lobby.toml") && inputs.contains(&"lobby/baseline.toml"),
+        "{inputs:?}"
+    );
     let here = bench.path("").display().to_string();
     for (name, bytes) in tree(&bench.path("dist")) {
-        assert!(!String::from_utf8_lossy(&bytes).contains(here.trim_end_matches('/')), "{name} names this machine's folder");
+        assert!(
+            !String::from_utf8_lossy(&bytes).contains(here.trim_end_matches('/')),
+            "{name} names this machine's folder"
+        );
     }
 }
 
@@ -178,7 +246,12 @@ fn one_changed_value_changes_only_what_holds_it() {
         bench.tool("dpkg-deb", &["-x", DEB, "root"]);
     }
     let (before, after) = (tree(&a.path("root")), tree(&b.path("root")));
-    let changed: Vec<_> = before.iter().zip(&after).filter(|(x, y)| x != y).map(|(x, _)| x.0.as_str()).collect();
+    let changed: Vec<_> = before
+        .iter()
+        .zip(&after)
+        .filter(|(x, y)| x != y)
+        .map(|(x, _)| x.0.as_str())
+        .collect();
     assert_eq!(changed, ["etc/jos/agent.toml"]);
 }
 
@@ -202,5 +275,8 @@ fn a_second_build_replaces_the_set_before_it() {
     bench.build(&[]).ok();
     let names = bench.names("dist/lobby");
     assert!(names.iter().all(|n| !n.contains("1.4.2")), "{names:?}");
-    assert!(names.contains(&"lobby-printer_1.5.0-1_arm64.deb".to_owned()), "{names:?}");
+    assert!(
+        names.contains(&"lobby-printer_1.5.0-1_arm64.deb".to_owned()),
+        "{names:?}"
+    );
 }

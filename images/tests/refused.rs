@@ -12,10 +12,18 @@ fn refused(bench: &Bench, place: &str, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "expected {word:?}:\n{said}");
     }
-    assert!(said.contains("help:") || said.contains("expected"), "no advice:\n{said}");
+    assert!(
+        said.contains("help:") || said.contains("expected"),
+        "no advice:\n{said}"
+    );
     assert!(!bench.path("dist").exists(), "something was written");
     let validated = bench.run(&["validate", "lobby.toml"]);
-    assert_eq!(validated.code(), 2, "validate agrees with build: {}", validated.stderr());
+    assert_eq!(
+        validated.code(),
+        2,
+        "validate agrees with build: {}",
+        validated.stderr()
+    );
 }
 
 #[test]
@@ -50,7 +58,11 @@ fn every_error_of_a_file_is_shown_at_once() {
 fn a_missing_base_is_refused_with_where_it_was_looked_for() {
     let bench = Bench::new();
     bench.edit("base/debian", "base/debain");
-    refused(&bench, "lobby.toml:1:11: extends", &["did you mean \"base/debian\"", "--profiles"]);
+    refused(
+        &bench,
+        "lobby.toml:1:11: extends",
+        &["did you mean \"base/debian\"", "--profiles"],
+    );
 }
 
 #[test]
@@ -59,25 +71,39 @@ fn a_loop_of_bases_is_refused_with_its_way() {
     bench.write("a.toml", "extends = \"b\"\n");
     bench.write("b.toml", "# turns back\nextends = \"a\"\n");
     bench.edit("base/debian", "a");
-    refused(&bench, "b.toml:2:11: extends", &["lobby.toml → a.toml → b.toml → a.toml"]);
+    refused(
+        &bench,
+        "b.toml:2:11: extends",
+        &["lobby.toml → a.toml → b.toml → a.toml"],
+    );
 }
 
 #[test]
 fn an_unknown_target_is_refused_with_the_nearest_one() {
     let bench = Bench::new();
     bench.edit("debian/arm64", "debian/aarch64");
-    refused(&bench, "lobby.toml:16:12: target.targets[0]", &["did you mean \"debian/arm64\""]);
+    refused(
+        &bench,
+        "lobby.toml:16:12: target.targets[0]",
+        &["did you mean \"debian/arm64\""],
+    );
     bench.edit("debian/aarch64", "debian/arm64");
     let said = bench.build(&["--target", "openwrt/mipsel24kc"]).invalid();
     assert!(said.contains("did you mean \"openwrt/mipsel_24kc\""), "{said}");
     let said = bench.build(&["--target", "macos/universal"]).invalid();
-    assert!(said.contains("lobby.toml:16:11") && said.contains("not for macos/universal"), "{said}");
+    assert!(
+        said.contains("lobby.toml:16:11") && said.contains("not for macos/universal"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_missing_ca_file_is_refused() {
     let bench = Bench::new();
-    bench.edit("[state]", "[hub]\nurl = \"https://hub.acme.example\"\nca = \"hub.pem\"\n\n[state]");
+    bench.edit(
+        "[state]",
+        "[hub]\nurl = \"https://hub.acme.example\"\nca = \"hub.pem\"\n\n[state]",
+    );
     refused(&bench, "lobby.toml:20:6: hub.ca", &["hub.pem"]);
     bench.write("hub.pem", "not a certificate");
     refused(&bench, "lobby.toml:20:6: hub.ca", &["no certificate"]);
@@ -86,11 +112,29 @@ fn a_missing_ca_file_is_refused() {
 #[test]
 fn a_path_that_leaves_the_profiles_folder_is_refused() {
     let bench = Bench::new();
-    bench.write("inner/lobby.toml", common::PROFILE.replace("lobby/baseline.toml", "../lobby/baseline.toml"));
-    let said = bench.run(&["build", "inner/lobby.toml", "--dev-key", "--builder", "prebuilt=programs"]).invalid();
-    assert!(said.contains("lobby.toml:19:12: state.baseline") && said.contains("leaves"), "{said}");
+    bench.write(
+        "inner/lobby.toml",
+        common::PROFILE.replace("lobby/baseline.toml", "../lobby/baseline.toml"),
+    );
+    let said = bench
+        .run(&[
+            "build",
+            "inner/lobby.toml",
+            "--dev-key",
+            "--builder",
+            "prebuilt=programs",
+        ])
+        .invalid();
+    assert!(
+        said.contains("lobby.toml:19:12: state.baseline") && said.contains("leaves"),
+        "{said}"
+    );
     bench.edit("lobby/baseline.toml", "/etc/passwd");
-    refused(&bench, "lobby.toml:19:12: state.baseline", &["leaves the profile's folder"]);
+    refused(
+        &bench,
+        "lobby.toml:19:12: state.baseline",
+        &["leaves the profile's folder"],
+    );
 }
 
 #[test]
@@ -121,7 +165,13 @@ fn a_name_with_a_slash_is_refused() {
 
 #[test]
 fn a_brand_with_a_quote_or_a_line_break_is_refused() {
-    for bad in ["'Lobby \"Printer\"'", "\"Lobby\\nPrinter\"", "\"Lobby $(id)\"", "\"Lobby`id`\"", "\"\\u001b[2J\""] {
+    for bad in [
+        "'Lobby \"Printer\"'",
+        "\"Lobby\\nPrinter\"",
+        "\"Lobby $(id)\"",
+        "\"Lobby`id`\"",
+        "\"\\u001b[2J\"",
+    ] {
         let bench = Bench::new();
         bench.edit("\"Lobby Printer\"", bad);
         refused(&bench, "lobby.toml:5:11: brand.product", &["found"]);
@@ -132,7 +182,10 @@ fn a_brand_with_a_quote_or_a_line_break_is_refused() {
 fn an_unsigned_baseline_without_a_key_is_refused() {
     let bench = Bench::new();
     let said = bench.build(&["--no-key"]).invalid();
-    assert!(said.contains("lobby.toml:19:12: state.baseline") && said.contains("--key"), "{said}");
+    assert!(
+        said.contains("lobby.toml:19:12: state.baseline") && said.contains("--key"),
+        "{said}"
+    );
     assert!(!bench.path("dist").exists());
 }
 
@@ -153,7 +206,10 @@ fn an_error_in_a_baseline_names_its_own_file_and_line() {
 #[test]
 fn an_error_in_a_base_names_the_base() {
     let bench = Bench::new();
-    bench.write("mine.toml", "extends = \"base/debian\"\n\n[agent]\ninterval = \"often\"\n");
+    bench.write(
+        "mine.toml",
+        "extends = \"base/debian\"\n\n[agent]\ninterval = \"often\"\n",
+    );
     bench.edit("base/debian", "mine");
     refused(&bench, "mine.toml:4:12: agent.interval", &[]);
 }
@@ -172,7 +228,10 @@ fn a_key_that_the_trust_root_does_not_know_is_refused() {
     key(&bench, "other.key", 2);
     trust(&bench, 1);
     let said = bench.build(&["--key", "other.key", "--trust", "trust.json"]).invalid();
-    assert!(said.contains("lobby.toml:19:12") && said.contains("a device would refuse"), "{said}");
+    assert!(
+        said.contains("lobby.toml:19:12") && said.contains("a device would refuse"),
+        "{said}"
+    );
     bench.build(&["--key", "admin.key", "--trust", "trust.json"]).ok();
 }
 
@@ -181,7 +240,10 @@ fn a_key_without_a_trust_root_is_refused() {
     let bench = Bench::new();
     key(&bench, "admin.key", 1);
     let said = bench.build(&["--key", "admin.key"]).invalid();
-    assert!(said.contains("trust.file: no trust root") && said.contains("jos trust init"), "{said}");
+    assert!(
+        said.contains("trust.file: no trust root") && said.contains("jos trust init"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -196,7 +258,10 @@ fn a_folder_with_other_files_is_never_replaced() {
 #[test]
 fn a_program_for_another_machine_is_refused() {
     let bench = Bench::new();
-    bench.write("programs/mipsel-unknown-linux-musl/jos", common::program("mips-unknown-linux-musl"));
+    bench.write(
+        "programs/mipsel-unknown-linux-musl/jos",
+        common::program("mips-unknown-linux-musl"),
+    );
     let run = bench.build(&[]);
     assert_eq!(run.code(), 1);
     assert!(run.stderr().contains("MIPS, 32 bit, big endian"), "{}", run.stderr());
@@ -206,7 +271,9 @@ fn a_program_for_another_machine_is_refused() {
 #[test]
 fn builders_say_what_they_lack() {
     let bench = Bench::new();
-    let said = bench.run(&["build", "lobby.toml", "--dev-key", "--builder", "magic"]).invalid();
+    let said = bench
+        .run(&["build", "lobby.toml", "--dev-key", "--builder", "magic"])
+        .invalid();
     assert!(said.contains("zigbuild, cross, native, or prebuilt=DIR"), "{said}");
     let run = bench.run(&["build", "lobby.toml", "--dev-key", "--builder", "prebuilt=nowhere"]);
     assert!(run.code() == 1 && run.stderr().contains("nowhere"), "{}", run.stderr());
@@ -223,8 +290,15 @@ fn trust(bench: &Bench, seed: u8) {
     use jos_schemas::documents::trust::{KIND, Role};
     use jos_trust::sign::{Grant, NewTrust, new_trust, sign_document, to_json_text, to_node};
     let key = jos_trust::SecretKey::from_bytes(&[seed; 32]);
-    let grants = vec![Grant { key: (&key).into(), roles: vec![Role::Root, Role::Admin] }];
-    let trust = new_trust(&NewTrust { grants, ..NewTrust::default() }).expect("sound");
+    let grants = vec![Grant {
+        key: (&key).into(),
+        roles: vec![Role::Root, Role::Admin],
+    }];
+    let trust = new_trust(&NewTrust {
+        grants,
+        ..NewTrust::default()
+    })
+    .expect("sound");
     let signed = sign_document("trust.json", "", &to_node(&trust), KIND, &key).expect("signs");
     bench.write("trust.json", to_json_text(&signed));
 }

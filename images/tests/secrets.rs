@@ -23,14 +23,20 @@ fn with_file(source: &str) -> Bench {
 #[test]
 fn a_private_key_among_the_files_is_refused_with_its_line() {
     let bench = with_file("lobby/tls.pem");
-    bench.write("lobby/tls.pem", format!("# mine\n-----BEGIN {} KEY-----\nMIIB\n", "PRIVATE"));
+    bench.write(
+        "lobby/tls.pem",
+        format!("# mine\n-----BEGIN {} KEY-----\nMIIB\n", "PRIVATE"),
+    );
     refused(&bench, &["lobby/tls.pem:2", "a private key", "/etc/jos/secrets/"]);
 }
 
 #[test]
 fn a_secret_key_of_jos_is_refused_wherever_it_lies_in_a_folder() {
     let bench = with_file("lobby/tree");
-    bench.write("lobby/tree/deep/admin.key", "{\"kind\":\"jos.key\",\"alg\":\"ed25519\"}");
+    bench.write(
+        "lobby/tree/deep/admin.key",
+        "{\"kind\":\"jos.key\",\"alg\":\"ed25519\"}",
+    );
     refused(&bench, &["deep/admin.key:1", "a secret key of jos"]);
 }
 
@@ -38,9 +44,15 @@ fn a_secret_key_of_jos_is_refused_wherever_it_lies_in_a_folder() {
 fn a_passphrase_in_the_baseline_is_refused_at_its_line_and_never_shown() {
     let bench = Bench::new();
     let secret = "wpa_passphrase=correct-horse";
-    bench.write("lobby/baseline.toml", BASELINE.replace("hello\\n", &format!("ssid=x\\n{secret}\\n")));
+    bench.write(
+        "lobby/baseline.toml",
+        BASELINE.replace("hello\\n", &format!("ssid=x\\n{secret}\\n")),
+    );
     let said = bench.build(&[]).invalid();
-    assert!(said.contains("lobby/baseline.toml:10:11: spec.apply[0].content"), "{said}");
+    assert!(
+        said.contains("lobby/baseline.toml:10:11: spec.apply[0].content"),
+        "{said}"
+    );
     assert!(said.contains("a passphrase in plain text"), "{said}");
     assert!(!bench.path("dist").exists());
 }
@@ -58,14 +70,20 @@ fn an_enrolment_token_in_a_file_is_refused() {
 #[test]
 fn a_token_field_does_not_exist() {
     let bench = Bench::new();
-    bench.edit("[state]", "[hub]\nurl = \"https://hub.acme.example\"\ntoken = \"x\"\n\n[state]");
+    bench.edit(
+        "[state]",
+        "[hub]\nurl = \"https://hub.acme.example\"\ntoken = \"x\"\n\n[state]",
+    );
     refused(&bench, &["hub.token", "unknown field"]);
 }
 
 #[test]
 fn a_hub_address_with_a_password_in_it_is_refused() {
     let bench = Bench::new();
-    bench.edit("[state]", "[hub]\nurl = \"https://me:pass@hub.acme.example\"\n\n[state]");
+    bench.edit(
+        "[state]",
+        "[hub]\nurl = \"https://me:pass@hub.acme.example\"\n\n[state]",
+    );
     refused(&bench, &["hub.url"]);
 }
 
@@ -87,7 +105,12 @@ fn a_brought_pipe_is_refused() {
 
 #[test]
 fn a_file_in_a_place_of_the_agent_is_refused() {
-    for path in ["/usr/bin/jos", "/etc/jos/policy.toml", "/usr/share/jos/trust.json", "/var/lib/jos/x"] {
+    for path in [
+        "/usr/bin/jos",
+        "/etc/jos/policy.toml",
+        "/usr/share/jos/trust.json",
+        "/var/lib/jos/x",
+    ] {
         let bench = Bench::new();
         let table = format!("[[files]]\npath = \"{path}\"\ncontent = \"x\"\n\n[policy.grants.baseline]");
         bench.edit("[policy.grants.baseline]", &table);

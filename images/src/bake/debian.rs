@@ -24,7 +24,7 @@ pub(super) fn package(
     };
     let system = System::Debian;
     let mut files = Filler::new(app, system, target.name);
-    files.common(app, system, &program.bytes)?;
+    files.common(app, system, &program.bytes, texts::layout(system).etc)?;
     let unit = format!("{}.service", app.service);
     files.file(&format!("/usr/lib/systemd/system/{unit}"), 0o644, unit_text(app)?)?;
     // Read by pam_motd beside /etc/motd, and nobody's configuration file.

@@ -25,25 +25,7 @@ pub(super) fn package(app: &Appliance, programs: &[Program]) -> Result<(String, 
     let at = texts::layout(system);
     let label = app.package.identifier.clone().unwrap_or_default();
     let mut files = Filler::new(app, system, TARGET);
-    files.file(at.program, 0o755, program)?;
-    files.file(
-        &format!("{DEFAULTS}/agent.toml"),
-        0o644,
-        texts::agent_toml(app, system)?,
-    )?;
-    files.file(&format!("{DEFAULTS}/policy.toml"), 0o644, texts::policy_toml(app)?)?;
-    if let Some(ca) = &app.hub_ca {
-        files.file(&format!("{DEFAULTS}/hub-ca.pem"), 0o644, ca.clone())?;
-    }
-    files.dir(&format!("{}/secrets", at.etc), 0o700)?;
-    files.file(&format!("{}/trust.json", at.share), 0o644, app.trust.clone())?;
-    if let Some(baseline) = app.baselines.get(&system) {
-        files.file(&format!("{}/baseline.json", at.share), 0o644, baseline.bytes.clone())?;
-    }
-    files.file(&format!("{}/brand.json", at.share), 0o644, texts::brand_json(app))?;
-    if let Some((extension, logo)) = &app.logo {
-        files.file(&format!("{}/logo.{extension}", at.share), 0o644, logo.clone())?;
-    }
+    files.common(app, system, &program, DEFAULTS)?;
     let command = texts::command(&at);
     let job = Launchd {
         label: &label,

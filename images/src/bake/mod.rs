@@ -108,18 +108,22 @@ impl<'a> Filler<'a> {
         self.add(Entry::dir(path.trim_start_matches('/'), mode))
     }
 
-    /// What every system has at its own places: program, settings, policy, trust, baseline, brand.
-    fn common(&mut self, app: &Appliance, system: System, program: &[u8]) -> Result<(), BakeError> {
+    /// What every system has at its own places: program, settings, policy, trust, baseline, brand. Settings lie in
+    /// `settings` and are conffiles where the package manager knows such.
+    fn common(&mut self, app: &Appliance, system: System, program: &[u8], settings: &str) -> Result<(), BakeError> {
         let at = texts::layout(system);
         self.file(at.program, 0o755, program)?;
-        self.conffile(
-            &format!("{}/agent.toml", at.etc),
-            0o644,
-            texts::agent_toml(app, system)?,
-        )?;
-        self.conffile(&format!("{}/policy.toml", at.etc), 0o644, texts::policy_toml(app)?)?;
-        if let Some(ca) = &app.hub_ca {
-            self.conffile(&format!("{}/hub-ca.pem", at.etc), 0o644, ca.clone())?;
+        let mut texts = vec![
+            ("agent.toml", texts::agent_toml(app, system)?.into_bytes()),
+            ("policy.toml", texts::policy_toml(app)?.into_bytes()),
+        ];
+        texts.extend(app.hub_ca.clone().map(|ca| ("hub-ca.pem", ca)));
+        for (name, text) in texts {
+            let path = format!("{settings}/{name}");
+            match system {
+                System::MacOs => self.file(&path, 0o644, text)?,
+                System::Debian | System::OpenWrt => self.conffile(&path, 0o644, text)?,
+            }
         }
         self.dir(&format!("{}/secrets", at.etc), 0o700)?;
         self.file(&format!("{}/trust.json", at.share), 0o644, app.trust.clone())?;

@@ -27,7 +27,7 @@ pub(super) fn package(
     let at = texts::layout(system);
     let service = &app.service;
     let mut files = Filler::new(app, system, target.name);
-    files.common(app, system, &program.bytes)?;
+    files.common(app, system, &program.bytes, texts::layout(system).etc)?;
     let artifact = format!("{}/baseline.json", at.share);
     let config = format!("{}/agent.toml", at.etc);
     let init = Procd {

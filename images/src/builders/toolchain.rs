@@ -127,6 +127,10 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 
 /// The folder that holds what is expensive to make again: `$JOS_CACHE`, else `jos` in the user's cache folder.
 #[must_use]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the last resort where there is no home; nothing secret lies there"
+)]
 pub fn cache_dir() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("JOS_CACHE")

@@ -24,7 +24,7 @@ pub(super) struct Failure {
     code: u8,
     message: String,
     help: Option<String>,
-    details: Value,
+    details: Box<Value>,
 }
 
 impl Failure {
@@ -34,7 +34,7 @@ impl Failure {
             code: 2,
             message: message.to_string(),
             help: None,
-            details: Value::Null,
+            details: Box::new(Value::Null),
         }
     }
 
@@ -55,7 +55,7 @@ impl Failure {
 
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Self {
-        let details = serde_json::to_value(&invalid).unwrap_or(Value::Null);
+        let details = Box::new(serde_json::to_value(&invalid).unwrap_or(Value::Null));
         Self {
             details,
             ..Self::invalid(invalid)

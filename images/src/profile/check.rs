@@ -158,15 +158,15 @@ fn brand(brand: &Brand, node: &Node, problems: &mut Problems<'_>) {
         }
     }
     let address = |c: char| c.is_control() || c.is_whitespace() || "\"'`\\<>$".contains(c);
-    if let Some(url) = &brand.support_url {
-        if !(url.starts_with("https://") || url.starts_with("http://")) || url.contains(address) || url.len() < 12 {
-            problems.at(
-                node,
-                "/brand/support_url",
-                "expected an address that starts with https://",
-                "write it whole",
-            );
-        }
+    if let Some(url) = &brand.support_url
+        && (!(url.starts_with("https://") || url.starts_with("http://")) || url.contains(address) || url.len() < 12)
+    {
+        problems.at(
+            node,
+            "/brand/support_url",
+            "expected an address that starts with https://",
+            "write it whole",
+        );
     }
     if let Some(mail) = &brand.support_email {
         let sound = mail
@@ -185,22 +185,22 @@ fn brand(brand: &Brand, node: &Node, problems: &mut Problems<'_>) {
 }
 
 fn package(package: &Package, node: &Node, problems: &mut Problems<'_>) {
-    if let Some(version) = &package.version {
-        if !is_version(version) {
-            let message = format!("found {version:?}, expected digits and dots, as 1.4.2 or 1.4.2~rc1");
-            let help = "dpkg, opkg and macOS compare it; the package's own release goes into `release`";
-            problems.at(node, "/package/version", message, help);
-        }
+    if let Some(version) = &package.version
+        && !is_version(version)
+    {
+        let message = format!("found {version:?}, expected digits and dots, as 1.4.2 or 1.4.2~rc1");
+        let help = "dpkg, opkg and macOS compare it; the package's own release goes into `release`";
+        problems.at(node, "/package/version", message, help);
     }
-    if let Some(release) = package.release {
-        if !(1..=999_999).contains(&release) {
-            problems.at(
-                node,
-                "/package/release",
-                format!("found {release}, expected 1 to 999999"),
-                "start at 1",
-            );
-        }
+    if let Some(release) = package.release
+        && !(1..=999_999).contains(&release)
+    {
+        problems.at(
+            node,
+            "/package/release",
+            format!("found {release}, expected 1 to 999999"),
+            "start at 1",
+        );
     }
     if package.name.as_ref().is_some_and(|n| n.as_str().len() < 2) {
         let message = "expected two characters or more (Debian Policy §5.6.1)";
@@ -218,16 +218,16 @@ fn package(package: &Package, node: &Node, problems: &mut Problems<'_>) {
             problems.at(node, "/package/maintainer", message, "dpkg asks for both");
         }
     }
-    if let Some(text) = &package.description {
-        if text.is_empty() || text.chars().count() > 70 || text.chars().any(char::is_control) || text.trim() != text {
-            let message = "expected one line of 1 to 70 characters";
-            problems.at(
-                node,
-                "/package/description",
-                message,
-                "say in one line what the appliance does",
-            );
-        }
+    if let Some(text) = &package.description
+        && (text.is_empty() || text.chars().count() > 70 || text.chars().any(char::is_control) || text.trim() != text)
+    {
+        let message = "expected one line of 1 to 70 characters";
+        problems.at(
+            node,
+            "/package/description",
+            message,
+            "say in one line what the appliance does",
+        );
     }
     if let Some(license) = &package.license {
         let sound = |c: char| c.is_ascii_alphanumeric() || " .+-()".contains(c);

@@ -238,5 +238,9 @@ pub fn shown(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     let below = here.and_then(|h| path.strip_prefix(h).map(Path::to_owned).ok());
     let path = below.unwrap_or_else(|| path.to_owned());
-    if path.as_os_str().is_empty() { ".".to_owned() } else { path.display().to_string() }
+    if path.as_os_str().is_empty() {
+        ".".to_owned()
+    } else {
+        path.display().to_string()
+    }
 }

@@ -136,7 +136,12 @@ pub fn resolve(path: &Path, finder: &Finder) -> Result<Resolved, Invalid> {
     node.span = 0..0;
     let mut problems = Problems::new(&files);
     for (span, message) in refused {
-        problems.add(&span, "", message, "write the name without \"+\" to replace the value under it");
+        problems.add(
+            &span,
+            "",
+            message,
+            "write the name without \"+\" to replace the value under it",
+        );
     }
     let name = path
         .file_stem()

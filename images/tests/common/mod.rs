@@ -53,7 +53,9 @@ pub struct Bench {
 impl Bench {
     /// With profile, baseline and programs.
     pub fn new() -> Self {
-        let bench = Self { dir: tempfile::tempdir().expect("folder") };
+        let bench = Self {
+            dir: tempfile::tempdir().expect("folder"),
+        };
         bench.write("lobby.toml", PROFILE);
         bench.write("lobby/baseline.toml", BASELINE);
         for triple in TRIPLES {
@@ -108,8 +110,9 @@ impl Bench {
     /// Names in a folder, sorted.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).into_iter().flatten();
-        let mut names: Vec<_> =
-            entries.map(|e| e.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|e| e.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -123,7 +126,11 @@ impl Bench {
     pub fn tool(&self, program: &str, args: &[&str]) -> String {
         let out = Command::new(program).args(args).current_dir(self.dir.path()).output();
         let out = out.unwrap_or_else(|e| panic!("{program} (scripts/setup --for test installs it): {e}"));
-        assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{program} {args:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 }
