@@ -84,6 +84,7 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         planned: BTreeMap::new(),
         texts: BTreeMap::new(),
         once_secret: once_secret.map(str::to_owned).collect(),
+        listed: BTreeSet::new(),
         told: BTreeSet::new(),
     };
     for part in &wanted.parts {
@@ -92,6 +93,8 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         build.plan.unsupported.extend(judgement.unsupported);
     }
     if build.plan.is_possible() {
+        let steps = wanted.parts.iter().flat_map(|p| &p.state.spec.apply).filter(|s| !matches!(s, Step::Absent(_)));
+        build.listed = steps.filter_map(step_path).map(str::to_owned).collect();
         for (at, part) in wanted.parts.iter().enumerate() {
             let over: Vec<&DesiredState> = wanted.parts[at + 1..].iter().map(|p| p.state).collect();
             for (index, step) in part.state.spec.apply.iter().enumerate() {
@@ -137,6 +140,8 @@ struct Build<'a> {
     /// Contents that will stand in the root: units that the same state writes.
     texts: BTreeMap<String, Rc<Zeroizing<Vec<u8>>>>,
     once_secret: BTreeSet<String>,
+    /// Paths that some state wants to be there.
+    listed: BTreeSet<String>,
     /// Services that a step of this plan starts, restarts or stops.
     told: BTreeSet<String>,
 }
@@ -397,6 +402,11 @@ impl Build<'_> {
     }
 
     fn absent(&mut self, part: &Part<'_>, label: &str, step: &AbsentStep) -> Result<(), String> {
+        // Removed and made again at every look, such a pair would never come to rest.
+        let below = format!("{}/", step.path);
+        if let Some(listed) = self.listed.range(below.clone()..).next().filter(|p| p.starts_with(&below)) {
+            return Err(format!("another step wants {listed}, which lies below it"));
+        }
         self.remove(part, label, step.path.as_str(), step.recursive, &step.notify)
     }
 

@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn many_stars_do_not_take_for_ever() {
-        let glob = format!("/{}", "a*".repeat(60));
+        let glob = format!("/{}c", "a*".repeat(60));
         assert!(!matches(&glob, &format!("/{}b", "a".repeat(200))));
         assert!(!matches(&format!("{}/x", "/**".repeat(12)), &"/a".repeat(24)));
     }

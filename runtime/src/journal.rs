@@ -249,7 +249,7 @@ impl<'d> Journal<'d> {
     }
 
     /// Removes what a trial without `trial.json` left.
-    fn sweep(&self) -> Result<(), DiskError> {
+    pub(crate) fn sweep(&self) -> Result<(), DiskError> {
         for name in self.data.list(&self.dir)? {
             if let Some(name) = name.to_str() {
                 self.data.remove(&self.at(name))?;

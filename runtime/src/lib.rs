@@ -31,6 +31,8 @@ mod plan;
 mod plane;
 mod secrets;
 mod store;
+#[cfg(test)]
+mod testing;
 pub mod world;
 
 pub use act::Captured;

@@ -16,9 +16,13 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, u
 use super::{Attrs, Disk, DiskError, Handle, Kind, Meta, Op, TEMP_PREFIX, Xattrs, parent, xattr};
 
 impl Disk {
-    /// What stands at `path`, or `None`. The last component is not followed either.
+    /// What stands at `path`, or `None`: nothing does below what is not a directory. The last component is not followed.
     pub fn lstat(&self, path: &str) -> Result<Option<Meta>, DiskError> {
-        let Some((dir, name)) = self.walk(path)? else { return Ok(None) };
+        let (dir, name) = match self.walk(path) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(DiskError::NotADirectory { .. }) => return Ok(None),
+            Err(e) => return Err(e),
+        };
         match fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(meta(&stat))),
             Err(Errno::ENOENT) => Ok(None),
@@ -209,12 +213,8 @@ impl Disk {
 
     /// Removes a file, a link or an empty directory. Missing is fine.
     pub fn remove(&self, path: &str) -> Result<(), DiskError> {
-        let Some((dir, name)) = self.walk(path)? else { return Ok(()) };
-        let meta = match fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => meta(&stat),
-            Err(Errno::ENOENT) => return Ok(()),
-            Err(e) => return Err(self.err(path, "look at it", e)),
-        };
+        let Some(meta) = self.lstat(path)? else { return Ok(()) };
+        let (dir, name) = self.walk_to(path)?;
         self.check_changeable(path, &meta)?;
         self.tap(&Op::Remove(path)).map_err(|e| self.err(path, "remove it", e))?;
         let flag = if meta.kind == Kind::Dir { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };

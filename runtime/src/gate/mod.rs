@@ -6,8 +6,6 @@
 
 mod commands;
 mod paths;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

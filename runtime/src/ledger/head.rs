@@ -5,7 +5,7 @@ use jos_trust::Digest;
 use super::{LedgerError, short_check};
 use crate::disk::Disk;
 
-const SLOT: usize = 128;
+const SLOT: usize = 127;
 
 /// One slot's content.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 //! └ …
 //! HASH   = SHA-256("jos-record-v1\n" RECORD); RECORD.prev is the HASH of the record before, 64 zeros for the first
 //!
-//! ledger/head     two slots of 128 bytes, written in turn, the one with the higher N counts:
+//! ledger/head     two slots of 127 bytes, written in turn, the one with the higher N counts:
 //!                 jos-head 1 N(16 hex) COUNT(16 hex) HASH(64 hex) CHECK(16 hex)\n   CHECK: first 16 of the SHA-256 of
 //!                                                                                  what stands before it
 //! ledger/lock     flock(2), held for one commit group: read the tail, append, sync, release
@@ -256,7 +256,7 @@ pub fn read_all(
         }
         number += 1;
     }
-    check_head(disk, dir, head.as_ref(), count, hash)?;
+    check_head(head.as_ref(), count, hash)?;
     Ok(LedgerHead { count, hash: hash.to_hex() })
 }
 
@@ -270,7 +270,7 @@ fn read_tail(disk: &Disk, dir: &str) -> Result<(Tail, u64), LedgerError> {
         }
     }
     let Some(mut number) = last else {
-        check_head(disk, dir, head.as_ref(), 0, Digest::ZERO)?;
+        check_head(head.as_ref(), 0, Digest::ZERO)?;
         let head = head.map_or_else(|| Head::create(disk, dir), Ok)?;
         return Ok((Tail { segment: 0, length: 0, count: 0, hash: Digest::ZERO, head }, 0));
     };
@@ -278,27 +278,36 @@ fn read_tail(disk: &Disk, dir: &str) -> Result<(Tail, u64), LedgerError> {
     loop {
         let bytes = segment::read(disk, dir, number)?.unwrap_or_default();
         let scan = segment::scan(number, &bytes, None, &mut |_, _| {});
-        if let Err(e) = &scan.end {
-            let beyond_head = head.as_ref().is_some_and(|h| scan.count >= h.count || scan.length == 0);
-            if !beyond_head {
-                return Err(scan.end.err().unwrap_or(LedgerError::Head { what: "unreadable" }));
+        if let Err(e) = scan.end {
+            let before = match number {
+                0 => 0,
+                n => segment::scan(n - 1, &segment::read(disk, dir, n - 1)?.unwrap_or_default(), None, &mut |_, _| {}).count,
+            };
+            let unfinished_header = scan.length == 0;
+            let good = if unfinished_header { before } else { scan.count };
+            // Only what the head does not count can be a write that a crash cut short.
+            if head.as_ref().is_none_or(|h| good < h.count) {
+                return Err(e);
             }
             log::warn!("ledger tail cut: {e}");
             torn += bytes.len() as u64 - scan.length;
-            if scan.length == 0 && number > 0 {
-                // Not even the header of a new segment was finished.
+            if unfinished_header {
                 disk.remove(&segment::path(dir, number))?;
-                number -= 1;
-                continue;
+                if number > 0 {
+                    number -= 1;
+                    continue;
+                }
+                let head = head.map_or_else(|| Head::create(disk, dir), Ok)?;
+                return Ok((Tail { segment: 0, length: 0, count: 0, hash: Digest::ZERO, head }, 0));
             }
         }
-        check_head(disk, dir, head.as_ref(), scan.count, scan.hash)?;
+        check_head(head.as_ref(), scan.count, scan.hash)?;
         let head = head.ok_or(LedgerError::Head { what: "the head file is missing, but there are records" })?;
         return Ok((Tail { segment: number, length: scan.length, count: scan.count, hash: scan.hash, head }, torn));
     }
 }
 
-fn check_head(disk: &Disk, dir: &str, head: Option<&Head>, count: u64, hash: Digest) -> Result<(), LedgerError> {
+fn check_head(head: Option<&Head>, count: u64, hash: Digest) -> Result<(), LedgerError> {
     let Some(head) = head else {
         let what = "the head file is missing, but there are records";
         return if count == 0 { Ok(()) } else { Err(LedgerError::Head { what }) };
@@ -309,7 +318,6 @@ fn check_head(disk: &Disk, dir: &str, head: Option<&Head>, count: u64, hash: Dig
     if count == head.count && hash != head.hash {
         return Err(LedgerError::Head { what: "the head names another last record than the one that is there" });
     }
-    let _ = (disk, dir);
     Ok(())
 }
 

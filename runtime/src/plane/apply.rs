@@ -107,7 +107,7 @@ impl Plane<'_> {
         let stream = state.counter().stream;
         let signers: Vec<String> = state.signers().iter().map(ToString::to_string).collect();
         Ok(Decision {
-            id: format!("{}/{}", self.setup.name, state.version()),
+            id: format!("{}-{}", self.setup.name, state.version()),
             source,
             kind: "state.apply".into(),
             payload: json!({
@@ -133,7 +133,7 @@ impl Plane<'_> {
             Covered::Earlier(index) => *index,
             Covered::New(decision) => {
                 let value = serde_json::to_value(decision).expect("a decision is plain data");
-                ledger.append(vec![self.entry(wanted.source, Some(wanted.version), None, "decision", value)?])?
+                ledger.append(vec![self.entry(wanted.source, version(wanted.version), None, "decision", value)?])?
             }
         };
         // 2. So are the floors, and whose the paths are.
@@ -293,7 +293,7 @@ impl Plane<'_> {
     /// The outcome record (once for each decision and kind), the book, the owners, the stored states.
     pub(super) fn close(&self, trial: &Trial, report: Report) -> Result<Outcome, PlaneError> {
         let mut ledger = self.ledger()?;
-        let (source, version) = (trial.source, Some(trial.version));
+        let (source, version) = (trial.source, version(trial.version));
         let cause = format!("#{}", trial.decision);
         let same = |r: &jos_schemas::documents::ledger::Record| r.cause.as_ref() == Some(&cause);
         let value = payload(&report);
@@ -377,6 +377,11 @@ impl Plane<'_> {
         kept.insert("more".into(), Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&value, &bytes)?);
         Ok(Value::Object(kept))
     }
+}
+
+/// A step of a flow belongs to no version.
+fn version(number: u64) -> Option<u64> {
+    (number > 0).then_some(number)
 }
 
 /// Why a plan cannot be applied, as a report.

@@ -72,7 +72,7 @@ impl Plane<'_> {
         let changes: Vec<Value> = plan.changes.iter().take(100).map(|c| json!([c.action, c.what])).collect();
         let kind = if completes { "state.first_boot" } else { "state.converge" };
         Ok(Covered::New(Decision {
-            id: format!("{}/drift/{set}", self.setup.name),
+            id: format!("{}-drift-{}", self.setup.name, &set.to_string()[..16]),
             source: Source::Drift,
             kind: kind.into(),
             payload: json!({ "changes": changes, "count": plan.changes.len(), "set": set }),

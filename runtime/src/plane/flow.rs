@@ -130,7 +130,7 @@ impl Plane<'_> {
         let bytes = serde_json::to_vec(&act).expect("a step is plain data");
         let act = Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&act, &bytes)?;
         let decision = Decision {
-            id: format!("{}/{}", flow.artifact, flow.step),
+            id: id(&flow.artifact, &flow.step),
             source,
             kind: "flow.step".into(),
             payload: json!({ "artifact": flow.artifact, "step": flow.step, "act": act }),
@@ -152,6 +152,12 @@ impl Plane<'_> {
         let outcome = self.transact(&gate, &transaction, &mut done)?;
         Ok(FlowOutcome::of(outcome, done.last))
     }
+}
+
+/// An id may hold letters, digits, `_` and `-`; a definition's name may hold anything.
+fn id(artifact: &str, step: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    format!("{artifact}-{step}").chars().map(plain).take(128).collect()
 }
 
 fn avoided(flow: &FlowStep) -> Option<&str> {

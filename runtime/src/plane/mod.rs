@@ -113,6 +113,7 @@ pub struct Plane<'a> {
     world: World<'a>,
     disk: Disk,
     data: Disk,
+    live: bool,
 }
 
 /// A state in force, reopened.
@@ -143,14 +144,22 @@ impl<'a> Plane<'a> {
         if let Some(tap) = tap {
             (disk, data) = (disk.with_tap(Rc::clone(&tap)), data.with_tap(tap));
         }
-        let plane = Self { setup, world, disk, data };
+        let live = setup.root.as_os_str() == "/";
+        let plane = Self { setup, world, disk, data, live };
         plane.data.ensure_dir(&plane.at("states"))?;
         Ok(plane)
     }
 
     /// Whether the tree is the running machine's.
     fn live(&self) -> bool {
-        self.setup.root.as_os_str() == "/"
+        self.live
+    }
+
+    /// For tests: a folder as if it were this machine.
+    #[cfg(test)]
+    pub(crate) fn pretend_live(mut self) -> Self {
+        self.live = true;
+        self
     }
 
     fn at(&self, what: &str) -> String {

@@ -27,7 +27,10 @@ impl Plane<'_> {
 
     fn recovery(&self) -> Result<Option<Outcome>, PlaneError> {
         let journal = self.journal()?;
-        let Some(trial) = journal.trial()? else { return self.dangling() };
+        let Some(trial) = journal.trial()? else {
+            journal.sweep()?;
+            return self.dangling();
+        };
         self.disk.set_tag(&trial.tag);
         let hands = Hands { disk: &self.disk, journal: &journal, world: self.world, live: self.live(), env: &[] };
         let (phase, noted) = journal.phase()?;
