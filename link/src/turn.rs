@@ -25,6 +25,8 @@ pub struct Config {
     pub first_pause: u64,
     /// Longest such pause.
     pub longest_pause: u64,
+    /// Whether there is a network half at all: without a document to look for there is none.
+    pub half: bool,
 }
 
 impl Config {
@@ -36,6 +38,7 @@ impl Config {
             patience: 30_000,
             first_pause: 1000,
             longest_pause: 300_000,
+            half: true,
         }
     }
 }
@@ -126,12 +129,13 @@ impl Turn {
     /// Starts at `now`: the network half at once, the first turn when it is up or late.
     pub fn new(config: Config, seed: u64, now: u64) -> Self {
         let backoff = Backoff::new(config.first_pause, config.longest_pause);
+        let start = if config.half { now } else { u64::MAX };
         Self {
             config,
             jitter: Jitter::new(seed),
             backoff,
             phase: Phase::Asleep,
-            half: Half::Down { start: now },
+            half: Half::Down { start },
             wake: now,
             sequence: 0,
             again: false,
@@ -169,6 +173,13 @@ impl Turn {
         self.config.interval = Config::every(seconds).interval;
     }
 
+    /// A reading of the settings may have brought a document to look for, or another one. Whoever calls this has ended the
+    /// network half, if there was one.
+    pub fn set_half(&mut self, now: u64, half: bool) {
+        self.config.half = half;
+        self.half = Half::Down { start: if half { now } else { u64::MAX } };
+    }
+
     /// Takes what happened at `now`, gives what to do.
     pub fn step(&mut self, now: u64, event: Event) -> Vec<Do> {
         let mut out = Vec::new();
@@ -179,6 +190,7 @@ impl Turn {
                     self.half = Half::Up;
                 }
             }
+            Event::Down if !self.config.half => {}
             Event::Down => {
                 self.half = Half::Down {
                     start: now + self.backoff.next(&mut self.jitter),

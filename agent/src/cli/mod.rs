@@ -3,7 +3,18 @@
 //! Owns the tree of commands, the exit codes (0 done, 1 refused or failed, 2 bad use or bad input) and how results and
 //! errors reach a person or a script. Standard output carries the result, standard error the diagnostics.
 
+mod agent;
+mod beside;
+mod key;
+#[cfg(feature = "full")]
+mod manual;
+mod schema;
+mod sign;
+mod signing;
+mod trust;
 mod ui;
+mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -25,12 +36,46 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    /// Install, run and watch agents on this machine
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
+    Key(key::KeyCommand),
+    Sign(sign::SignCommand),
+    Verify(verify::VerifyCommand),
+    Trust(trust::TrustCommand),
+    Validate(validate::ValidateCommand),
+    Schema(schema::SchemaCommand),
+    /// Run the program jos-hub
+    Hub(beside::Args),
+    /// Run the program jos-image: bake packages and images
+    Image(beside::Args),
+    /// Print a shell's completion script
+    #[cfg(feature = "full")]
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages
+    #[cfg(feature = "full")]
+    Man(manual::ManArgs),
+}
 
 /// Parses the command line, runs the command, prints what went wrong.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.json);
-    let done: Done = match cli.command {};
+    let done: Done = match &cli.command {
+        Command::Key(command) => key::run(command, &ui),
+        Command::Sign(command) => sign::run(command, &ui),
+        Command::Verify(command) => verify::run(command, &ui),
+        Command::Trust(command) => trust::run(command, &ui),
+        Command::Validate(command) => validate::run(command, &ui),
+        Command::Schema(command) => schema::run(command, &ui),
+        Command::Agent(command) => agent::run(command, &ui),
+        Command::Hub(args) => beside::run("jos-hub", args),
+        Command::Image(args) => beside::run("jos-image", args),
+        #[cfg(feature = "full")]
+        Command::Completions(args) => manual::completions(args, <Cli as clap::CommandFactory>::command(), &ui),
+        #[cfg(feature = "full")]
+        Command::Man(args) => manual::man(args, <Cli as clap::CommandFactory>::command(), &ui),
+    };
     ui.finish(done)
 }

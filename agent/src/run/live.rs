@@ -1,0 +1,59 @@
+//! The status file of a running agent: what `jos agent status` shows, readable by everybody, true until the next boot.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::confine::Mechanism;
+use crate::files;
+
+/// Its name in the run folder.
+pub(crate) const FILE: &str = "status.json";
+
+/// What a running agent says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Live {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Since when it runs (UTC).
+    pub(crate) started: String,
+    /// `recovering`, `running the flow`, `waiting`, `judging`, `converging`, `stopped`.
+    pub(crate) phase: String,
+    /// Turns since its start.
+    pub(crate) turns: u64,
+    /// When the last turn ended.
+    pub(crate) last_turn: Option<String>,
+    /// When it looks again by itself.
+    pub(crate) next_wake: Option<String>,
+    /// What the plane says: version, last outcome, ledger head.
+    pub(crate) plane: Value,
+    /// How the artifact's flow ended.
+    pub(crate) flow: Option<Value>,
+    /// Process of the network half.
+    pub(crate) fetcher: Option<u32>,
+    /// How often it had to be started again.
+    pub(crate) fetcher_restarts: u64,
+    /// How it is confined.
+    pub(crate) confinement: Vec<Mechanism>,
+    /// The configured hub.
+    pub(crate) hub: Option<String>,
+    /// What went wrong last, where something did.
+    pub(crate) trouble: Option<String>,
+}
+
+impl Live {
+    /// Reads the file of an agent; none when it never ran since the boot.
+    pub(crate) fn read(run_dir: &Path) -> Option<Self> {
+        let bytes = files::read(&run_dir.join(FILE), 1 << 20).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Replaces the file. Whole or old, but not made to survive power loss: it is worth nothing after one.
+    pub(crate) fn write(&self, run_dir: &Path) {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        if let Err(error) = files::replace(&run_dir.join(FILE), &bytes, 0o644, false) {
+            log::warn!("status: {error}");
+        }
+    }
+}

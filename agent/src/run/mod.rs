@@ -1,0 +1,21 @@
+//! `jos agent run`: one agent, in the foreground, until it is told to stop.
+//!
+//! ```text
+//!  plane (this process, the rights of the agent)         network half (child: own user, seccomp, Landlock)
+//!  recover ─► flow of the artifact ─► turns   ◄─ frames ─►   reads one folder, gives bytes
+//!                 │                                            ends with the plane (end of stream, parent-death signal)
+//!                 └─► status file, log, service manager
+//! ```
+//!
+//! Recovery comes before everything else. Signals and frames wake one `poll`; between turns only the timer does.
+
+pub(crate) mod confine;
+pub(crate) mod fetcher;
+mod flow;
+mod half;
+pub(crate) mod live;
+mod notify;
+mod plane;
+pub(crate) mod settings;
+
+pub(crate) use plane::daemon;

@@ -1,0 +1,452 @@
+//! The root half: recovery, the flow, the turns.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
+use jos_runtime::world::World;
+use jos_runtime::{Outcome, Plane};
+use jos_schemas::documents::policy::Source;
+use jos_schemas::read::Format;
+use jos_schemas::text::Utc;
+use jos_trust::root::Received;
+use jos_trust::state::{Channel, Context};
+use jos_trust::{Digest, TrustRoot, sha256, verify_state};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::confine::{self, Mechanism};
+use super::half::Half;
+use super::live::Live;
+use super::notify::notify;
+use super::settings::{Given, Settings};
+use super::flow;
+use crate::cli::{Done, Failure};
+use crate::lock::{Lock, LockError};
+use crate::place::run_dir;
+use crate::signals::{self, Signals};
+
+/// Runs an agent until it is told to stop; with `once`, one flow and one turn.
+pub(crate) fn daemon(given: &Given, once: bool) -> Done {
+    if std::env::var_os("JOS_SUPERVISED").is_some() {
+        // The supervisor's end is ours, however it comes about.
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM);
+    }
+    let signals = Signals::install(false).map_err(|e| Failure::failed(format!("signals: {e}")))?;
+    let settings = Settings::read(given)?;
+    let run_dir = run_dir(&settings.state_dir, settings.name.as_str());
+    let folder = |path: &Path, mode| {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+        made.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
+    };
+    folder(&settings.state_dir, 0o700)?;
+    folder(&run_dir, 0o755)?;
+    let _lock = Lock::take(&run_dir.join("lock")).map_err(|e| match e {
+        LockError::Held(_) => {
+            let help = format!("`jos agent status {}` shows it", settings.name);
+            Failure::failed(format!("{}: {e}", settings.name)).help(help)
+        }
+        LockError::File { .. } => Failure::failed(e),
+    })?;
+    let real = crate::world::Real::new();
+    let world = real.world();
+    let mut agent = Agent::new(given, settings, run_dir, world)?;
+    let ended = if once { agent.once(&signals) } else { agent.serve(&signals) };
+    agent.live.phase = "stopped".into();
+    agent.live.next_wake = None;
+    agent.live.fetcher = None;
+    agent.live.write(&agent.run_dir);
+    notify("STOPPING=1");
+    ended
+}
+
+/// What the last document came to, so that the same bytes are not judged for nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// Taken up, or failed: only other bytes make a difference.
+    Settled(Digest),
+    /// Refused: time or a new floor may make a difference.
+    Refused,
+}
+
+struct Agent<'w> {
+    given: Given,
+    settings: Settings,
+    run_dir: PathBuf,
+    world: World<'w>,
+    plane: Plane<'w>,
+    half: Option<Half>,
+    started: Instant,
+    judged: Option<Judged>,
+    live: Live,
+    /// Set when the agent may not go on.
+    fatal: Option<Failure>,
+}
+
+impl<'w> Agent<'w> {
+    fn new(given: &Given, settings: Settings, run_dir: PathBuf, world: World<'w>) -> Result<Self, Failure> {
+        let plane = Plane::open(settings.setup(), world).map_err(Failure::failed)?;
+        let live = Live {
+            pid: std::process::id(),
+            started: Utc::from_unix(world.clock.now()).to_string(),
+            phase: "recovering".into(),
+            hub: settings.hub.clone(),
+            ..Live::default()
+        };
+        let (given, started) = (given.clone(), Instant::now());
+        let mut agent =
+            Self { given, settings, run_dir, world, plane, half: None, started, judged: None, live, fatal: None };
+        agent.tell();
+        // First of all: what a crash left half done is taken back or finished before anything reads or changes the world.
+        match agent.plane.recover() {
+            Ok(None) => {}
+            Ok(Some(outcome)) => log::warn!("recovered: {outcome}"),
+            Err(error) => return Err(Failure::failed(format!("recovery: {error}"))),
+        }
+        if let Some(path) = agent.settings.baseline.clone() {
+            match crate::files::read(&path, crate::subject::LIMIT) {
+                Ok(bytes) => agent.judge_as(&path, &bytes, Channel::Baseline),
+                Err(error) => agent.trouble(format!("baseline: {error}")),
+            }
+        }
+        Ok(agent)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn serve(&mut self, signals: &Signals) -> Done {
+        log::info!("{}: agent {} starts", self.settings.name, env!("CARGO_PKG_VERSION"));
+        notify("READY=1");
+        self.flow();
+        let mut turn = self.turn();
+        let mut open = vec![Event::Time];
+        while !signals::stop_requested() {
+            while let Some(event) = open.pop() {
+                for what in turn.step(self.now(), event) {
+                    self.act(what, &mut open);
+                    if let Some(fatal) = self.fatal.take() {
+                        return Err(fatal);
+                    }
+                    if signals::stop_requested() {
+                        return Ok(0);
+                    }
+                }
+            }
+            self.sleep(&turn);
+            open.extend(self.wait(signals, turn.next_wake()));
+            if signals::take_reload() {
+                self.reload(&mut turn);
+                // Reload is taken after whatever else came.
+                open.insert(0, Event::Reload);
+            }
+            open.push(Event::Time);
+        }
+        log::info!("{}: stopped", self.settings.name);
+        Ok(0)
+    }
+
+    /// One flow, one look, one comparison; the exit code says how they went.
+    fn once(&mut self, signals: &Signals) -> Done {
+        self.flow();
+        let mut ok = self.live.flow.as_ref().is_none_or(|f| f["ok"] == true);
+        let mut turn = self.turn();
+        let mut open = vec![Event::Time];
+        while !signals::stop_requested() && self.live.turns == 0 {
+            while let Some(event) = open.pop() {
+                for what in turn.step(self.now(), event) {
+                    self.act(what, &mut open);
+                    if let Some(fatal) = self.fatal.take() {
+                        return Err(fatal);
+                    }
+                }
+            }
+            if self.live.turns == 0 {
+                open.extend(self.wait(signals, turn.next_wake()));
+                open.push(Event::Time);
+            }
+        }
+        ok &= self.live.trouble.is_none() && !signals::stop_requested();
+        Ok(u8::from(!ok))
+    }
+
+    fn turn(&self) -> Turn {
+        let mut seed = [0; 8];
+        self.world.random.fill(&mut seed);
+        let config = Config { half: self.settings.state.is_some(), ..Config::every(self.settings.interval) };
+        Turn::new(config, u64::from_ne_bytes(seed), self.now())
+    }
+
+    /// Until a signal, a frame or the time.
+    fn wait(&mut self, signals: &Signals, wake: u64) -> Vec<Event> {
+        let left = wake.saturating_sub(self.now()).min(24 * 3600 * 1000);
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let ready = {
+            let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.half.as_ref().map(|h| PollFd::new(h.as_fd(), PollFlags::POLLIN)));
+            // An interrupted poll is a signal: the flags say which.
+            let _ = poll(&mut fds, timeout);
+            fds.get(1).is_some_and(|f| f.any().unwrap_or(false))
+        };
+        signals.drain();
+        if ready { self.hear() } else { Vec::new() }
+    }
+
+    /// What the network half said. Events come out last first, as the open list is taken.
+    fn hear(&mut self) -> Vec<Event> {
+        let Some(half) = &mut self.half else { return Vec::new() };
+        let messages = match half.take() {
+            Ok(messages) => messages,
+            Err(why) => return vec![self.down(&why)],
+        };
+        let mut events = Vec::new();
+        for message in messages {
+            match message {
+                FromFetcher::Hello { protocol, confinement } => {
+                    if protocol != jos_link::message::PROTOCOL {
+                        return vec![self.down(&format!("it speaks protocol {protocol}"))];
+                    }
+                    let confinement: Vec<Mechanism> = serde_json::from_str(&confinement).unwrap_or_default();
+                    let missing = confine::missing(&confinement);
+                    self.live.confinement = confinement;
+                    if self.settings.policy.require_confinement && !missing.is_empty() {
+                        let message = format!("the network half is not confined: {}", missing.join(", "));
+                        let help = "policy has require_confinement; this machine cannot, or `status` says what to install";
+                        self.fatal = Some(Failure::failed(message).help(help));
+                    }
+                    events.push(Event::Up);
+                }
+                FromFetcher::Offer { sequence, bytes } => events.push(Event::Offer { sequence, bytes }),
+                FromFetcher::Nothing { sequence } => {
+                    self.trouble("there is no document to keep".into());
+                    events.push(Event::Nothing { sequence });
+                }
+                FromFetcher::Trouble { sequence, text } => {
+                    // Cleaned: it goes to a log and a terminal.
+                    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+                    self.trouble(format!("the network half: {text}"));
+                    events.push(Event::Nothing { sequence });
+                }
+            }
+        }
+        events.reverse();
+        events
+    }
+
+    fn down(&mut self, why: &str) -> Event {
+        log::warn!("the network half is gone: {why}");
+        self.half = None;
+        self.live.fetcher = None;
+        Event::Down
+    }
+
+    fn act(&mut self, what: Do, open: &mut Vec<Event>) {
+        match what {
+            Do::Start => {
+                let started = match &self.settings.state {
+                    None => Err("there is no document to look for".into()),
+                    Some((path, _)) => {
+                        let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                        let folder = path.parent().unwrap_or(Path::new("/"));
+                        Half::start(folder, &file, self.settings.config.network_user.as_deref())
+                    }
+                };
+                match started {
+                    Ok(half) => {
+                        if self.live.turns > 0 || self.live.fetcher_restarts > 0 {
+                            self.live.fetcher_restarts += 1;
+                        }
+                        self.live.fetcher = Some(half.pid());
+                        self.half = Some(half);
+                    }
+                    Err(why) => {
+                        self.trouble(why.clone());
+                        open.push(self.down(&why));
+                    }
+                }
+            }
+            Do::End => open.push(self.down("it did not answer in time")),
+            Do::Look { sequence } => {
+                let sent = self.half.as_mut().map_or(Err("not there".into()), |h| h.send(&ToFetcher::Look { sequence }));
+                if let Err(why) = sent {
+                    open.push(self.down(&why));
+                }
+            }
+            Do::Judge(bytes) => {
+                self.phase("judging");
+                self.judge(&bytes);
+                open.push(Event::Done);
+            }
+            Do::Converge => {
+                self.phase("converging");
+                self.converge();
+                self.live.turns += 1;
+                self.live.last_turn = Some(Utc::from_unix(self.world.clock.now()).to_string());
+                open.push(Event::Done);
+            }
+        }
+    }
+
+    fn judge(&mut self, bytes: &[u8]) {
+        let Some((path, channel)) = self.settings.state.clone() else { return };
+        let digest = sha256(bytes);
+        if self.judged == Some(Judged::Settled(digest)) {
+            return;
+        }
+        self.live.trouble = None;
+        self.judge_as(&path, bytes, channel);
+        if self.judged.is_none() {
+            self.judged = Some(Judged::Settled(digest));
+        }
+    }
+
+    fn judge_as(&mut self, path: &Path, bytes: &[u8], channel: Channel) {
+        self.judged = None;
+        match self.try_judge(path, bytes, channel) {
+            Ok(outcome) => {
+                if outcome.exit_code() == 0 {
+                    log::info!("{outcome}");
+                } else {
+                    self.trouble(outcome.to_string());
+                }
+            }
+            Err(why) => {
+                self.judged = Some(Judged::Refused);
+                self.trouble(why);
+            }
+        }
+    }
+
+    fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Outcome, String> {
+        let trust = crate::files::read(&self.settings.trust, crate::subject::LIMIT).map_err(|e| e.to_string())?;
+        let shown = self.settings.trust.display().to_string();
+        let received = Received { name: &shown, bytes: &trust, format: Format::of_path(&self.settings.trust) };
+        let root = TrustRoot::open(received).map_err(|e| format!("{shown}: {e}"))?;
+        let root = self.plane.trust_root(root, self.settings.config.tenant.as_ref()).map_err(|e| format!("{shown}: {e}"))?;
+        let floors = self.plane.floors().map_err(|e| e.to_string())?;
+        let now = self.plane.now().map_err(|e| e.to_string())?;
+        let context = Context {
+            channel,
+            name: &self.settings.name,
+            tenant: self.settings.config.tenant.as_ref(),
+            device: self.settings.config.device.as_deref(),
+            labels: &self.settings.config.labels,
+            now: &now,
+            floors: &floors,
+            allow_unscoped: allow_unscoped(&self.settings, channel),
+        };
+        let name = path.display().to_string();
+        match verify_state(Received { name: &name, bytes, format: Format::of_path(path) }, &root, &context) {
+            Ok(verified) => self.plane.apply(&verified).map_err(|e| e.to_string()),
+            Err(refused) => {
+                let why = format!("{name}: {refused}");
+                if let Err(error) = self.plane.refuse(source(channel), None, &why) {
+                    log::error!("{error}");
+                }
+                Err(why)
+            }
+        }
+    }
+
+    fn converge(&mut self) {
+        match self.plane.converge() {
+            Ok(outcome) => {
+                if !outcome.report.changes.is_empty() {
+                    log::info!("drift: {outcome}");
+                }
+                if outcome.exit_code() != 0 {
+                    self.trouble(outcome.to_string());
+                }
+            }
+            Err(error) => self.trouble(error.to_string()),
+        }
+    }
+
+    fn flow(&mut self) {
+        let Some(artifact) = &self.settings.artifact else { return };
+        self.live.phase = "running the flow".into();
+        self.live.write(&self.run_dir);
+        let flow = flow::run(&self.plane, &self.world, artifact, &self.settings.environment);
+        if !flow.ok {
+            let (step, why) = (flow.failed.as_deref().unwrap_or("?"), flow.reason.as_deref().unwrap_or("?"));
+            self.live.trouble = Some(format!("flow: {step}: {why}"));
+        }
+        self.live.flow = serde_json::to_value(&flow).ok();
+    }
+
+    /// SIGHUP: everything is read again. What cannot be read leaves the settings as they are.
+    fn reload(&mut self, turn: &mut Turn) {
+        log::info!("{}: reload", self.settings.name);
+        notify("STATUS=reloading");
+        let before = self.settings.artifact.as_ref().map(|a| a.sha256.clone());
+        let read = Settings::read(&self.given).and_then(|settings| {
+            if settings.name != self.settings.name || settings.state_dir != self.settings.state_dir {
+                return Err(Failure::invalid("the name and the data folder of a running agent cannot change: restart it"));
+            }
+            let plane = Plane::open(settings.setup(), self.world).map_err(Failure::failed)?;
+            Ok((settings, plane))
+        });
+        match read {
+            Ok((settings, plane)) => {
+                let moved = settings.state != self.settings.state
+                    || settings.config.network_user != self.settings.config.network_user;
+                self.settings = settings;
+                self.plane = plane;
+                self.judged = None;
+                self.live.trouble = None;
+                self.live.hub = self.settings.hub.clone();
+                turn.set_interval(self.settings.interval);
+                if moved {
+                    // It looks into a folder that is not the one any more.
+                    self.half = None;
+                    turn.set_half(self.now(), self.settings.state.is_some());
+                }
+                if self.settings.artifact.as_ref().map(|a| a.sha256.clone()) != before {
+                    self.flow();
+                }
+            }
+            Err(failure) => self.trouble(format!("reload: {failure}")),
+        }
+    }
+
+    fn trouble(&mut self, what: String) {
+        log::error!("{what}");
+        self.live.trouble = Some(what);
+    }
+
+    fn phase(&mut self, phase: &str) {
+        self.live.phase = phase.to_owned();
+        self.live.write(&self.run_dir);
+    }
+
+    fn sleep(&mut self, turn: &Turn) {
+        let left = Duration::from_millis(turn.next_turn().saturating_sub(self.now()));
+        let wake = self.world.clock.now() + i64::try_from(left.as_secs()).unwrap_or(0);
+        self.live.next_wake = Some(Utc::from_unix(wake).to_string());
+        self.live.phase = "waiting".into();
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        match self.plane.status() {
+            Ok(status) => self.live.plane = serde_json::to_value(&status).unwrap_or_default(),
+            Err(error) => log::error!("status: {error}"),
+        }
+        self.live.write(&self.run_dir);
+    }
+}
+
+fn source(channel: Channel) -> Source {
+    match channel {
+        Channel::Baseline => Source::Baseline,
+        Channel::Local => Source::Local,
+        Channel::Hub => Source::Hub,
+    }
+}
+
+fn allow_unscoped(settings: &Settings, channel: Channel) -> bool {
+    settings.policy.grants.get(&source(channel)).is_some_and(|g| g.allow_unscoped)
+}

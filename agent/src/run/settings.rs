@@ -1,0 +1,255 @@
+//! What a run is made of: configuration file, command line, defaults; read again at every reload.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jos_runtime::Setup;
+use jos_schemas::documents::agent_config::AgentConfig;
+use jos_schemas::documents::desired_state;
+use jos_schemas::documents::policy::Policy;
+use jos_schemas::read::{self, Format};
+use jos_schemas::text::Name;
+use jos_trust::state::Channel;
+
+use crate::cli::Failure;
+use crate::place::Place;
+use crate::subject::{self, Loaded, Subject};
+use crate::{environment, files, installed};
+
+/// Defaults of a baked device.
+pub(crate) const POLICY: &str = "/etc/jos/policy.toml";
+pub(crate) const TRUST: &str = "/usr/share/jos/trust.json";
+pub(crate) const SECRETS: &str = "/etc/jos/secrets";
+/// What lies here came with the package.
+const BAKED: &str = "/usr/share/jos";
+const INTERVAL: u32 = 60;
+
+/// What the command line says; it goes before the configuration file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// agent.toml.
+    pub(crate) config: Option<PathBuf>,
+    /// Artifact or desired state.
+    pub(crate) artifact: Option<PathBuf>,
+    /// Hub.
+    pub(crate) hub: Option<String>,
+    /// Policy.
+    pub(crate) policy: Option<PathBuf>,
+    /// Trust root.
+    pub(crate) trust: Option<PathBuf>,
+    /// Data.
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Seconds.
+    pub(crate) interval: Option<u32>,
+}
+
+/// Everything that a run needs to know.
+pub(crate) struct Settings {
+    /// The agent's name.
+    pub(crate) name: Name,
+    /// The configuration, or its defaults.
+    pub(crate) config: AgentConfig,
+    /// The artifact whose flow is run.
+    pub(crate) artifact: Option<Loaded>,
+    /// The desired state that is kept: its file, and how it came.
+    pub(crate) state: Option<(PathBuf, Channel)>,
+    /// A baseline under that state, where both are configured.
+    pub(crate) baseline: Option<PathBuf>,
+    /// What was granted.
+    pub(crate) policy: Policy,
+    /// The first trust root.
+    pub(crate) trust: PathBuf,
+    /// Data folder.
+    pub(crate) state_dir: PathBuf,
+    /// Secrets.
+    pub(crate) secrets: PathBuf,
+    /// Seconds between turns.
+    pub(crate) interval: u32,
+    /// The hub's address.
+    pub(crate) hub: Option<String>,
+    /// Variables for the artifact's commands.
+    pub(crate) environment: Vec<(String, String)>,
+    protected: Vec<String>,
+    own_services: Vec<String>,
+}
+
+impl Settings {
+    /// Reads everything.
+    pub(crate) fn read(given: &Given) -> Result<Self, Failure> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))
+        };
+        let default = Path::new(installed::BAKED_CONFIG);
+        let path = match &given.config {
+            Some(path) => Some(absolute(path)?),
+            None if given.artifact.is_none() => Some(default.to_owned()),
+            None => None,
+        };
+        let mut config = match &path {
+            None => None,
+            Some(path) => {
+                let bytes = files::read(path, 1 << 20).map_err(|e| {
+                    Failure::invalid(e).help("name an artifact, or an agent.toml with --config")
+                })?;
+                Some(installed::parse(path, &bytes).map_err(Failure::invalid)?)
+            }
+        };
+        let abs = |p: &jos_schemas::text::AbsPath| PathBuf::from(p.as_str());
+        let configured = config.as_ref();
+        let first = match &given.artifact {
+            Some(path) => Some(absolute(path)?),
+            None => configured.and_then(|c| c.artifact.as_ref()).map(abs),
+        };
+        let mut artifact = None;
+        let mut first_state = None;
+        let mut own_name = None;
+        if let Some(path) = first {
+            match sniff(&path)? {
+                Sniffed::Artifact(loaded) => {
+                    own_name = Some(loaded.artifact.id_jos.clone());
+                    artifact = Some(*loaded);
+                }
+                Sniffed::State(name) => {
+                    own_name = name;
+                    first_state = Some(path);
+                }
+            }
+        }
+        let configured_state = configured.and_then(|c| c.state.as_ref()).map(abs);
+        let (state, baseline) = match (configured_state, first_state) {
+            (Some(state), baseline) => (Some(state), baseline),
+            (None, first) => (first, None),
+        };
+        let channel = |p: &Path| if p.starts_with(BAKED) { Channel::Baseline } else { Channel::Local };
+        let state = state.map(|p| (p.clone(), channel(&p)));
+
+        if config.is_none() {
+            let name = own_name.ok_or_else(|| Failure::invalid("the document has no readable name"))?;
+            config = Some(AgentConfig {
+                schema: None, name, product: None, service: None, artifact: None, state: None, policy: None, trust: None,
+                state_dir: None, secrets: None, network_user: None, tenant: None, device: None,
+                labels: std::collections::BTreeMap::new(), interval: None, hub: None,
+            });
+        }
+        let Some(config) = config else { return Err(Failure::invalid("no configuration")) };
+        let or = |given: &Option<PathBuf>, configured: &Option<jos_schemas::text::AbsPath>, default: &str| match given {
+            Some(path) => absolute(path),
+            None => Ok(configured.as_ref().map_or_else(|| PathBuf::from(default), abs)),
+        };
+        let policy_path = or(&given.policy, &config.policy, POLICY)?;
+        let policy = read_policy(&policy_path)?;
+        let trust = or(&given.trust, &config.trust, TRUST)?;
+        let place = Place::new(None);
+        let own_state = place.caller().state_dir();
+        let state_dir = or(&given.state_dir, &config.state_dir, &own_state.to_string_lossy())?;
+        let secrets = or(&None, &config.secrets, SECRETS)?;
+        let folder = path.as_deref().and_then(Path::parent);
+        let environment = match folder {
+            Some(folder) => environment::load(folder).map_err(Failure::invalid)?,
+            None => Vec::new(),
+        };
+        let mut protected: Vec<PathBuf> = vec![policy_path, trust.clone(), state_dir.clone(), secrets.clone()];
+        protected.extend(path.clone());
+        protected.extend(folder.filter(|f| f.join("service.json").exists()).map(Path::to_owned));
+        protected.extend(std::env::current_exe().ok());
+        let service = config.service.as_ref().map_or_else(
+            || if path.as_deref() == Some(default) { "jos-agent".into() } else { format!("jos-agent-{}", config.name) },
+            ToString::to_string,
+        );
+        for unit in ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"] {
+            protected.push(Path::new(unit).join(format!("{service}.service")));
+            protected.push(Path::new(unit).join(format!("{service}.service.d")));
+        }
+        protected.push(Path::new("/etc/init.d").join(&service));
+        let settings = Self {
+            name: config.name.clone(),
+            artifact,
+            state,
+            baseline,
+            policy,
+            trust,
+            state_dir,
+            secrets,
+            interval: given.interval.or(config.interval).unwrap_or(INTERVAL),
+            hub: given.hub.clone().or_else(|| config.hub.as_ref().map(|h| h.url.clone())),
+            environment,
+            protected: protected.iter().map(|p| p.to_string_lossy().into_owned()).collect(),
+            own_services: vec![service],
+            config,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// An artifact runs only where somebody granted exactly these bytes.
+    fn check(&self) -> Result<(), Failure> {
+        let Some(artifact) = &self.artifact else { return Ok(()) };
+        let grant = self.policy.grants.get(&jos_schemas::documents::policy::Source::Artifact);
+        for one in artifact.all() {
+            if !grant.is_some_and(|g| g.programs.contains(&one.sha256)) {
+                let message = format!(
+                    "{}: nobody granted this artifact: its SHA-256 is {}, and policy lists it not under grants.artifact.programs",
+                    one.path.display(),
+                    one.sha256
+                );
+                let help = "`jos agent install` shows what it asks for and grants it; a later artifact needs a new grant";
+                return Err(Failure::failed(message).help(help));
+            }
+        }
+        Ok(())
+    }
+
+    /// For the plane.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup {
+            name: self.name.clone(),
+            root: "/".into(),
+            state_dir: self.state_dir.clone(),
+            secrets: self.secrets.clone(),
+            policy: self.policy.clone(),
+            protected: self.protected.clone(),
+            own_services: self.own_services.clone(),
+            built: crate::world::built(),
+            wait: Duration::from_secs(10),
+        }
+    }
+}
+
+enum Sniffed {
+    Artifact(Box<Loaded>),
+    State(Option<Name>),
+}
+
+/// What kind of document it is. A state that cannot be read now is still a state: it is judged each turn, and what is in
+/// force stays in force.
+fn sniff(path: &Path) -> Result<Sniffed, Failure> {
+    let bytes = match files::read(path, subject::LIMIT) {
+        Ok(bytes) => bytes,
+        Err(error) if path.extension().is_some_and(|e| e == "jos") => return Err(Failure::invalid(error)),
+        Err(error) => {
+            log::warn!("{error}");
+            return Ok(Sniffed::State(None));
+        }
+    };
+    let node = read::parse(&path.display().to_string(), &bytes, Format::of_path(path));
+    let kind = node.as_ref().ok().and_then(|n| n.get("kind")).and_then(|k| k.as_str());
+    if kind != Some(desired_state::KIND) && (kind.is_none() || node.as_ref().is_ok_and(|n| n.get("id_jos").is_some())) {
+        if node.is_err() && path.extension().is_none_or(|e| e != "jos") {
+            return Ok(Sniffed::State(None));
+        }
+        return match subject::read(path)?.subject {
+            Subject::Artifact(loaded) => Ok(Sniffed::Artifact(loaded)),
+            Subject::State(state) => Ok(Sniffed::State(Some(state.meta.name))),
+        };
+    }
+    let name = node.ok().and_then(|n| Name::new(n.get("meta")?.get("name")?.as_str()?).ok());
+    Ok(Sniffed::State(name))
+}
+
+fn read_policy(path: &Path) -> Result<Policy, Failure> {
+    let bytes = files::read(path, subject::LIMIT).map_err(|e| {
+        Failure::invalid(e).help("an agent without a policy may do nothing; `jos agent install` writes one")
+    })?;
+    let parsed = read::document::<Policy>(&path.display().to_string(), &bytes, Format::of_path(path));
+    parsed.map(|p| p.value).map_err(Failure::invalid)
+}

@@ -1,0 +1,105 @@
+//! OpenWrt's procd: the feed's init script with this agent's values.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use jos_schemas::unit;
+
+use super::{Content, Service, ServiceError, ServiceFile, State, call};
+
+pub(super) fn script_path(service: &Service<'_>) -> PathBuf {
+    PathBuf::from("/etc/init.d").join(service.service)
+}
+
+pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<ServiceFile>, ServiceError> {
+    let text = unit::Procd {
+        program: content.program,
+        config: &format!("{}/agent.toml", content.folder),
+        artifact: &format!("{}/{}", content.folder, content.artifact),
+        user: if service.owner.uid == 0 { "" } else { &service.owner.name },
+        // The machine's /etc/config/jos feeds the baked agent only.
+        uci: "",
+    }
+    .render()?;
+    Ok(vec![ServiceFile { path: script_path(service), text, mode: 0o755 }])
+}
+
+fn links(service: &Service<'_>) -> [(PathBuf, String); 2] {
+    let target = format!("../init.d/{}", service.service);
+    let link = |order: &str| service.place.at(format!("/etc/rc.d/{order}{}", service.service));
+    [(link("S95"), target.clone()), (link("K05"), target)]
+}
+
+pub(super) fn enable(service: &Service<'_>) -> Result<(), ServiceError> {
+    if !service.place.is_live() {
+        for (link, target) in links(service) {
+            let other = |e: std::io::Error| ServiceError::Other(format!("{}: {e}", link.display()));
+            std::fs::create_dir_all(link.parent().unwrap_or(&link)).map_err(other)?;
+            std::os::unix::fs::symlink(target, &link).map_err(other)?;
+        }
+        return Ok(());
+    }
+    let script = script_path(service).display().to_string();
+    call(&script, &["enable"])?;
+    call(&script, &["start"]).map(drop)
+}
+
+pub(super) fn disable(service: &Service<'_>) -> Result<(), ServiceError> {
+    if service.place.is_live() {
+        let script = script_path(service);
+        if script.exists() {
+            let script = script.display().to_string();
+            call(&script, &["stop"])?;
+            call(&script, &["disable"])?;
+        }
+        return Ok(());
+    }
+    for (link, _) in links(service) {
+        let _ = std::fs::remove_file(link);
+    }
+    Ok(())
+}
+
+pub(super) fn state(service: &Service<'_>) -> Option<State> {
+    let query = serde_json::json!({ "name": service.service }).to_string();
+    let text = call("ubus", &["call", "service", "list", &query]).ok()?;
+    let enabled = links(service)[0].0.symlink_metadata().is_ok();
+    Some(parse(&text, service.service, enabled))
+}
+
+/// The answer of `ubus call service list`.
+fn parse(text: &str, service: &str, enabled: bool) -> State {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let instances = value[service]["instances"].as_object();
+    let instance = instances.and_then(|i| i.values().next());
+    let running = instance.is_some_and(|i| i["running"] == true);
+    State {
+        state: if running { "running" } else { "stopped" }.to_owned(),
+        since: None,
+        pid: instance.and_then(|i| i["pid"].as_u64()).and_then(|p| u32::try_from(p).ok()),
+        enabled: Some(enabled),
+        restarts: None,
+    }
+}
+
+pub(super) fn logs(service: &Service<'_>, follow: bool) -> Command {
+    let mut command = Command::new("logread");
+    command.args(["-e", service.service]);
+    if follow {
+        command.arg("-f");
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_answer_of_ubus_becomes_a_state() {
+        let text = r#"{"jos-agent":{"instances":{"instance1":{"running":true,"pid":1234}}}}"#;
+        let state = parse(text, "jos-agent", true);
+        assert_eq!((state.state.as_str(), state.pid, state.enabled), ("running", Some(1234), Some(true)));
+        assert_eq!(parse("{}", "jos-agent", false).state, "stopped");
+    }
+}
