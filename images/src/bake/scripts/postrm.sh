@@ -14,7 +14,7 @@ if [ "$1" = purge ]; then
 	if [ ! -e /usr/bin/jos ]; then
 		rm -rf /var/lib/jos /etc/jos /run/jos
 		if command -v deluser > /dev/null && getent passwd jos > /dev/null; then
-			deluser --quiet --system jos || true
+			deluser --quiet --system jos > /dev/null 2>&1 || true
 		fi
 	fi
 fi
