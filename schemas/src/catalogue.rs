@@ -2,18 +2,12 @@
 
 use crate::documents::agent_config::AgentConfig;
 use crate::documents::artifact::Artifact;
-use crate::documents::checkpoint::Checkpoint;
 use crate::documents::desired_state::{self, DesiredState};
-use crate::documents::hub::{Enrolment, Freshness, Heartbeat, Rollout, StateReport};
-use crate::documents::key::{KeyFile, PublicKeyFile};
-use crate::documents::ledger::{Decision, Proposal, Record};
 use crate::documents::policy::{self, Policy};
-use crate::documents::profile::{self, Profile};
-use crate::documents::runtime::{Eval, Job, RuntimeAgent, Schedule, Tool};
 use crate::documents::trust::{self, Trust};
-use crate::node::{Kind, Node};
+use crate::node::Node;
 use crate::read::from_node;
-use crate::report::{Issue, Report};
+use crate::report::Report;
 
 /// Where the published schemas are named. These are identifiers: nothing is fetched from there by any jos program.
 pub const SCHEMA_BASE: &str = "https://josfox.github.io/jos/schemas/";
@@ -66,53 +60,71 @@ macro_rules! documents {
     };
 }
 
-const PLAIN: &[Document] = documents! {
+/// What a device reads. Readers cost space, so that a device carries no others.
+const DEVICE: &[Document] = documents! {
     "artifact", Artifact, None, "A .jos artifact, upstream format v0.0.7";
     "desired-state", DesiredState, Some(desired_state::KIND), "What a device should look like";
     "policy", Policy, Some(policy::KIND), "What each source is granted on a device";
     "trust", Trust, Some(trust::KIND), "Which keys may do what";
-    "freshness", Freshness, Some("jos.freshness"), "What the hub offers one device now";
     "agent-config", AgentConfig, None, "agent.toml: how one agent runs on a machine";
-    "proposal", Proposal, None, "What anybody may hand to the plane";
-    "decision", Decision, None, "A proposal that the plane took up";
-    "record", Record, None, "One record of a ledger";
-    "checkpoint", Checkpoint, Some("jos.checkpoint"), "Everything a ledger stands for at one point";
-    "enrolment", Enrolment, Some("jos.enrolment"), "A device's request to be known";
-    "heartbeat", Heartbeat, Some("jos.heartbeat"), "What a device says each time it calls";
-    "report", StateReport, Some("jos.report"), "How an apply ended, for the hub";
-    "job", Job, Some("jos.job"), "Work for an agent of the runtime";
-    "schedule", Schedule, Some("jos.schedule"), "Submits a job again and again";
-    "eval", Eval, Some("jos.eval"), "A case that an agent must pass";
-    "agent", RuntimeAgent, Some("jos.runtime_agent"), "A program that proposes decisions";
-    "tool", Tool, Some("jos.tool"), "A program that executes decisions of its own kinds";
-    "rollout", Rollout, Some("jos.rollout"), "How a version reaches a fleet";
-    "public-key", PublicKeyFile, Some("jos.public_key"), "A public key";
 };
 
-const PROFILE: Document = Document {
-    name: "profile",
-    title: "What a vendor writes to bake an appliance",
-    kind: None,
-    secret: false,
-    check: check_profile,
-    #[cfg(feature = "json-schema")]
-    schema: crate::schema::of_profile,
-};
+/// What only workstations and hubs look at as files.
+#[cfg(feature = "json-schema")]
+mod workstation {
+    use super::{Document, check_key, check_profile};
+    use crate::documents::checkpoint::Checkpoint;
+    use crate::documents::hub::{Enrolment, Freshness, Heartbeat, Rollout, StateReport};
+    use crate::documents::key::{KeyFile, PublicKeyFile};
+    use crate::documents::ledger::{Decision, Proposal, Record};
+    use crate::documents::runtime::{Eval, Job, RuntimeAgent, Schedule, Tool};
+    use crate::read::from_node;
 
-const KEY: Document = Document {
-    name: "key",
-    title: "A secret key",
-    kind: Some("jos.key"),
-    secret: true,
-    check: check_key,
-    #[cfg(feature = "json-schema")]
-    schema: crate::schema::of::<KeyFile>,
-};
+    pub(super) const PLAIN: &[Document] = documents! {
+        "freshness", Freshness, Some("jos.freshness"), "What the hub offers one device now";
+        "proposal", Proposal, None, "What anybody may hand to the plane";
+        "decision", Decision, None, "A proposal that the plane took up";
+        "record", Record, None, "One record of a ledger";
+        "checkpoint", Checkpoint, Some("jos.checkpoint"), "Everything a ledger stands for at one point";
+        "enrolment", Enrolment, Some("jos.enrolment"), "A device's request to be known";
+        "heartbeat", Heartbeat, Some("jos.heartbeat"), "What a device says each time it calls";
+        "report", StateReport, Some("jos.report"), "How an apply ended, for the hub";
+        "job", Job, Some("jos.job"), "Work for an agent of the runtime";
+        "schedule", Schedule, Some("jos.schedule"), "Submits a job again and again";
+        "eval", Eval, Some("jos.eval"), "A case that an agent must pass";
+        "agent", RuntimeAgent, Some("jos.runtime_agent"), "A program that proposes decisions";
+        "tool", Tool, Some("jos.tool"), "A program that executes decisions of its own kinds";
+        "rollout", Rollout, Some("jos.rollout"), "How a version reaches a fleet";
+        "public-key", PublicKeyFile, Some("jos.public_key"), "A public key";
+    };
 
-/// Every document, by name.
+    pub(super) const PROFILE: Document = Document {
+        name: "profile",
+        title: "What a vendor writes to bake an appliance",
+        kind: None,
+        secret: false,
+        check: check_profile,
+        schema: crate::schema::of_profile,
+    };
+
+    pub(super) const KEY: Document = Document {
+        name: "key",
+        title: "A secret key",
+        kind: Some("jos.key"),
+        secret: true,
+        check: check_key,
+        schema: crate::schema::of::<KeyFile>,
+    };
+}
+
+/// Every document that this build reads, by name.
 pub fn catalogue() -> Vec<Document> {
-    let mut all = PLAIN.to_vec();
-    all.extend([PROFILE, KEY]);
+    let mut all = DEVICE.to_vec();
+    #[cfg(feature = "json-schema")]
+    {
+        all.extend_from_slice(workstation::PLAIN);
+        all.extend([workstation::PROFILE, workstation::KEY]);
+    }
     all.sort_by_key(|document| document.name);
     all
 }
@@ -178,7 +190,12 @@ pub fn detect(node: &Node) -> Option<Document> {
 }
 
 /// A profile is read after its `"name+"` lists have been laid on nothing; what it extends is not looked at.
+#[cfg(feature = "json-schema")]
 fn check_profile(name: &str, text: &str, node: &Node) -> Result<(), Report> {
+    use crate::documents::profile::{self, Profile};
+    use crate::node::Kind;
+    use crate::report::Issue;
+
     let mut merged = Node {
         span: node.span.clone(),
         kind: Kind::Object(Vec::new()),
@@ -202,8 +219,9 @@ fn check_profile(name: &str, text: &str, node: &Node) -> Result<(), Report> {
 }
 
 /// No part of a secret key reaches a message, wherever it was written by mistake.
+#[cfg(feature = "json-schema")]
 fn check_key(name: &str, text: &str, node: &Node) -> Result<(), Report> {
-    from_node::<KeyFile>(name, text, node)
+    from_node::<crate::documents::key::KeyFile>(name, text, node)
         .map(drop)
         .map_err(Report::without_content)
 }
