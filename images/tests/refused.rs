@@ -279,6 +279,30 @@ fn builders_say_what_they_lack() {
     assert!(run.code() == 1 && run.stderr().contains("nowhere"), "{}", run.stderr());
 }
 
+#[test]
+fn the_cross_builder_names_the_missing_engine_and_what_else_there_is() {
+    let bench = Bench::new();
+    let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let args = [
+        "build",
+        "lobby.toml",
+        "--dev-key",
+        "--builder",
+        "cross",
+        "--source",
+        checkout,
+    ];
+    let run = bench.run_with(&args, &[("PATH", "/nonexistent"), ("CROSS_CONTAINER_ENGINE", "")]);
+    assert_eq!(run.code(), 1);
+    assert!(
+        run.stderr().contains("no container engine (docker or podman)"),
+        "{}",
+        run.stderr()
+    );
+    assert!(run.stderr().contains("--builder zigbuild"), "{}", run.stderr());
+    assert!(!bench.path("dist").exists());
+}
+
 /// A key whose seed is `seed` repeated: tests need no randomness.
 fn key(bench: &Bench, name: &str, seed: u8) -> jos_trust::SecretKey {
     let key = jos_trust::SecretKey::from_bytes(&[seed; 32]);

@@ -27,7 +27,9 @@ impl Cross {
     /// # Errors
     /// [`BuildError::Missing`] naming what to install.
     pub fn new(sources: Sources, cache: &Path, jobs: Option<usize>) -> Result<Self, BuildError> {
-        let named = std::env::var_os("CROSS_CONTAINER_ENGINE").map(PathBuf::from);
+        let named = std::env::var_os("CROSS_CONTAINER_ENGINE")
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from);
         let engine = named
             .or_else(|| on_path("docker"))
             .or_else(|| on_path("podman"))

@@ -87,11 +87,17 @@ impl Bench {
 
     /// Runs `jos-image` here with a cache of its own.
     pub fn run(&self, args: &[&str]) -> Run {
+        self.run_with(args, &[])
+    }
+
+    /// The same with further environment.
+    pub fn run_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Run {
         let out = Command::new(env!("CARGO_BIN_EXE_jos-image"))
             .args(args)
             .current_dir(self.dir.path())
             .env("JOS_CACHE", self.path("cache"))
             .env_remove("SOURCE_DATE_EPOCH")
+            .envs(environment.iter().copied())
             .output()
             .expect("jos-image runs");
         Run(out)
