@@ -307,9 +307,8 @@ impl<'w> Agent<'w> {
         self.judged = None;
         match self.try_judge(path, bytes, channel) {
             Ok(outcome) => {
-                if outcome.exit_code() == 0 {
-                    log::info!("{outcome}");
-                } else {
+                // A good end is in the log already; its changes are in the ledger.
+                if outcome.exit_code() != 0 {
                     self.trouble(outcome.to_string());
                 }
             }
@@ -354,8 +353,8 @@ impl<'w> Agent<'w> {
     fn converge(&mut self) {
         match self.plane.converge() {
             Ok(outcome) => {
-                if !outcome.report.changes.is_empty() {
-                    log::info!("drift: {outcome}");
+                for change in &outcome.report.changes {
+                    log::info!("drift: {} {:?}", change.step, change.action);
                 }
                 if outcome.exit_code() != 0 {
                     self.trouble(outcome.to_string());

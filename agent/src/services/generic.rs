@@ -108,7 +108,8 @@ pub(super) fn stop(service: &Service<'_>) -> Result<(), ServiceError> {
             return Err(ServiceError::Other(format!("processes {told:?} did not end within {} s", PATIENCE.as_secs())));
         }
         #[expect(clippy::disallowed_methods, reason = "a lock that another process holds gives no event; bounded by the deadline")]
-        std::thread::sleep(Duration::from_millis(10));
+        // The kernel tells nobody when a lock is released.
+        let _ = poll(&mut [], 10u8);
     }
 }
 
@@ -282,7 +283,7 @@ impl Log {
         let _ = self.file.write_all(bytes);
         self.size += bytes.len() as u64;
         let text = String::from_utf8_lossy(bytes);
-        if let Some(line) = text.lines().rfind(|l| !l.trim().is_empty()) {
+        if let Some(line) = text.lines().rfind(|l| !l.trim().is_empty() && !l.starts_with("  help:")) {
             self.last = line.to_owned();
         }
     }

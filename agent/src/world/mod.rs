@@ -23,12 +23,20 @@ pub(crate) struct Real {
 impl Real {
     /// Detects the init system; runs nothing yet.
     pub(crate) fn new() -> Self {
-        Self { services: services::detect() }
+        Self {
+            services: services::detect(),
+        }
     }
 
     /// As the plane takes it.
     pub(crate) fn world(&self) -> World<'_> {
-        World { clock: &SystemClock, random: &Kernel, processes: &System, services: &*self.services, probe: &Tcp }
+        World {
+            clock: &SystemClock,
+            random: &Kernel,
+            processes: &System,
+            services: &*self.services,
+            probe: &Tcp,
+        }
     }
 }
 
@@ -36,6 +44,7 @@ impl Real {
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock")]
     fn now(&self) -> i64 {
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

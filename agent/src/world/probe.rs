@@ -21,11 +21,20 @@ impl Probe for Tcp {
         let deadline = Instant::now() + timeout;
         let (host, port, path) = parts(url).ok_or("not a URL of the form http://HOST[:PORT][/PATH]")?;
         let mut stream = connect(host.trim_matches(['[', ']']), port, timeout)?;
-        let authority = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
+        let authority = if port == 80 {
+            host.to_owned()
+        } else {
+            format!("{host}:{port}")
+        };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: jos\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
-        let left = || deadline.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()).ok_or("no answer in time");
+        let left = || {
+            deadline
+                .checked_duration_since(Instant::now())
+                .filter(|d| !d.is_zero())
+                .ok_or("no answer in time")
+        };
         let said = |e: std::io::Error| match e.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
             _ => e.to_string(),
@@ -43,7 +52,8 @@ impl Probe for Tcp {
             }
         }
         let text = std::str::from_utf8(&line).ok().filter(|t| t.starts_with("HTTP/1."));
-        text.and_then(|t| t.get(9..12)?.parse().ok()).ok_or_else(|| "the answer is not HTTP".into())
+        text.and_then(|t| t.get(9..12)?.parse().ok())
+            .ok_or_else(|| "the answer is not HTTP".into())
     }
 
     fn schemes(&self) -> &'static [&'static str] {
@@ -76,7 +86,11 @@ fn parts(url: &str) -> Option<(&str, u16, String)> {
         Some(at) => (&authority[..at], authority[at + 1..].parse().ok()?),
         None => (authority, 80),
     };
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     (!host.is_empty()).then_some((host, port, path))
 }
 
@@ -106,7 +120,11 @@ mod tests {
     fn the_status_of_an_answer_is_read() {
         assert_eq!(Tcp.http(&answer(b"HTTP/1.1 204 No Content\r\n\r\n"), SHORT), Ok(204));
         assert_eq!(Tcp.http(&answer(b"HTTP/1.0 503 x\r\n\r\n"), SHORT), Ok(503));
-        assert!(Tcp.http(&answer(b"SSH-2.0-OpenSSH_9\r\n"), SHORT).unwrap_err().contains("not HTTP"));
+        assert!(
+            Tcp.http(&answer(b"SSH-2.0-OpenSSH_9\r\n"), SHORT)
+                .unwrap_err()
+                .contains("not HTTP")
+        );
         assert!(Tcp.http(&answer(b"HTTP"), SHORT).unwrap_err().contains("closed"));
     }
 
@@ -114,7 +132,11 @@ mod tests {
     fn a_server_that_says_nothing_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        assert!(Tcp.http(&url, Duration::from_millis(100)).unwrap_err().contains("in time"));
+        assert!(
+            Tcp.http(&url, Duration::from_millis(100))
+                .unwrap_err()
+                .contains("in time")
+        );
     }
 
     #[test]

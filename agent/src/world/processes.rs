@@ -32,12 +32,24 @@ fn run(program: &str, arguments: &[String], env: &[(String, String)], timeout: D
     // One pipe for both streams, so that the output keeps its order.
     let (reader, writer) = io::pipe()?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", PATH).envs(env.iter().map(|(k, v)| (k, v)));
-    command.current_dir("/").stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .envs(env.iter().map(|(k, v)| (k, v)));
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .process_group(0);
     let mut child = command.spawn()?;
     // The command holds the pipe's writing end, and with it open the output would never end.
     drop(command);
-    let mut output = Output { hasher: Hasher::default(), kept: Vec::new() };
+    let mut output = Output {
+        hasher: Hasher::default(),
+        kept: Vec::new(),
+    };
     crate::signals::child_started(i32::try_from(child.id()).unwrap_or(0));
     let end = wait(&mut child, reader, timeout, &mut output);
     if end.is_err() || matches!(end, Ok(None)) {
@@ -53,7 +65,13 @@ fn run(program: &str, arguments: &[String], env: &[(String, String)], timeout: D
     end?;
     let status = status?;
     let (code, signal) = (status.code(), status.signal());
-    Ok(Ran { code, signal, timed_out, output: output.kept, output_sha256: output.hasher.finish().to_string() })
+    Ok(Ran {
+        code,
+        signal,
+        timed_out,
+        output: output.kept,
+        output_sha256: output.hasher.finish().to_string(),
+    })
 }
 
 /// Reads until the child ends (a grandchild may keep the pipe open: that is not waited for) or time is up: `None`.
@@ -115,7 +133,13 @@ mod tests {
 
     fn sh(text: &str, timeout: Duration) -> Ran {
         let argv = vec!["/bin/sh".into(), "-c".into(), text.into()];
-        System.run(&Invocation { argv, env: vec![("X".into(), "y".into())], timeout }).unwrap()
+        System
+            .run(&Invocation {
+                argv,
+                env: vec![("X".into(), "y".into())],
+                timeout,
+            })
+            .unwrap()
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -147,14 +171,23 @@ mod tests {
 
     #[test]
     fn endless_output_ends_at_the_timeout_and_takes_little_memory() {
-        let ran = sh("while :; do echo 0123456789012345678901234567890123456789; done", Duration::from_millis(300));
+        let ran = sh(
+            "while :; do echo 0123456789012345678901234567890123456789; done",
+            Duration::from_millis(300),
+        );
         assert!(ran.timed_out && ran.output.len() <= 2 * KEPT + 4096);
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error_that_names_it() {
         let argv = vec!["/no/such/program".to_owned()];
-        let error = System.run(&Invocation { argv, env: Vec::new(), timeout: LONG }).unwrap_err();
+        let error = System
+            .run(&Invocation {
+                argv,
+                env: Vec::new(),
+                timeout: LONG,
+            })
+            .unwrap_err();
         assert!(error.contains("/no/such/program"), "{error}");
     }
 }

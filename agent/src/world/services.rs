@@ -21,20 +21,28 @@ pub(crate) fn detect() -> Box<dyn Services> {
         return Box::new(Procd);
     }
     if cfg!(target_os = "macos") {
-        return Box::new(Launchd { root: nix::unistd::geteuid().is_root() });
+        return Box::new(Launchd {
+            root: nix::unistd::geteuid().is_root(),
+        });
     }
     Box::new(Nothing)
 }
 
 fn run(argv: &[&str]) -> Result<Ran, String> {
     let argv = argv.iter().map(|s| (*s).to_owned()).collect();
-    System.run(&Invocation { argv, env: environment(), timeout: TIMEOUT })
+    System.run(&Invocation {
+        argv,
+        env: environment(),
+        timeout: TIMEOUT,
+    })
 }
 
 /// A user's own service manager is found by this.
 fn environment() -> Vec<(String, String)> {
     let keep = ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "HOME"];
-    keep.iter().filter_map(|k| Some(((*k).to_owned(), std::env::var(k).ok()?))).collect()
+    keep.iter()
+        .filter_map(|k| Some(((*k).to_owned(), std::env::var(k).ok()?)))
+        .collect()
 }
 
 /// Runs, and takes anything but exit code 0 for an error in the program's own words.
@@ -45,7 +53,12 @@ fn must(argv: &[&str]) -> Result<(), String> {
     }
     let output = String::from_utf8_lossy(&ran.output);
     let said = output.lines().rfind(|l| !l.trim().is_empty()).unwrap_or_default();
-    Err(format!("`{}` ended with {}: {}", argv.join(" "), ran.ending(), said.trim()))
+    Err(format!(
+        "`{}` ended with {}: {}",
+        argv.join(" "),
+        ran.ending(),
+        said.trim()
+    ))
 }
 
 /// systemctl(1).
@@ -78,13 +91,23 @@ impl Services for Systemd {
         }
         let text = String::from_utf8_lossy(&ran.output).into_owned();
         let value = |key: &str| {
-            text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().trim().to_owned()
+            text.lines()
+                .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
         };
         Ok(ServiceState {
             known: value("LoadState") != "not-found",
             // `static`, `indirect` and `generated` units are started by others; there is nothing to enable.
-            enabled: !matches!(value("UnitFileState").as_str(), "disabled" | "masked" | "" | "bad" | "enabled-runtime"),
-            active: matches!(value("ActiveState").as_str(), "active" | "activating" | "reloading" | "refreshing"),
+            enabled: !matches!(
+                value("UnitFileState").as_str(),
+                "disabled" | "masked" | "" | "bad" | "enabled-runtime"
+            ),
+            active: matches!(
+                value("ActiveState").as_str(),
+                "active" | "activating" | "reloading" | "refreshing"
+            ),
         })
     }
 
@@ -116,7 +139,11 @@ impl Services for Procd {
         }
         // `running` asks procd and is false for scripts that start no daemon; `enabled` looks at the rc.d links.
         let (enabled, active) = (run(&[&script, "enabled"])?.ok(), run(&[&script, "running"])?.ok());
-        Ok(ServiceState { known: true, enabled, active })
+        Ok(ServiceState {
+            known: true,
+            enabled,
+            active,
+        })
     }
 
     fn command(&self, service: &str, command: ServiceCommand) -> Result<(), String> {
@@ -139,14 +166,25 @@ struct Launchd {
 
 impl Launchd {
     fn domain(&self) -> String {
-        if self.root { "system".into() } else { format!("gui/{}", nix::unistd::geteuid()) }
+        if self.root {
+            "system".into()
+        } else {
+            format!("gui/{}", nix::unistd::geteuid())
+        }
     }
 
     fn plist(&self, service: &str) -> Option<String> {
         let home = std::env::var("HOME").unwrap_or_default();
         let own = format!("{home}/Library/LaunchAgents/{service}.plist");
-        let all = [format!("/Library/LaunchDaemons/{service}.plist"), format!("/System/Library/LaunchDaemons/{service}.plist")];
-        let candidates = if self.root { &all[..] } else { std::slice::from_ref(&own) };
+        let all = [
+            format!("/Library/LaunchDaemons/{service}.plist"),
+            format!("/System/Library/LaunchDaemons/{service}.plist"),
+        ];
+        let candidates = if self.root {
+            &all[..]
+        } else {
+            std::slice::from_ref(&own)
+        };
         candidates.iter().find(|p| Path::new(p.as_str()).exists()).cloned()
     }
 }
@@ -162,9 +200,9 @@ impl Services for Launchd {
         let text = String::from_utf8_lossy(&print.output).into_owned();
         let disabled = run(&["launchctl", "print-disabled", &self.domain()])?;
         let disabled = String::from_utf8_lossy(&disabled.output).into_owned();
-        let off = disabled.lines().any(|l| {
-            l.contains(&format!("\"{service}\"")) && (l.contains("=> disabled") || l.contains("=> true"))
-        });
+        let off = disabled
+            .lines()
+            .any(|l| l.contains(&format!("\"{service}\"")) && (l.contains("=> disabled") || l.contains("=> true")));
         let known = print.ok() || self.plist(service).is_some();
         Ok(ServiceState {
             known,
@@ -188,7 +226,11 @@ impl Services for Launchd {
                     must(&["launchctl", "bootstrap", &domain, &plist])?;
                 }
                 let kill = command != ServiceCommand::Start;
-                let argv: &[&str] = if kill { &["launchctl", "kickstart", "-k", &target] } else { &["launchctl", "kickstart", &target] };
+                let argv: &[&str] = if kill {
+                    &["launchctl", "kickstart", "-k", &target]
+                } else {
+                    &["launchctl", "kickstart", &target]
+                };
                 must(argv)
             }
         }

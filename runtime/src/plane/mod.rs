@@ -8,9 +8,9 @@ mod converge;
 mod flow;
 mod recover;
 mod status;
-mod trust;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -136,7 +136,10 @@ impl<'a> Plane<'a> {
         let tag = crate::hex::encode(&random);
         if !setup.state_dir.is_dir() {
             use std::os::unix::fs::DirBuilderExt;
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&setup.state_dir);
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&setup.state_dir);
             let shown = setup.state_dir.display().to_string();
             made.map_err(|e| DiskError::io(shown, "make the data directory", e))?;
         }
@@ -145,7 +148,13 @@ impl<'a> Plane<'a> {
             (disk, data) = (disk.with_tap(Rc::clone(&tap)), data.with_tap(tap));
         }
         let live = setup.root.as_os_str() == "/";
-        let plane = Self { setup, world, disk, data, live };
+        let plane = Self {
+            setup,
+            world,
+            disk,
+            data,
+            live,
+        };
         plane.data.ensure_dir(&plane.at("states"))?;
         Ok(plane)
     }
@@ -190,7 +199,12 @@ impl<'a> Plane<'a> {
                 protected.push(format!("{before}{service}{after}"));
             }
         }
-        Gate::new(&self.setup.policy, &protected, &self.setup.own_services, self.world.probe.schemes())
+        Gate::new(
+            &self.setup.policy,
+            &protected,
+            &self.setup.own_services,
+            self.world.probe.schemes(),
+        )
     }
 
     /// `path` as seen from the root, where it lies in it.
@@ -213,7 +227,9 @@ impl<'a> Plane<'a> {
 
     /// The later of the system clock, the time floor and the build time.
     pub fn now(&self) -> Result<Utc, PlaneError> {
-        Ok(self.floors()?.now(&Utc::from_unix(self.world.clock.now()), &self.setup.built))
+        Ok(self
+            .floors()?
+            .now(&Utc::from_unix(self.world.clock.now()), &self.setup.built))
     }
 
     /// Takes `apply.lock`, waiting as long as the setup says. It goes with the file that is given back.
@@ -233,12 +249,22 @@ impl<'a> Plane<'a> {
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     let _ = (&mut file).take(32).read_to_string(&mut holder);
-                    let holder = if holder.trim().is_empty() { "unknown".into() } else { holder.trim().to_owned() };
-                    return Err(PlaneError::Locked { name: self.setup.name.clone(), holder });
+                    let holder = if holder.trim().is_empty() {
+                        "unknown".into()
+                    } else {
+                        holder.trim().to_owned()
+                    };
+                    return Err(PlaneError::Locked {
+                        name: self.setup.name.clone(),
+                        holder,
+                    });
                 }
             }
         }
-        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let noted = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         noted.map_err(io)?;
         Ok(file)
     }
@@ -249,8 +275,14 @@ impl<'a> Plane<'a> {
         for stream in [Stream::Baseline, Stream::State] {
             let ours = |c: &&jos_trust::floors::Counter| c.name == self.setup.name && c.stream == stream;
             // With a tenant pinned, a counter without one is from before; the pinned one counts.
-            let counters = floors.counters().map(|(c, _)| c).filter(ours).filter(|c| floors.in_force(c).is_some());
-            let Some(counter) = counters.max_by_key(|c| c.tenant.is_some()) else { continue };
+            let counters = floors
+                .counters()
+                .map(|(c, _)| c)
+                .filter(ours)
+                .filter(|c| floors.in_force(c).is_some());
+            let Some(counter) = counters.max_by_key(|c| c.tenant.is_some()) else {
+                continue;
+            };
             let Some(kept) = floors.in_force(counter) else { continue };
             let noted = book.streams.get(&stream).filter(|k| k.content == kept.content);
             let channel = match (stream, noted.map(|k| k.source)) {
@@ -262,8 +294,15 @@ impl<'a> Plane<'a> {
             let (bytes, _) = self.data.read(&path, 2 * 1024 * 1024)?;
             let shown = self.data.show(&path);
             let reopened = jos_trust::state::reopen(Received::json(&shown, &bytes), counter, channel, floors);
-            let state = reopened.map_err(|e| StoreError::Owners { file: shown.clone(), what: e.to_string() })?;
-            held.push(Held { state, source: source_of(channel), pending: noted.is_some_and(|k| k.pending) });
+            let state = reopened.map_err(|e| StoreError::Owners {
+                file: shown.clone(),
+                what: e.to_string(),
+            })?;
+            held.push(Held {
+                state,
+                source: source_of(channel),
+                pending: noted.is_some_and(|k| k.pending),
+            });
         }
         Ok(held)
     }
@@ -275,7 +314,13 @@ impl<'a> Plane<'a> {
     fn compare(&self, gate: &Gate<'_>, wanted: &Wanted<'_>) -> Result<Plan, PlaneError> {
         let secrets = Secrets::open(&self.setup.secrets, &self.data, self.world.random)?;
         let services = self.world.services;
-        let sight = Sight { disk: &self.disk, live: self.live(), gate, secrets: &secrets, services };
+        let sight = Sight {
+            disk: &self.disk,
+            live: self.live(),
+            gate,
+            secrets: &secrets,
+            services,
+        };
         let mut plan = compare::plan(&sight, wanted);
         self.check_owners(&mut plan, wanted)?;
         Ok(plan)
@@ -287,10 +332,16 @@ impl<'a> Plane<'a> {
         let owners = store::owners(&self.data)?;
         let steps = wanted.parts.iter().flat_map(|p| &p.state.spec.apply);
         let deep = |s: &Step| matches!(s, Step::Absent(a) if a.recursive);
-        let paths: Vec<(&str, bool)> = steps.filter_map(|s| Some((crate::gate::step_path(s)?, deep(s)))).collect();
+        let paths: Vec<(&str, bool)> = steps
+            .filter_map(|s| Some((crate::gate::step_path(s)?, deep(s))))
+            .collect();
         for (path, owner) in store::foreign(&owners, &self.setup.name, &paths) {
             let why = format!("the path belongs to the agent {owner}");
-            plan.problems.push(crate::gate::Refusal { step: path.to_owned(), why, needed: None });
+            plan.problems.push(crate::gate::Refusal {
+                step: path.to_owned(),
+                why,
+                needed: None,
+            });
         }
         Ok(())
     }
@@ -310,13 +361,18 @@ impl<'a> Plane<'a> {
         if *found == self.setup.name {
             return Ok(());
         }
-        Err(PlaneError::OtherName { found: found.clone(), expected: self.setup.name.clone() })
+        Err(PlaneError::OtherName {
+            found: found.clone(),
+            expected: self.setup.name.clone(),
+        })
     }
 
     /// `state` together with the other stream's state in force: the baseline first, the overlay over it.
     fn wanted<'s>(&'s self, state: &'s Verified<DesiredState>, held: &'s [Held]) -> Wanted<'s> {
         let stream = state.counter().stream;
-        let adopts = !held.iter().any(|h| h.state.content() == state.content() && h.state.counter().stream == stream);
+        let adopts = !held
+            .iter()
+            .any(|h| h.state.content() == state.content() && h.state.counter().stream == stream);
         let mut parts: Vec<(Stream, Part<'s>)> = Vec::new();
         for other in held.iter().filter(|h| h.state.counter().stream != stream) {
             parts.push((other.state.counter().stream, self.part(other)));
@@ -325,7 +381,15 @@ impl<'a> Plane<'a> {
         let follows = old.filter(|_| adopts).map(|h| h.state.value());
         let run_once = adopts || self.live() && old.is_some_and(|h| h.pending);
         let source = source_of(state.channel());
-        parts.push((stream, Part { source, state: state.value(), follows, run_once }));
+        parts.push((
+            stream,
+            Part {
+                source,
+                state: state.value(),
+                follows,
+                run_once,
+            },
+        ));
         parts.sort_by_key(|(stream, _)| *stream);
         Wanted {
             name: &self.setup.name,
@@ -338,13 +402,22 @@ impl<'a> Plane<'a> {
 
     fn part<'s>(&self, held: &'s Held) -> Part<'s> {
         let run_once = self.live() && held.pending;
-        Part { source: held.source, state: held.state.value(), follows: None, run_once }
+        Part {
+            source: held.source,
+            state: held.state.value(),
+            follows: None,
+            run_once,
+        }
     }
 
     /// Records that a document was refused before it became a state, once for each reason in a row.
     pub fn refuse(&self, source: Source, version: Option<u64>, reason: &str) -> Result<Outcome, PlaneError> {
         let _lock = self.lock()?;
-        self.refused(source, version, Report::new(OutcomeKind::Refused).because(vec![reason.to_owned()]))
+        self.refused(
+            source,
+            version,
+            Report::new(OutcomeKind::Refused).because(vec![reason.to_owned()]),
+        )
     }
 
     /// Appends a `refused` record, unless the last record says the same.
@@ -352,9 +425,8 @@ impl<'a> Plane<'a> {
         let mut ledger = self.ledger()?;
         let payload = payload(&report);
         let last = ledger.last()?;
-        let repeated = last.is_some_and(|r| {
-            r.kind == "refused" && r.source == source && r.version == version && r.payload == payload
-        });
+        let repeated = last
+            .is_some_and(|r| r.kind == "refused" && r.source == source && r.version == version && r.payload == payload);
         if !repeated {
             let entry = self.entry(source, version, None, "refused", payload)?;
             ledger.append(vec![entry])?;
@@ -372,7 +444,15 @@ impl<'a> Plane<'a> {
         payload: Value,
     ) -> Result<Entry, PlaneError> {
         let (time, name, cause) = (self.now()?, self.setup.name.clone(), cause.map(|c| format!("#{c}")));
-        Ok(Entry { time, source, name, version, cause, kind, payload })
+        Ok(Entry {
+            time,
+            source,
+            name,
+            version,
+            cause,
+            kind,
+            payload,
+        })
     }
 
     fn outcome(
@@ -383,8 +463,30 @@ impl<'a> Plane<'a> {
         report: Report,
         recorded: bool,
     ) -> Outcome {
-        log::info!("{} {}: {}", self.setup.name, version.unwrap_or(0), outcome_word(report.kind));
-        Outcome { name: self.setup.name.clone(), version, source, report, recorded, ledger: ledger.head() }
+        // A quiet turn of the daemon is no news.
+        let level = if report.kind == OutcomeKind::Unchanged {
+            log::Level::Debug
+        } else {
+            log::Level::Info
+        };
+        let version_text = version
+            .filter(|v| *v > 0)
+            .map(|v| format!(" version {v}"))
+            .unwrap_or_default();
+        log::log!(
+            level,
+            "{}{version_text}: {}",
+            self.setup.name,
+            outcome_word(report.kind)
+        );
+        Outcome {
+            name: self.setup.name.clone(),
+            version,
+            source,
+            report,
+            recorded,
+            ledger: ledger.head(),
+        }
     }
 
     fn note_last(
@@ -401,7 +503,13 @@ impl<'a> Plane<'a> {
 
     fn last(&self, source: Source, version: Option<u64>, report: &Report) -> Result<Last, PlaneError> {
         let reasons = report.reasons.iter().chain(&report.left).cloned().collect();
-        Ok(Last { outcome: report.kind, version, source, time: self.now()?, reasons })
+        Ok(Last {
+            outcome: report.kind,
+            version,
+            source,
+            time: self.now()?,
+            reasons,
+        })
     }
 }
 

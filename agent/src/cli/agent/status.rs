@@ -101,8 +101,9 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
         "turns": current.map(|l| l.turns),
         "last_turn": live.as_ref().and_then(|l| l.last_turn.clone()),
         "next_wake": current.and_then(|l| l.next_wake.clone()),
-        "version": plane["version"],
-        "last_outcome": plane["last_outcome"],
+        // The later stream overlays the earlier: the state in force goes before the baseline under it.
+        "version": plane["in_force"].as_array().and_then(|all| all.last()).map(|s| s["version"].clone()),
+        "last_outcome": plane["last"],
         "ledger": plane["ledger"],
         "plane": plane,
         "flow": live.as_ref().and_then(|l| l.flow.clone()),
@@ -153,8 +154,8 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
         other => other.to_string(),
     };
     line("version", version);
-    line("last outcome", brief(&value["last_outcome"]));
-    line("ledger", brief(&value["ledger"]));
+    line("last outcome", outcome(&value["last_outcome"]));
+    line("ledger", ledger(&value["ledger"]));
     if let Some(flow) = value["flow"].as_object() {
         let done = format!("{} of {} steps", flow["done"], flow["steps"]);
         let failed = match (flow["failed"].as_str(), flow["reason"].as_str()) {
@@ -182,20 +183,26 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
     out
 }
 
-/// One line of whatever the plane says: texts as they are, objects as `key value` pairs.
-fn brief(value: &Value) -> String {
-    match value {
-        Value::Null => "none yet".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Object(fields) => {
-            let pair = |(key, value): (&String, &Value)| match value {
-                Value::Null => None,
-                Value::Array(list) if list.is_empty() => None,
-                Value::String(text) => Some(format!("{key} {text}")),
-                other => Some(format!("{key} {other}")),
-            };
-            fields.iter().filter_map(pair).collect::<Vec<_>>().join(", ")
+fn outcome(last: &Value) -> String {
+    let Some(word) = last["outcome"].as_str() else { return "none yet".to_owned() };
+    let mut text = word.replace('_', " ");
+    if let Some(version) = last["version"].as_u64().filter(|v| *v > 0) {
+        let _ = write!(text, " version {version}");
+    }
+    for (before, key) in [("by", "source"), ("at", "time")] {
+        if let Some(said) = last[key].as_str() {
+            let _ = write!(text, " {before} {said}");
         }
-        other => other.to_string(),
+    }
+    for reason in last["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let _ = write!(text, "; {reason}");
+    }
+    text
+}
+
+fn ledger(head: &Value) -> String {
+    match (head["count"].as_u64(), head["hash"].as_str()) {
+        (Some(count), Some(hash)) if count > 0 => format!("{count} records, head {hash}, unanchored"),
+        _ => "empty".to_owned(),
     }
 }
