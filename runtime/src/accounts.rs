@@ -69,5 +69,7 @@ fn group_of(disk: &Disk, live: bool, name: &str) -> Option<u32> {
 fn line_of(disk: &Disk, file: &str, name: &str) -> Option<String> {
     let (bytes, _) = disk.read(file, LIMIT).ok()?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    text.lines().find(|l| l.split(':').next() == Some(name)).map(str::to_owned)
+    text.lines()
+        .find(|l| l.split(':').next() == Some(name))
+        .map(str::to_owned)
 }

@@ -30,7 +30,12 @@ pub struct Captured {
 
 impl Captured {
     pub(crate) fn of(step: &str, ran: &Ran) -> Self {
-        Self { step: step.to_owned(), ending: ran.ending(), code: ran.code, output_sha256: ran.output_sha256.clone() }
+        Self {
+            step: step.to_owned(),
+            ending: ran.ending(),
+            code: ran.code,
+            output_sha256: ran.output_sha256.clone(),
+        }
     }
 }
 
@@ -84,7 +89,10 @@ impl Hands<'_> {
         let mut files_changed = false;
         for (number, task) in plan.tasks.iter().enumerate() {
             let step = &plan.changes[task.change].step;
-            let failed = |why: String| Failed { why: format!("{step}: {why}"), environment: false };
+            let failed = |why: String| Failed {
+                why: format!("{step}: {why}"),
+                environment: false,
+            };
             match &task.act {
                 Act::Path { path, seen, after } => {
                     self.path(number, path, seen.as_ref(), after, trial)
@@ -95,7 +103,9 @@ impl Hands<'_> {
                     self.refresh(&mut files_changed).map_err(failed)?;
                     self.tell(name, *command).map_err(failed)?;
                 }
-                Act::Shell { argv, unless, timeout, .. } => {
+                Act::Shell {
+                    argv, unless, timeout, ..
+                } => {
                     self.refresh(&mut files_changed).map_err(failed)?;
                     let run = |argv: &[String]| self.run(argv, *timeout).map_err(failed);
                     if let Some(unless) = unless {
@@ -106,7 +116,9 @@ impl Hands<'_> {
                             continue;
                         }
                     }
-                    self.journal.progress(&format!("shell {number}")).map_err(|e| failed(e.to_string()))?;
+                    self.journal
+                        .progress(&format!("shell {number}"))
+                        .map_err(|e| failed(e.to_string()))?;
                     let ran = run(argv)?;
                     done.captured.push(Captured::of(step, &ran));
                     let (ok, ending) = (ran.ok(), ran.ending());
@@ -118,7 +130,10 @@ impl Hands<'_> {
             }
         }
         for service in &plan.notify {
-            let failed = |e| Failed { why: format!("notify {service}: {e}"), environment: false };
+            let failed = |e| Failed {
+                why: format!("notify {service}: {e}"),
+                environment: false,
+            };
             self.refresh(&mut files_changed).map_err(failed)?;
             self.tell(service, ServiceCommand::Restart).map_err(failed)?;
             done.notified.push(service.clone());
@@ -127,16 +142,26 @@ impl Hands<'_> {
     }
 
     fn refresh(&self, files_changed: &mut bool) -> Result<(), String> {
-        if std::mem::take(files_changed) && self.live { self.world.services.refresh() } else { Ok(()) }
+        if std::mem::take(files_changed) && self.live {
+            self.world.services.refresh()
+        } else {
+            Ok(())
+        }
     }
 
     fn tell(&self, service: &str, command: ServiceCommand) -> Result<(), String> {
-        self.journal.progress(&format!("service {service}")).map_err(|e| e.to_string())?;
+        self.journal
+            .progress(&format!("service {service}"))
+            .map_err(|e| e.to_string())?;
         self.world.services.command(service, command)
     }
 
     fn run(&self, argv: &[String], timeout: Duration) -> Result<Ran, String> {
-        self.world.processes.run(&Invocation { argv: argv.to_vec(), env: self.env.to_vec(), timeout })
+        self.world.processes.run(&Invocation {
+            argv: argv.to_vec(),
+            env: self.env.to_vec(),
+            timeout,
+        })
     }
 
     fn path(
@@ -151,16 +176,25 @@ impl Hands<'_> {
         if let Some(seen) = seen {
             // A directory's size and links tell of what lies in it, which earlier steps change.
             let same = |now: &Meta| {
-                (now.kind, now.inode, now.mode, now.uid, now.gid) == (seen.kind, seen.inode, seen.mode, seen.uid, seen.gid)
+                (now.kind, now.inode, now.mode, now.uid, now.gid)
+                    == (seen.kind, seen.inode, seen.mode, seen.uid, seen.gid)
                     && (now.kind == Kind::Dir || (now.size, now.links) == (seen.size, seen.links))
             };
             if !self.disk.lstat(path)?.is_some_and(|now| same(&now)) {
                 let (found, expected) = ("something else than when the plan was made", "what the plan saw");
-                return Err(DiskError::InTheWay { path: path.to_owned(), found, expected });
+                return Err(DiskError::InTheWay {
+                    path: path.to_owned(),
+                    found,
+                    expected,
+                });
             }
         }
         match after {
-            After::File { attrs, same_bytes: true, .. } => self.disk.set_attrs(path, *attrs),
+            After::File {
+                attrs,
+                same_bytes: true,
+                ..
+            } => self.disk.set_attrs(path, *attrs),
             After::File { bytes, attrs, .. } => {
                 let xattrs = match seen {
                     Some(meta) if meta.kind == Kind::File => self.disk.xattrs(path)?,
@@ -176,12 +210,18 @@ impl Hands<'_> {
             After::Gone => self.disk.remove(path),
             After::TreeGone => {
                 let aside = trial.undo.iter().find_map(|u| match u {
-                    Undo::Path { path: p, before: Before::Aside { to } } if p == path => Some(to.as_str()),
+                    Undo::Path {
+                        path: p,
+                        before: Before::Aside { to },
+                    } if p == path => Some(to.as_str()),
                     _ => None,
                 });
                 match aside {
                     Some(to) => self.disk.rename(path, to),
-                    None => Err(DiskError::BadPath { path: format!("{path} (task {number})"), why: "it is not in the journal" }),
+                    None => Err(DiskError::BadPath {
+                        path: format!("{path} (task {number})"),
+                        why: "it is not in the journal",
+                    }),
                 }
             }
         }
@@ -202,7 +242,12 @@ impl Hands<'_> {
                         left.push(e.to_string());
                     }
                 }
-                Undo::Shell { number, step, argv, seconds } => {
+                Undo::Shell {
+                    number,
+                    step,
+                    argv,
+                    seconds,
+                } => {
                     if !progressed.contains(&format!("shell {number}")) {
                         continue;
                     }
@@ -228,7 +273,11 @@ impl Hands<'_> {
         if !self.live {
             return;
         }
-        let told: Vec<_> = trial.services.iter().filter(|(n, _)| progressed.contains(&format!("service {n}"))).collect();
+        let told: Vec<_> = trial
+            .services
+            .iter()
+            .filter(|(n, _)| progressed.contains(&format!("service {n}")))
+            .collect();
         if told.is_empty() && trial.services.is_empty() {
             return;
         }
@@ -236,8 +285,16 @@ impl Hands<'_> {
             left.push(e);
         }
         for (name, before) in told {
-            let enabled = if before.enabled { ServiceCommand::Enable } else { ServiceCommand::Disable };
-            let active = if before.active { ServiceCommand::Restart } else { ServiceCommand::Stop };
+            let enabled = if before.enabled {
+                ServiceCommand::Enable
+            } else {
+                ServiceCommand::Disable
+            };
+            let active = if before.active {
+                ServiceCommand::Restart
+            } else {
+                ServiceCommand::Stop
+            };
             let result = self.world.services.state(name).and_then(|now| {
                 if now.known && now.enabled != before.enabled {
                     self.world.services.command(name, enabled)?;
@@ -316,7 +373,11 @@ impl Hands<'_> {
     /// After a change was kept: what was put aside goes.
     pub(crate) fn drop_asides(&self, trial: &Trial) -> Result<(), DiskError> {
         for undo in &trial.undo {
-            if let Undo::Path { before: Before::Aside { to }, .. } = undo {
+            if let Undo::Path {
+                before: Before::Aside { to },
+                ..
+            } = undo
+            {
                 self.disk.remove_tree(to)?;
             }
         }

@@ -103,13 +103,20 @@ impl Book {
     }
 
     pub(crate) fn save(&self, data: &Disk, path: &str) -> Result<(), DiskError> {
-        let bytes = serde_json::to_vec(&Self { format: FORMAT, ..self.clone() }).expect("plain data");
+        let bytes = serde_json::to_vec(&Self {
+            format: FORMAT,
+            ..self.clone()
+        })
+        .expect("plain data");
         data.write_private(path, &bytes)
     }
 
     /// Reads every decision with its outcome.
     fn rebuild(ledger: &Ledger<'_>) -> Result<Self, LedgerError> {
-        let mut book = Self { format: FORMAT, ..Self::default() };
+        let mut book = Self {
+            format: FORMAT,
+            ..Self::default()
+        };
         let mut decisions: BTreeMap<u64, Decision> = BTreeMap::new();
         ledger.read(&mut |record, _| {
             if record.kind == "decision" {
@@ -118,7 +125,9 @@ impl Book {
                 }
                 return;
             }
-            let Ok(report) = serde_json::from_value::<Brief>(record.payload.clone()) else { return };
+            let Ok(report) = serde_json::from_value::<Brief>(record.payload.clone()) else {
+                return;
+            };
             let cause = record.cause.as_ref().and_then(|c| c.strip_prefix('#')?.parse().ok());
             let decision = cause.and_then(|index: u64| decisions.remove(&index));
             book.last = Some(Last {
@@ -129,14 +138,31 @@ impl Book {
                 reasons: report.reasons.clone(),
             });
             let good = matches!(report.outcome, OutcomeKind::Applied | OutcomeKind::Unchanged);
-            let (Some(decision), true) = (decision, good) else { return };
+            let (Some(decision), true) = (decision, good) else {
+                return;
+            };
             match decision.kind.as_str() {
                 "state.apply" => {
                     let field = |key: &str| decision.payload.get(key).and_then(|v| v.as_str());
-                    let stream = if field("stream") == Some("baseline") { Stream::Baseline } else { Stream::State };
-                    if let (Some(content), Some(version)) = (field("content").and_then(|c| c.parse().ok()), record.version) {
+                    let stream = if field("stream") == Some("baseline") {
+                        Stream::Baseline
+                    } else {
+                        Stream::State
+                    };
+                    if let (Some(content), Some(version)) =
+                        (field("content").and_then(|c| c.parse().ok()), record.version)
+                    {
                         let (source, since) = (record.source, record.time.clone());
-                        book.streams.insert(stream, Kept { source, version, content, since, pending: report.pending });
+                        book.streams.insert(
+                            stream,
+                            Kept {
+                                source,
+                                version,
+                                content,
+                                since,
+                                pending: report.pending,
+                            },
+                        );
                     }
                 }
                 "state.first_boot" => book.streams.values_mut().for_each(|k| k.pending = false),

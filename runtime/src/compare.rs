@@ -77,7 +77,11 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         health_check: wanted.parts.last().is_some_and(|p| p.state.spec.health_check.is_some()),
         tasks: Vec::new(),
     };
-    let once_secret = wanted.parts.iter().flat_map(|p| p.follows.into_iter().chain([p.state])).flat_map(secret_paths);
+    let once_secret = wanted
+        .parts
+        .iter()
+        .flat_map(|p| p.follows.into_iter().chain([p.state]))
+        .flat_map(secret_paths);
     let mut build = Build {
         sight,
         plan,
@@ -93,7 +97,11 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         build.plan.unsupported.extend(judgement.unsupported);
     }
     if build.plan.is_possible() {
-        let steps = wanted.parts.iter().flat_map(|p| &p.state.spec.apply).filter(|s| !matches!(s, Step::Absent(_)));
+        let steps = wanted
+            .parts
+            .iter()
+            .flat_map(|p| &p.state.spec.apply)
+            .filter(|s| !matches!(s, Step::Absent(_)));
         build.listed = steps.filter_map(step_path).map(str::to_owned).collect();
         for (at, part) in wanted.parts.iter().enumerate() {
             let over: Vec<&DesiredState> = wanted.parts[at + 1..].iter().map(|p| p.state).collect();
@@ -119,10 +127,14 @@ fn secret_paths(state: &DesiredState) -> impl Iterator<Item = &str> {
 
 /// Whether `state` says something about the same path or service.
 fn lists(state: &DesiredState, step: &Step) -> bool {
-    state.spec.apply.iter().any(|other| match (step_path(step), step_path(other)) {
-        (Some(a), Some(b)) => a == b,
-        _ => matches!((step, other), (Step::Service(a), Step::Service(b)) if a.name == b.name),
-    })
+    state
+        .spec
+        .apply
+        .iter()
+        .any(|other| match (step_path(step), step_path(other)) {
+            (Some(a), Some(b)) => a == b,
+            _ => matches!((step, other), (Step::Service(a), Step::Service(b)) if a.name == b.name),
+        })
 }
 
 /// What a path will be once the tasks so far are done.
@@ -159,7 +171,11 @@ impl Build<'_> {
             _ => Ok(()),
         };
         if let Err(why) = done {
-            self.plan.problems.push(Refusal { step: label.to_owned(), why, needed: None });
+            self.plan.problems.push(Refusal {
+                step: label.to_owned(),
+                why,
+                needed: None,
+            });
         }
     }
 
@@ -192,13 +208,20 @@ impl Build<'_> {
             match self.look(dir).map_err(|e| e.to_string())?.0 {
                 Some(Kind::Dir) => {}
                 Some(Kind::Link) if self.planned.contains_key(dir) => {
-                    return Err(format!("{dir} is a symbolic link by another step; links are never followed"));
+                    return Err(format!(
+                        "{dir} is a symbolic link by another step; links are never followed"
+                    ));
                 }
                 Some(Kind::Link) => {
                     let target = self.sight.disk.read_link(dir).unwrap_or_default();
                     let show = |p| self.sight.disk.show(p);
                     let (path, component) = (show(path), show(dir));
-                    return Err(DiskError::LinkInPath { path, component, target }.to_string());
+                    return Err(DiskError::LinkInPath {
+                        path,
+                        component,
+                        target,
+                    }
+                    .to_string());
                 }
                 Some(_) => return Err(format!("{dir} is not a directory")),
                 None => {
@@ -209,7 +232,15 @@ impl Build<'_> {
                         details: vec!["above what follows".into()],
                         ..bare(label, part.source, Action::Create, dir)
                     };
-                    self.path_task(part, change, &[], dir, None, After::Dir { attrs }, attrs_shape("directory", attrs));
+                    self.path_task(
+                        part,
+                        change,
+                        &[],
+                        dir,
+                        None,
+                        After::Dir { attrs },
+                        attrs_shape("directory", attrs),
+                    );
                 }
             }
         }
@@ -230,8 +261,17 @@ impl Build<'_> {
         let at = self.plan.changes.len();
         self.plan.changes.push(Change { after: shape, ..change });
         let notify: Vec<String> = notify.iter().map(|n| n.as_str().to_owned()).collect();
-        let act = Act::Path { path: path.to_owned(), seen, after };
-        self.plan.tasks.push(Task { change: at, source: part.source, notify, act });
+        let act = Act::Path {
+            path: path.to_owned(),
+            seen,
+            after,
+        };
+        self.plan.tasks.push(Task {
+            change: at,
+            source: part.source,
+            notify,
+            act,
+        });
     }
 
     fn attrs(&self, mode: Option<&Mode>, default: u32, owner: Option<&Owner>) -> Result<Attrs, String> {
@@ -252,11 +292,18 @@ impl Build<'_> {
         self.parents(part, label, path)?;
         let (bytes, secret) = match &step.content {
             Some(Content::Text(text)) => (Zeroizing::new(text.as_bytes().to_vec()), None),
-            Some(Content::Secret(s)) => (self.sight.secrets.get(&s.secret).map_err(|e| e.to_string())?, Some(&s.secret)),
+            Some(Content::Secret(s)) => (
+                self.sight.secrets.get(&s.secret).map_err(|e| e.to_string())?,
+                Some(&s.secret),
+            ),
             None => return Err("neither `content` nor `source`".into()),
         };
         let bytes = Rc::new(bytes);
-        let attrs = self.attrs(step.mode.as_ref(), if secret.is_some() { 0o600 } else { 0o644 }, step.owner.as_ref())?;
+        let attrs = self.attrs(
+            step.mode.as_ref(),
+            if secret.is_some() { 0o600 } else { 0o644 },
+            step.owner.as_ref(),
+        )?;
         let (kind, seen) = self.look(path).map_err(|e| e.to_string())?;
         let mut change = bare(label, part.source, Action::Create, path);
         let mut same_bytes = false;
@@ -293,10 +340,11 @@ impl Build<'_> {
                 _ => {}
             }
         }
-        if !hidden && kind != Some(Kind::Link) {
-            if let (Some(new), true) = (text(&bytes), kind.is_none() || old_text.is_some()) {
-                change.diff = diff::unified(old_text.as_deref().unwrap_or_default(), new);
-            }
+        if !hidden
+            && kind != Some(Kind::Link)
+            && let (Some(new), true) = (text(&bytes), kind.is_none() || old_text.is_some())
+        {
+            change.diff = diff::unified(old_text.as_deref().unwrap_or_default(), new);
         }
         let mut shape = attrs_shape("file", attrs).expect("attributes have a shape");
         shape.size = Some(bytes.len() as u64);
@@ -305,12 +353,26 @@ impl Build<'_> {
             (shape.size, shape.secret) = (None, Some(name.clone()));
             change.details.push(format!("secret {name}"));
         } else if hidden {
-            change.details.push("content not shown: not everybody may read it".into());
+            change
+                .details
+                .push("content not shown: not everybody may read it".into());
         }
         self.planned.insert(path.to_owned(), Planned::Other(Kind::File));
         self.texts.insert(path.to_owned(), Rc::clone(&bytes));
         let same_bytes = same_bytes && seen.is_some_and(|m| m.kind == Kind::File);
-        self.path_task(part, change, &step.notify, path, seen, After::File { bytes, attrs, same_bytes }, Some(shape));
+        self.path_task(
+            part,
+            change,
+            &step.notify,
+            path,
+            seen,
+            After::File {
+                bytes,
+                attrs,
+                same_bytes,
+            },
+            Some(shape),
+        );
         Ok(())
     }
 
@@ -344,11 +406,25 @@ impl Build<'_> {
             (Some(Kind::Dir), None) => change.action = Action::Update,
             (Some(Kind::Link), _) => {
                 let target = self.sight.disk.read_link(path).unwrap_or_default();
-                return Err(format!("{path}: a link to {target} stands there, expected a directory; links are never followed"));
+                return Err(format!(
+                    "{path}: a link to {target} stands there, expected a directory; links are never followed"
+                ));
             }
-            (Some(_), _) => return Err(format!("{path}: something else stands there, expected a directory or nothing")),
+            (Some(_), _) => {
+                return Err(format!(
+                    "{path}: something else stands there, expected a directory or nothing"
+                ));
+            }
         }
-        self.path_task(part, change, &step.notify, path, seen, After::Dir { attrs }, attrs_shape("directory", attrs));
+        self.path_task(
+            part,
+            change,
+            &step.notify,
+            path,
+            seen,
+            After::Dir { attrs },
+            attrs_shape("directory", attrs),
+        );
         Ok(())
     }
 
@@ -378,11 +454,16 @@ impl Build<'_> {
                 change.details = vec![format!("→ {target} (was {old})")];
                 shape.target = Some(old);
             }
-            self.sight.disk.check_changeable(path, meta).map_err(|e| e.to_string())?;
+            self.sight
+                .disk
+                .check_changeable(path, meta)
+                .map_err(|e| e.to_string())?;
             (change.action, change.before) = (Action::Update, Some(shape));
         }
         if kind == Some(Kind::Dir) {
-            return Err(format!("{path}: a directory stands there, expected a link, a file or nothing"));
+            return Err(format!(
+                "{path}: a directory stands there, expected a link, a file or nothing"
+            ));
         }
         self.planned.insert(path.to_owned(), Planned::Other(Kind::Link));
         let owner = default_owner();
@@ -396,7 +477,10 @@ impl Build<'_> {
             secret: None,
             target: Some(target.to_owned()),
         };
-        let after = After::Link { target: target.to_owned(), owner };
+        let after = After::Link {
+            target: target.to_owned(),
+            owner,
+        };
         self.path_task(part, change, notify, path, seen, after, Some(shape));
         Ok(())
     }
@@ -404,7 +488,12 @@ impl Build<'_> {
     fn absent(&mut self, part: &Part<'_>, label: &str, step: &AbsentStep) -> Result<(), String> {
         // Removed and made again at every look, such a pair would never come to rest.
         let below = format!("{}/", step.path);
-        if let Some(listed) = self.listed.range(below.clone()..).next().filter(|p| p.starts_with(&below)) {
+        if let Some(listed) = self
+            .listed
+            .range(below.clone()..)
+            .next()
+            .filter(|p| p.starts_with(&below))
+        {
             return Err(format!("another step wants {listed}, which lies below it"));
         }
         self.remove(part, label, step.path.as_str(), step.recursive, &step.notify)
@@ -424,7 +513,10 @@ impl Build<'_> {
         change.before = seen.as_ref().map(Shape::of);
         let mut after = After::Gone;
         if let Some(meta) = &seen {
-            self.sight.disk.check_changeable(path, meta).map_err(|e| e.to_string())?;
+            self.sight
+                .disk
+                .check_changeable(path, meta)
+                .map_err(|e| e.to_string())?;
         }
         if kind == Kind::Dir {
             let names = self.sight.disk.list(path).map_err(|e| e.to_string())?;
@@ -434,7 +526,9 @@ impl Build<'_> {
             };
             let left = names.iter().filter(|n| still(n)).count();
             if left > 0 && !recursive {
-                return Err(format!("{path}: the directory is not empty ({left} entries); remove them too, or set `recursive`"));
+                return Err(format!(
+                    "{path}: the directory is not empty ({left} entries); remove them too, or set `recursive`"
+                ));
             }
             if left > 0 {
                 change.details.push(format!("with {left} entries"));
@@ -451,7 +545,11 @@ impl Build<'_> {
         if !self.sight.live {
             return self.service_in_root(part, label, step);
         }
-        let state = self.sight.services.state(name).map_err(|e| format!("service {name}: {e}"))?;
+        let state = self
+            .sight
+            .services
+            .state(name)
+            .map_err(|e| format!("service {name}: {e}"))?;
         let commands: &[ServiceCommand] = match step.action {
             ServiceAction::Start if !state.active => &[ServiceCommand::Start],
             ServiceAction::Stop if state.active => &[ServiceCommand::Stop],
@@ -484,8 +582,16 @@ impl Build<'_> {
             change.details.push(format!("service {}", command.word()));
             let at = self.plan.changes.len();
             self.plan.changes.push(change);
-            let act = Act::Service { name: name.to_owned(), command: *command };
-            self.plan.tasks.push(Task { change: at, source: part.source, notify: Vec::new(), act });
+            let act = Act::Service {
+                name: name.to_owned(),
+                command: *command,
+            };
+            self.plan.tasks.push(Task {
+                change: at,
+                source: part.source,
+                notify: Vec::new(),
+                act,
+            });
         }
         if stops {
             self.told.insert(name.to_owned());
@@ -496,7 +602,9 @@ impl Build<'_> {
     /// Whether a file of this plan could be the service's unit, script or plist.
     fn brings(&self, service: &str) -> bool {
         let stem = service.split('@').next().unwrap_or(service);
-        self.texts.keys().any(|p| p.rsplit('/').next().is_some_and(|n| n.starts_with(stem)))
+        self.texts
+            .keys()
+            .any(|p| p.rsplit('/').next().is_some_and(|n| n.starts_with(stem)))
     }
 
     fn service_in_root(&mut self, part: &Part<'_>, label: &str, step: &ServiceStep) -> Result<(), String> {
@@ -529,7 +637,11 @@ impl Build<'_> {
                 Ok(())
             }
             Enabling::Unknown => {
-                let what = if on { "service enable at the first boot: not in this root yet" } else { "service disable at the first boot" };
+                let what = if on {
+                    "service enable at the first boot: not in this root yet"
+                } else {
+                    "service disable at the first boot"
+                };
                 self.pending(part, label, name, what);
                 Ok(())
             }
@@ -548,13 +660,21 @@ impl Build<'_> {
         if !part.run_once && step.unless.is_none() {
             return Ok(());
         }
-        let shown: String = step.command.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let shown: String = step
+            .command
+            .chars()
+            .take(200)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         if !self.sight.live {
             self.pending(part, label, &shown, "runs at the first boot");
             return Ok(());
         }
         let command = |text: &str| {
-            self.sight.gate.command(part.source, text).ok_or_else(|| format!("the command is not listed: {text:?}"))
+            self.sight
+                .gate
+                .command(part.source, text)
+                .ok_or_else(|| format!("the command is not listed: {text:?}"))
         };
         let argv = command(&step.command)?;
         let unless = step.unless.as_deref().map(command).transpose()?;
@@ -569,8 +689,18 @@ impl Build<'_> {
         }
         let at = self.plan.changes.len();
         self.plan.changes.push(change);
-        let act = Act::Shell { argv, unless, undo, timeout };
-        self.plan.tasks.push(Task { change: at, source: part.source, notify: Vec::new(), act });
+        let act = Act::Shell {
+            argv,
+            unless,
+            undo,
+            timeout,
+        };
+        self.plan.tasks.push(Task {
+            change: at,
+            source: part.source,
+            notify: Vec::new(),
+            act,
+        });
         Ok(())
     }
 
@@ -580,9 +710,17 @@ impl Build<'_> {
             let Some(before) = part.follows else { continue };
             let listed = |path: &str| {
                 let states = wanted.parts.iter().map(|p| p.state);
-                states.flat_map(|s| &s.spec.apply).filter_map(step_path).any(|p| p == path)
+                states
+                    .flat_map(|s| &s.spec.apply)
+                    .filter_map(step_path)
+                    .any(|p| p == path)
             };
-            let managed = before.spec.apply.iter().filter(|s| !matches!(s, Step::Absent(_))).filter_map(step_path);
+            let managed = before
+                .spec
+                .apply
+                .iter()
+                .filter(|s| !matches!(s, Step::Absent(_)))
+                .filter_map(step_path);
             let mut gone: Vec<&str> = managed.filter(|p| !listed(p)).collect();
             if !part.state.meta.prune {
                 self.plan.released.extend(gone.into_iter().map(str::to_owned));
@@ -601,7 +739,11 @@ impl Build<'_> {
                     if why.contains("is not empty") {
                         self.plan.released.push(path.to_owned());
                     } else {
-                        self.plan.problems.push(Refusal { step: label, why, needed: None });
+                        self.plan.problems.push(Refusal {
+                            step: label,
+                            why,
+                            needed: None,
+                        });
                     }
                 }
             }
@@ -622,10 +764,17 @@ impl Build<'_> {
         for service in &notified {
             let why = match self.sight.services.state(service) {
                 Ok(state) if state.known || self.brings(service) => continue,
-                Ok(_) => format!("{} does not know a service {service}, and no step brings it", self.sight.services.init()),
+                Ok(_) => format!(
+                    "{} does not know a service {service}, and no step brings it",
+                    self.sight.services.init()
+                ),
                 Err(e) => e,
             };
-            self.plan.problems.push(Refusal { step: format!("notify {service}"), why, needed: None });
+            self.plan.problems.push(Refusal {
+                step: format!("notify {service}"),
+                why,
+                needed: None,
+            });
         }
         self.plan.notify = notified;
     }
@@ -633,7 +782,16 @@ impl Build<'_> {
 
 fn bare(label: &str, source: Source, action: Action, what: &str) -> Change {
     let (step, what) = (label.to_owned(), what.to_owned());
-    Change { step, source, action, what, details: Vec::new(), before: None, after: None, diff: String::new() }
+    Change {
+        step,
+        source,
+        action,
+        what,
+        details: Vec::new(),
+        before: None,
+        after: None,
+        diff: String::new(),
+    }
 }
 
 #[allow(clippy::unnecessary_wraps)]
@@ -670,5 +828,9 @@ fn differences(details: &mut Vec<String>, meta: &Meta, attrs: Attrs) {
 
 /// Bytes as a text worth a diff.
 fn text(bytes: &[u8]) -> Option<&str> {
-    if bytes.len() > DIFF_LIMIT || bytes.contains(&0) { None } else { std::str::from_utf8(bytes).ok() }
+    if bytes.len() > DIFF_LIMIT || bytes.contains(&0) {
+        None
+    } else {
+        std::str::from_utf8(bytes).ok()
+    }
 }

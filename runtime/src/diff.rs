@@ -50,7 +50,10 @@ pub(crate) fn unified(before: &str, after: &str) -> String {
 fn hunk(out: &mut String, script: &[(Mark, &str)], start: usize, end: usize) {
     let count = |range: &[(Mark, &str)], not: Mark| range.iter().filter(|(m, _)| *m != not).count();
     let (from, to) = (count(&script[..start], Mark::New), count(&script[..start], Mark::Gone));
-    let (old, new) = (count(&script[start..end], Mark::New), count(&script[start..end], Mark::Gone));
+    let (old, new) = (
+        count(&script[start..end], Mark::New),
+        count(&script[start..end], Mark::Gone),
+    );
     let first = |before: usize, length: usize| if length == 0 { before } else { before + 1 };
     let _ = writeln!(out, "@@ -{},{old} +{},{new} @@", first(from, old), first(to, new));
     for (mark, line) in &script[start..end] {
@@ -60,7 +63,11 @@ fn hunk(out: &mut String, script: &[(Mark, &str)], start: usize, end: usize) {
             Mark::New => '+',
         };
         // A control character in a file must not reach the terminal.
-        let shown: String = line.trim_end_matches('\n').chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        let shown: String = line
+            .trim_end_matches('\n')
+            .chars()
+            .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+            .collect();
         let _ = writeln!(out, "{sign}{shown}");
         if !line.ends_with('\n') {
             let _ = writeln!(out, "\\ No newline at end of file");
@@ -74,7 +81,12 @@ fn lines(text: &str) -> Vec<&str> {
 
 fn script<'t>(a: &[&'t str], b: &[&'t str]) -> Vec<(Mark, &'t str)> {
     let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let end = a[start..].iter().rev().zip(b[start..].iter().rev()).take_while(|(x, y)| x == y).count();
+    let end = a[start..]
+        .iter()
+        .rev()
+        .zip(b[start..].iter().rev())
+        .take_while(|(x, y)| x == y)
+        .count();
     let (mid_a, mid_b) = (&a[start..a.len() - end], &b[start..b.len() - end]);
     let mut out: Vec<(Mark, &str)> = a[..start].iter().map(|l| (Mark::Same, *l)).collect();
     if mid_a.len().saturating_mul(mid_b.len()) > WORK {
@@ -129,7 +141,10 @@ mod tests {
     #[test]
     fn an_empty_side_and_a_missing_newline_are_shown_as_diff_does() {
         assert_eq!(unified("", "a\n"), "@@ -0,0 +1,1 @@\n+a\n");
-        assert_eq!(unified("a", "a\n"), "@@ -1,1 +1,1 @@\n-a\n\\ No newline at end of file\n+a\n");
+        assert_eq!(
+            unified("a", "a\n"),
+            "@@ -1,1 +1,1 @@\n-a\n\\ No newline at end of file\n+a\n"
+        );
         assert_eq!(unified("x", "x"), "");
     }
 

@@ -3,7 +3,11 @@
 
 /// Whether `glob` covers `path`.
 pub(crate) fn matches(glob: &str, path: &str) -> bool {
-    let parts = |text| -> Vec<&[u8]> { str::split(str::trim_start_matches(text, '/'), '/').map(str::as_bytes).collect() };
+    let parts = |text| -> Vec<&[u8]> {
+        str::split(str::trim_start_matches(text, '/'), '/')
+            .map(str::as_bytes)
+            .collect()
+    };
     let (glob, path) = (parts(glob), parts(path));
     // reach[i]: whether the first i components of the path are covered by the components of the glob so far. One row
     // for each component of the glob, so the work is their product however many `**` there are.
@@ -59,7 +63,9 @@ fn next_char(name: &[u8], mut n: usize) -> usize {
 
 /// Whether `glob` covers everything below `dir`: it ends in `/**` and what comes before covers `dir` or a parent.
 pub(crate) fn covers_all_below(glob: &str, dir: &str) -> bool {
-    let Some(base) = glob.strip_suffix("/**") else { return false };
+    let Some(base) = glob.strip_suffix("/**") else {
+        return false;
+    };
     if base.is_empty() {
         return true;
     }

@@ -56,8 +56,14 @@ fn once(
             Err(e) => Err(format!("{}:{}: {e}", c.host, c.port)),
         },
         HealthCheck::Command(c) => {
-            let argv = gate.command(source, &c.command).ok_or("the health command is not listed")?;
-            let ran = world.processes.run(&Invocation { argv, env: Vec::new(), timeout })?;
+            let argv = gate
+                .command(source, &c.command)
+                .ok_or("the health command is not listed")?;
+            let ran = world.processes.run(&Invocation {
+                argv,
+                env: Vec::new(),
+                timeout,
+            })?;
             if ran.ok() {
                 Ok("the health command succeeded".into())
             } else {

@@ -69,8 +69,16 @@ pub(crate) struct Trial {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Undo {
-    Path { path: String, before: Before },
-    Shell { number: usize, step: String, argv: Option<Vec<String>>, seconds: u64 },
+    Path {
+        path: String,
+        before: Before,
+    },
+    Shell {
+        number: usize,
+        step: String,
+        argv: Option<Vec<String>>,
+        seconds: u64,
+    },
 }
 
 /// How a path was.
@@ -78,13 +86,27 @@ pub(crate) enum Undo {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Before {
     Missing,
-    File { attrs: Attrs, xattrs: Xattrs, image: usize },
+    File {
+        attrs: Attrs,
+        xattrs: Xattrs,
+        image: usize,
+    },
     /// Only mode and owner change.
-    Meta { attrs: Attrs },
-    Dir { attrs: Attrs },
-    Link { target: String, uid: u32, gid: u32 },
+    Meta {
+        attrs: Attrs,
+    },
+    Dir {
+        attrs: Attrs,
+    },
+    Link {
+        target: String,
+        uid: u32,
+        gid: u32,
+    },
     /// A tree, moved to a name beside it.
-    Aside { to: String },
+    Aside {
+        to: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,7 +141,10 @@ pub enum JournalError {
 impl<'d> Journal<'d> {
     pub(crate) fn open(data: &'d Disk, dir: &str) -> Result<Self, DiskError> {
         data.ensure_dir(dir)?;
-        Ok(Self { data, dir: dir.to_owned() })
+        Ok(Self {
+            data,
+            dir: dir.to_owned(),
+        })
     }
 
     fn at(&self, name: &str) -> String {
@@ -135,7 +160,10 @@ impl<'d> Journal<'d> {
         trial: Trial,
     ) -> Result<Trial, String> {
         self.sweep().map_err(|e| e.to_string())?;
-        let mut trial = Trial { format: FORMAT, ..trial };
+        let mut trial = Trial {
+            format: FORMAT,
+            ..trial
+        };
         let mut names: BTreeSet<&str> = plan.notify.iter().map(String::as_str).collect();
         let mut noted: BTreeSet<&str> = BTreeSet::new();
         for (number, task) in plan.tasks.iter().enumerate() {
@@ -144,13 +172,21 @@ impl<'d> Journal<'d> {
                     // A path that two tasks touch (made for one step, given its mode by another) is noted once.
                     if noted.insert(path) {
                         let before = self.note(world, path, after, number, &trial.tag)?;
-                        trial.undo.push(Undo::Path { path: path.clone(), before });
+                        trial.undo.push(Undo::Path {
+                            path: path.clone(),
+                            before,
+                        });
                     }
                 }
                 Act::Service { name, .. } => drop(names.insert(name)),
                 Act::Shell { undo, timeout, .. } => {
                     let step = plan.changes[task.change].step.clone();
-                    trial.undo.push(Undo::Shell { number, step, argv: undo.clone(), seconds: timeout.as_secs() });
+                    trial.undo.push(Undo::Shell {
+                        number,
+                        step,
+                        argv: undo.clone(),
+                        seconds: timeout.as_secs(),
+                    });
                 }
             }
         }
@@ -161,32 +197,52 @@ impl<'d> Journal<'d> {
             }
         }
         let bytes = serde_json::to_vec(&trial).map_err(|e| e.to_string())?;
-        self.data.write_private(&self.at("trial.json"), &bytes).map_err(|e| e.to_string())?;
+        self.data
+            .write_private(&self.at("trial.json"), &bytes)
+            .map_err(|e| e.to_string())?;
         Ok(trial)
     }
 
     fn note(&self, world: &Disk, path: &str, after: &After, number: usize, tag: &str) -> Result<Before, String> {
         let text = |e: DiskError| e.to_string();
-        let Some(meta) = world.lstat(path).map_err(text)? else { return Ok(Before::Missing) };
+        let Some(meta) = world.lstat(path).map_err(text)? else {
+            return Ok(Before::Missing);
+        };
         world.check_changeable(path, &meta).map_err(text)?;
-        let attrs = Attrs { mode: meta.mode, uid: meta.uid, gid: meta.gid };
+        let attrs = Attrs {
+            mode: meta.mode,
+            uid: meta.uid,
+            gid: meta.gid,
+        };
         Ok(match meta.kind {
             Kind::File if matches!(after, After::File { same_bytes: true, .. }) => Before::Meta { attrs },
             Kind::File => {
                 let (bytes, _) = world.read(path, IMAGE_LIMIT).map_err(text)?;
                 let bytes = zeroize::Zeroizing::new(bytes);
                 let xattrs = world.xattrs(path).map_err(text)?;
-                self.data.write_private(&self.at(&format!("image-{number}")), &bytes).map_err(text)?;
-                Before::File { attrs, xattrs, image: number }
+                self.data
+                    .write_private(&self.at(&format!("image-{number}")), &bytes)
+                    .map_err(text)?;
+                Before::File {
+                    attrs,
+                    xattrs,
+                    image: number,
+                }
             }
             Kind::Dir if matches!(after, After::TreeGone) => {
                 let dir = crate::disk::parent(path).unwrap_or_default();
-                Before::Aside { to: format!("{dir}/.jos-aside-{tag}-{number}") }
+                Before::Aside {
+                    to: format!("{dir}/.jos-aside-{tag}-{number}"),
+                }
             }
             Kind::Dir => Before::Dir { attrs },
             Kind::Link => {
                 let target = world.read_link(path).map_err(text)?;
-                Before::Link { target, uid: meta.uid, gid: meta.gid }
+                Before::Link {
+                    target,
+                    uid: meta.uid,
+                    gid: meta.gid,
+                }
             }
             Kind::Special(what) => return Err(format!("{path}: {what} stands there")),
         })
@@ -210,7 +266,10 @@ impl<'d> Journal<'d> {
             Err(e) if e.is_missing() => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let damaged = |e: serde_json::Error| JournalError::Damaged { file: self.data.show(&path), what: e.to_string() };
+        let damaged = |e: serde_json::Error| JournalError::Damaged {
+            file: self.data.show(&path),
+            what: e.to_string(),
+        };
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
@@ -239,7 +298,9 @@ impl<'d> Journal<'d> {
 
     /// The bytes that a file had.
     pub(crate) fn image(&self, number: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, DiskError> {
-        self.data.read(&self.at(&format!("image-{number}")), IMAGE_LIMIT).map(|(b, _)| zeroize::Zeroizing::new(b))
+        self.data
+            .read(&self.at(&format!("image-{number}")), IMAGE_LIMIT)
+            .map(|(b, _)| zeroize::Zeroizing::new(b))
     }
 
     /// Ends the trial.

@@ -23,8 +23,14 @@ const UNIT_DIRS: &[&str] = &["/etc/systemd/system", "/usr/lib/systemd/system", "
 
 /// Finds out by `read`, which gives a file's text as it will be.
 pub(crate) fn enabling(service: &str, read: &dyn Fn(&str) -> Option<String>) -> Enabling {
-    let has_suffix = [".service", ".socket", ".timer", ".path", ".target"].iter().any(|s| service.ends_with(s));
-    let unit = if has_suffix { service.to_owned() } else { format!("{service}.service") };
+    let has_suffix = [".service", ".socket", ".timer", ".path", ".target"]
+        .iter()
+        .any(|s| service.ends_with(s));
+    let unit = if has_suffix {
+        service.to_owned()
+    } else {
+        format!("{service}.service")
+    };
     // An instance of a template is enabled by a link of its own name to the template's file (systemd.unit(5)).
     let file = match (unit.find('@'), unit.rfind('.')) {
         (Some(at), Some(dot)) if at < dot => format!("{}{}", &unit[..=at], &unit[dot..]),
@@ -55,15 +61,23 @@ fn systemd(unit: &str, path: &str, text: &str) -> Vec<EnableLink> {
         if line.starts_with('[') {
             install = line == "[Install]";
         }
-        let Some((key, value)) = line.split_once('=').filter(|_| install) else { continue };
-        for word in value.split_whitespace().filter(|w| !w.contains('/') && !w.starts_with('.')) {
+        let Some((key, value)) = line.split_once('=').filter(|_| install) else {
+            continue;
+        };
+        for word in value
+            .split_whitespace()
+            .filter(|w| !w.contains('/') && !w.starts_with('.'))
+        {
             let at = match key.trim() {
                 "WantedBy" => format!("/etc/systemd/system/{word}.wants/{unit}"),
                 "RequiredBy" => format!("/etc/systemd/system/{word}.requires/{unit}"),
                 "Alias" => format!("/etc/systemd/system/{word}"),
                 _ => continue,
             };
-            links.push(EnableLink { path: at, target: path.to_owned() });
+            links.push(EnableLink {
+                path: at,
+                target: path.to_owned(),
+            });
         }
     }
     links
@@ -72,8 +86,14 @@ fn systemd(unit: &str, path: &str, text: &str) -> Vec<EnableLink> {
 /// START= and STOP= of an init script, as rc.common's `enable` links them.
 fn procd(service: &str, text: &str) -> Vec<EnableLink> {
     let number = |key: &str| {
-        let value = text.lines().find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='))?;
-        let digits: String = value.trim_matches(['"', '\'']).chars().take_while(char::is_ascii_digit).collect();
+        let value = text
+            .lines()
+            .find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='))?;
+        let digits: String = value
+            .trim_matches(['"', '\''])
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
         (!digits.is_empty() && digits.len() <= 2).then_some(digits)
     };
     let link = |letter: char, n: String| EnableLink {
@@ -90,7 +110,10 @@ mod tests {
     use super::{EnableLink, Enabling, enabling};
 
     fn link(path: &str, target: &str) -> EnableLink {
-        EnableLink { path: path.into(), target: target.into() }
+        EnableLink {
+            path: path.into(),
+            target: target.into(),
+        }
     }
 
     #[test]
@@ -107,8 +130,12 @@ mod tests {
 
     #[test]
     fn an_instance_links_to_its_template() {
-        let read = |p: &str| (p == "/lib/systemd/system/getty@.service").then(|| "[Install]\nWantedBy=getty.target".into());
-        let expected = link("/etc/systemd/system/getty.target.wants/getty@tty1.service", "/lib/systemd/system/getty@.service");
+        let read =
+            |p: &str| (p == "/lib/systemd/system/getty@.service").then(|| "[Install]\nWantedBy=getty.target".into());
+        let expected = link(
+            "/etc/systemd/system/getty.target.wants/getty@tty1.service",
+            "/lib/systemd/system/getty@.service",
+        );
         assert_eq!(enabling("getty@tty1.service", &read), Enabling::Links(vec![expected]));
     }
 

@@ -131,13 +131,24 @@ impl Outcome {
             OutcomeKind::RolledBack => ("rolled back: everything is as it was before", "31"),
             OutcomeKind::Refused => ("refused: nothing was touched", "31"),
             OutcomeKind::Unsupported => ("unsupported: nothing was touched", "33"),
-            OutcomeKind::Broken => ("BROKEN: taken back only in part, see what is left; the journal is kept", "31"),
+            OutcomeKind::Broken => (
+                "BROKEN: taken back only in part, see what is left; the journal is kept",
+                "31",
+            ),
             OutcomeKind::Drifted => ("drifted: reported only, as the policy says", "33"),
         };
-        let pending = if self.report.pending { " (services, commands and health wait for the first boot)" } else { "" };
+        let pending = if self.report.pending {
+            " (services, commands and health wait for the first boot)"
+        } else {
+            ""
+        };
         let _ = writeln!(out, "{}{version}: {}{pending}", self.name, paint(colour, word));
         let note = if self.recorded { "" } else { ", nothing appended" };
-        let _ = writeln!(out, "ledger: {} records, head {}{note}", self.ledger.count, self.ledger.hash);
+        let _ = writeln!(
+            out,
+            "ledger: {} records, head {}{note}",
+            self.ledger.count, self.ledger.hash
+        );
         out
     }
 }

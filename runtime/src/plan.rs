@@ -128,17 +128,38 @@ pub(crate) struct Task {
 /// What is done.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
-    Path { path: String, seen: Option<Meta>, after: After },
-    Service { name: String, command: ServiceCommand },
-    Shell { argv: Vec<String>, unless: Option<Vec<String>>, undo: Option<Vec<String>>, timeout: Duration },
+    Path {
+        path: String,
+        seen: Option<Meta>,
+        after: After,
+    },
+    Service {
+        name: String,
+        command: ServiceCommand,
+    },
+    Shell {
+        argv: Vec<String>,
+        unless: Option<Vec<String>>,
+        undo: Option<Vec<String>>,
+        timeout: Duration,
+    },
 }
 
 /// How a path is to be.
 #[derive(Clone)]
 pub(crate) enum After {
-    File { bytes: Rc<Zeroizing<Vec<u8>>>, attrs: Attrs, same_bytes: bool },
-    Dir { attrs: Attrs },
-    Link { target: String, owner: (u32, u32) },
+    File {
+        bytes: Rc<Zeroizing<Vec<u8>>>,
+        attrs: Attrs,
+        same_bytes: bool,
+    },
+    Dir {
+        attrs: Attrs,
+    },
+    Link {
+        target: String,
+        owner: (u32, u32),
+    },
     Gone,
     /// A directory with what is below it, put aside until the change is confirmed.
     TreeGone,
@@ -168,7 +189,16 @@ impl Shape {
         let mode = (meta.kind != Kind::Link).then(|| format!("{:04o}", meta.mode));
         let size = (meta.kind == Kind::File).then_some(meta.size);
         let owner = format!("{}:{}", meta.uid, meta.gid);
-        Self { kind: kind.into(), mode, owner, size, sha256: None, mac: None, secret: None, target: None }
+        Self {
+            kind: kind.into(),
+            mode,
+            owner,
+            size,
+            sha256: None,
+            mac: None,
+            secret: None,
+            target: None,
+        }
     }
 }
 
@@ -186,14 +216,22 @@ impl Plan {
     /// The plan for a person; `paint` wraps a text in an SGR colour, or gives it back as it is.
     pub fn text(&self, paint: &dyn Fn(&str, &str) -> String) -> String {
         let mut out = String::new();
-        for (title, list) in [("refused", &self.refused), ("unsupported", &self.unsupported), ("in the way", &self.problems)] {
+        for (title, list) in [
+            ("refused", &self.refused),
+            ("unsupported", &self.unsupported),
+            ("in the way", &self.problems),
+        ] {
             for refusal in list {
                 let _ = writeln!(out, "{} {refusal}", paint("31", &format!("{title}:")));
             }
         }
         out += &changes_text(&self.changes, paint);
         for service in &self.notify {
-            let _ = writeln!(out, "{} service {service} restarts once, after the files", paint("33", "~"));
+            let _ = writeln!(
+                out,
+                "{} service {service} restarts once, after the files",
+                paint("33", "~")
+            );
         }
         for path in &self.released {
             let _ = writeln!(out, "  {path} is no longer managed; it stays as it is");
@@ -209,7 +247,11 @@ impl Plan {
             };
             let acts = count(Action::Service) + count(Action::Run);
             let (new, changed, gone) = (count(Action::Create), count(Action::Update), count(Action::Remove));
-            let verdict = if self.is_possible() { "" } else { "; it would not be applied" };
+            let verdict = if self.is_possible() {
+                ""
+            } else {
+                "; it would not be applied"
+            };
             writeln!(
                 out,
                 "{name} version {version}: {new} to create, {changed} to update, {gone} to remove, {acts} to run{pending}{verdict}"
@@ -230,8 +272,17 @@ pub(crate) fn changes_text(changes: &[Change], paint: &dyn Fn(&str, &str) -> Str
             Action::Service | Action::Run => ("33", "!"),
             Action::Pending => ("36", "…"),
         };
-        let details = if change.details.is_empty() { String::new() } else { format!(": {}", change.details.join(", ")) };
-        let kind = change.after.as_ref().or(change.before.as_ref()).map(|s| format!("{} ", s.kind)).unwrap_or_default();
+        let details = if change.details.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", change.details.join(", "))
+        };
+        let kind = change
+            .after
+            .as_ref()
+            .or(change.before.as_ref())
+            .map(|s| format!("{} ", s.kind))
+            .unwrap_or_default();
         let _ = writeln!(out, "{} {kind}{}{details}", paint(colour, sign), change.what);
         for line in change.diff.lines() {
             let colour = match line.as_bytes().first() {
@@ -240,7 +291,15 @@ pub(crate) fn changes_text(changes: &[Change], paint: &dyn Fn(&str, &str) -> Str
                 Some(b'@') => "36",
                 _ => "0",
             };
-            let _ = writeln!(out, "    {}", if colour == "0" { line.to_owned() } else { paint(colour, line) });
+            let _ = writeln!(
+                out,
+                "    {}",
+                if colour == "0" {
+                    line.to_owned()
+                } else {
+                    paint(colour, line)
+                }
+            );
         }
     }
     out

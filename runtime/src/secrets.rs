@@ -30,7 +30,9 @@ pub(crate) enum SecretError {
         path: String,
     },
     /// Others can read or write it.
-    #[error("secret {name}: {path} has mode {mode:04o} and owner {uid}, expected 0600 (or stricter) and owner {expected}")]
+    #[error(
+        "secret {name}: {path} has mode {mode:04o} and owner {uid}, expected 0600 (or stricter) and owner {expected}"
+    )]
     Exposed {
         /// Its name.
         name: String,
@@ -73,7 +75,10 @@ impl Secrets {
             }
             Err(e) => return Err(e),
         };
-        Ok(Self { dir: dir.to_owned(), key })
+        Ok(Self {
+            dir: dir.to_owned(),
+            key,
+        })
     }
 
     /// The value: all bytes of the file, a final newline too.
@@ -81,9 +86,15 @@ impl Secrets {
         let path = self.dir.join(name.as_str()).display().to_string();
         let fail = |source: DiskError| {
             if source.is_missing() {
-                SecretError::Missing { name: name.to_string(), path: path.clone() }
+                SecretError::Missing {
+                    name: name.to_string(),
+                    path: path.clone(),
+                }
             } else {
-                SecretError::Disk { name: name.to_string(), source }
+                SecretError::Disk {
+                    name: name.to_string(),
+                    source,
+                }
             }
         };
         let disk = Disk::open(&self.dir, "").map_err(fail)?;
@@ -92,7 +103,13 @@ impl Secrets {
         let me = nix::unistd::geteuid().as_raw();
         if meta.mode & 0o077 != 0 || (meta.uid != me && meta.uid != 0) {
             let (mode, uid) = (meta.mode, meta.uid);
-            return Err(SecretError::Exposed { name: name.to_string(), path, mode, uid, expected: me });
+            return Err(SecretError::Exposed {
+                name: name.to_string(),
+                path,
+                mode,
+                uid,
+                expected: me,
+            });
         }
         Ok(bytes)
     }
@@ -132,8 +149,14 @@ mod tests {
     #[test]
     fn the_mac_is_that_of_the_standard() {
         let mac = hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
-        assert_eq!(encode(&mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(
+            encode(&mac),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
         let mac = hmac_sha256(&[0xaa; 20], &[&[0xdd; 50]]);
-        assert_eq!(encode(&mac), "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
+        assert_eq!(
+            encode(&mac),
+            "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"
+        );
     }
 }

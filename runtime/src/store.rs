@@ -21,7 +21,9 @@ const LIMIT: u64 = 4 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Both files are there and neither can be read.
-    #[error("{file}: {what}; a device without readable floors cannot tell old from new: restore the file or, at this machine, remove floors.0 and floors.1 in full knowledge")]
+    #[error(
+        "{file}: {what}; a device without readable floors cannot tell old from new: restore the file or, at this machine, remove floors.0 and floors.1 in full knowledge"
+    )]
     Floors {
         /// Which file.
         file: String,
@@ -80,7 +82,10 @@ fn newest(disk: &Disk) -> Result<Option<(u64, Floors)>, StoreError> {
         }
     }
     match (newest, broken) {
-        (None, Some((file, what))) => Err(StoreError::Floors { file: disk.show(file), what }),
+        (None, Some((file, what))) => Err(StoreError::Floors {
+            file: disk.show(file),
+            what,
+        }),
         (newest, _) => Ok(newest),
     }
 }
@@ -88,8 +93,14 @@ fn newest(disk: &Disk) -> Result<Option<(u64, Floors)>, StoreError> {
 fn parse(bytes: &[u8]) -> Result<(u64, Floors), String> {
     let end = bytes.iter().position(|b| *b == b'\n').ok_or("it has no first line")?;
     let line = std::str::from_utf8(&bytes[..end]).map_err(|_| "its first line is not text")?;
-    let mut words = line.strip_prefix("jos-floors 1 ").ok_or("its first line is not `jos-floors 1 …`")?.split(' ');
-    let turn = words.next().and_then(|w| u64::from_str_radix(w, 16).ok()).ok_or("its first line has no turn")?;
+    let mut words = line
+        .strip_prefix("jos-floors 1 ")
+        .ok_or("its first line is not `jos-floors 1 …`")?
+        .split(' ');
+    let turn = words
+        .next()
+        .and_then(|w| u64::from_str_radix(w, 16).ok())
+        .ok_or("its first line has no turn")?;
     let body = &bytes[end + 1..];
     if words.next() != Some(sha256(body).to_string().as_str()) {
         return Err("its checksum does not fit".into());
@@ -102,8 +113,10 @@ pub(crate) type Owners = BTreeMap<String, Name>;
 
 pub(crate) fn owners(disk: &Disk) -> Result<Owners, StoreError> {
     match disk.read(OWNERS, LIMIT) {
-        Ok((bytes, _)) => serde_json::from_slice(&bytes)
-            .map_err(|e| StoreError::Owners { file: disk.show(OWNERS), what: e.to_string() }),
+        Ok((bytes, _)) => serde_json::from_slice(&bytes).map_err(|e| StoreError::Owners {
+            file: disk.show(OWNERS),
+            what: e.to_string(),
+        }),
         Err(e) if e.is_missing() => Ok(Owners::new()),
         Err(e) => Err(e.into()),
     }
@@ -114,7 +127,10 @@ pub(crate) fn foreign<'a>(owners: &Owners, name: &Name, wanted: &[(&'a str, bool
     let mut found = Vec::new();
     for (path, deep) in wanted {
         let below = |other: &str| *deep && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-        if let Some((_, owner)) = owners.iter().find(|(p, n)| *n != name && (p.as_str() == *path || below(p))) {
+        if let Some((_, owner)) = owners
+            .iter()
+            .find(|(p, n)| *n != name && (p.as_str() == *path || below(p)))
+        {
             found.push((*path, owner.clone()));
         }
     }
@@ -125,12 +141,19 @@ pub(crate) fn foreign<'a>(owners: &Owners, name: &Name, wanted: &[(&'a str, bool
 pub(crate) fn own(disk: &Disk, name: &Name, paths: &mut dyn Iterator<Item = String>) -> Result<(), StoreError> {
     let _lock = lock(disk)?;
     let before = owners(disk)?;
-    let mut after: Owners = before.iter().filter(|(_, n)| *n != name).map(|(p, n)| (p.clone(), n.clone())).collect();
+    let mut after: Owners = before
+        .iter()
+        .filter(|(_, n)| *n != name)
+        .map(|(p, n)| (p.clone(), n.clone()))
+        .collect();
     for path in paths {
         after.entry(path).or_insert_with(|| name.clone());
     }
     if after != before {
-        let bytes = serde_json::to_vec(&after).map_err(|e| StoreError::Owners { file: OWNERS.into(), what: e.to_string() })?;
+        let bytes = serde_json::to_vec(&after).map_err(|e| StoreError::Owners {
+            file: OWNERS.into(),
+            what: e.to_string(),
+        })?;
         disk.write_private(OWNERS, &bytes)?;
     }
     Ok(())
@@ -138,6 +161,7 @@ pub(crate) fn own(disk: &Disk, name: &Name, paths: &mut dyn Iterator<Item = Stri
 
 fn lock(disk: &Disk) -> Result<File, StoreError> {
     let file = disk.lock_file("lock")?;
-    file.lock().map_err(|e| StoreError::Disk(DiskError::io(disk.show("lock"), "lock it", e)))?;
+    file.lock()
+        .map_err(|e| StoreError::Disk(DiskError::io(disk.show("lock"), "lock it", e)))?;
     Ok(file)
 }

@@ -22,9 +22,7 @@ use serde_json::{Value, json};
 use crate::disk::{Op, Tap};
 use crate::outcome::Outcome;
 use crate::plane::{Plane, PlaneError, Setup};
-use crate::world::{
-    Clock, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World,
-};
+use crate::world::{Clock, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -120,7 +118,14 @@ impl Machine {
     }
 
     pub(crate) fn service(&self, name: &str, enabled: bool, active: bool) {
-        self.services.borrow_mut().insert(name.into(), ServiceState { known: true, enabled, active });
+        self.services.borrow_mut().insert(
+            name.into(),
+            ServiceState {
+                known: true,
+                enabled,
+                active,
+            },
+        );
     }
 
     pub(crate) fn setup(&self) -> Setup {
@@ -138,7 +143,13 @@ impl Machine {
     }
 
     pub(crate) fn world(&self) -> World<'_> {
-        World { clock: self, random: self, processes: self, services: self, probe: self }
+        World {
+            clock: self,
+            random: self,
+            processes: self,
+            services: self,
+            probe: self,
+        }
     }
 
     pub(crate) fn plane(&self) -> Plane<'_> {
@@ -169,7 +180,8 @@ impl Machine {
     }
 
     pub(crate) fn local(&self, version: u64, spec: Value) -> Verified<DesiredState> {
-        self.verified(Channel::Local, &state(self.name.as_str(), version, spec)).unwrap()
+        self.verified(Channel::Local, &state(self.name.as_str(), version, spec))
+            .unwrap()
     }
 
     pub(crate) fn apply(&self, version: u64, spec: Value) -> Outcome {
@@ -210,7 +222,10 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<String, String> {
             } else if meta.is_symlink() {
                 format!("link {:?}", std::fs::read_link(entry.path()).unwrap())
             } else if meta.is_file() {
-                format!("file {:?}", String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()))
+                format!(
+                    "file {:?}",
+                    String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap())
+                )
             } else {
                 "special".to_owned()
             };
@@ -223,7 +238,11 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<String, String> {
 }
 
 pub(crate) fn state(name: &str, version: u64, spec: Value) -> Value {
-    let spec = if spec.is_array() { json!({ "apply": spec }) } else { spec };
+    let spec = if spec.is_array() {
+        json!({ "apply": spec })
+    } else {
+        spec
+    };
     json!({ "kind": "jos.agent.desired_state", "meta": { "name": name, "version": version }, "spec": spec })
 }
 
@@ -234,10 +253,20 @@ pub(crate) fn admin_key() -> SecretKey {
 pub(crate) fn root() -> TrustRoot {
     let root_key = SecretKey::from_bytes(&[1; 32]).with_id(KeyId::new("root-1").unwrap());
     let grants = vec![
-        Grant { key: (&root_key).into(), roles: vec![Role::Root] },
-        Grant { key: (&admin_key()).into(), roles: vec![Role::Admin] },
+        Grant {
+            key: (&root_key).into(),
+            roles: vec![Role::Root],
+        },
+        Grant {
+            key: (&admin_key()).into(),
+            roles: vec![Role::Admin],
+        },
     ];
-    let trust = sign::new_trust(&NewTrust { grants, ..NewTrust::default() }).unwrap();
+    let trust = sign::new_trust(&NewTrust {
+        grants,
+        ..NewTrust::default()
+    })
+    .unwrap();
     let bytes = signed(&serde_json::to_value(trust).unwrap(), trust::KIND, &[&root_key]);
     TrustRoot::open(Received::json("trust.json", &bytes)).unwrap()
 }
@@ -278,7 +307,12 @@ impl Processes for Machine {
         }
         self.ran.borrow_mut().push(text.clone());
         let code = Some(i32::from(self.failing.borrow().contains(&text)));
-        Ok(Ran { code, output: b"said\n".to_vec(), output_sha256: "ab".repeat(32), ..Ran::default() })
+        Ok(Ran {
+            code,
+            output: b"said\n".to_vec(),
+            output_sha256: "ab".repeat(32),
+            ..Ran::default()
+        })
     }
 }
 
@@ -333,11 +367,19 @@ pub(crate) struct Cut {
 
 impl Cut {
     pub(crate) fn power(k: u64) -> Rc<Self> {
-        Rc::new(Self { left: Cell::new(k), for_good: true, error: io::ErrorKind::Other })
+        Rc::new(Self {
+            left: Cell::new(k),
+            for_good: true,
+            error: io::ErrorKind::Other,
+        })
     }
     /// One call fails, as on a full disk; the next ones go through.
     pub(crate) fn once(k: u64, error: io::ErrorKind) -> Rc<Self> {
-        Rc::new(Self { left: Cell::new(k), for_good: false, error })
+        Rc::new(Self {
+            left: Cell::new(k),
+            for_good: false,
+            error,
+        })
     }
     pub(crate) fn happened(&self) -> bool {
         self.left.get() == 0 || self.left.get() == u64::MAX

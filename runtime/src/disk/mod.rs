@@ -124,7 +124,13 @@ impl Disk {
         let fd = nix::fcntl::open(root, flags, Mode::empty())
             .map_err(|e| DiskError::io(root.display().to_string(), "open the root directory", e.into()))?;
         let (tag, counter) = (RefCell::new(tag.to_owned()), Cell::new(0));
-        Ok(Self { root: fd, shown: root.to_owned(), tap: None, tag, counter })
+        Ok(Self {
+            root: fd,
+            shown: root.to_owned(),
+            tap: None,
+            tag,
+            counter,
+        })
     }
 
     /// Puts a tap below every write-like call.
@@ -149,7 +155,11 @@ impl Disk {
         let n = self.counter.get();
         self.counter.set(n.wrapping_add(1));
         let dir = parent(path).unwrap_or("");
-        let slash = if dir.is_empty() && !path.starts_with('/') { "" } else { "/" };
+        let slash = if dir.is_empty() && !path.starts_with('/') {
+            ""
+        } else {
+            "/"
+        };
         format!("{dir}{slash}{TEMP_PREFIX}{}-{n}", self.tag.borrow())
     }
 
@@ -171,8 +181,14 @@ impl Disk {
 
     /// Opens the directory that holds `path`'s last component. `None` when a component is missing.
     fn walk<'p>(&self, path: &'p str) -> Result<Option<(Handle<'_>, &'p str)>, DiskError> {
-        let parts = components(path).map_err(|why| DiskError::BadPath { path: path.escape_debug().to_string(), why })?;
-        let (last, dirs) = parts.split_last().ok_or(DiskError::BadPath { path: path.into(), why: "it is empty" })?;
+        let parts = components(path).map_err(|why| DiskError::BadPath {
+            path: path.escape_debug().to_string(),
+            why,
+        })?;
+        let (last, dirs) = parts.split_last().ok_or(DiskError::BadPath {
+            path: path.into(),
+            why: "it is empty",
+        })?;
         let mut at = Handle::Root(self.root.as_fd());
         for (i, part) in dirs.iter().enumerate() {
             let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
@@ -183,10 +199,17 @@ impl Disk {
                     let component = self.show(&dirs[..=i].join("/"));
                     if let Ok(target) = readlinkat(at.as_fd(), *part) {
                         let target = target.to_string_lossy().into_owned();
-                        return Err(DiskError::LinkInPath { path: self.show(path), component, target });
+                        return Err(DiskError::LinkInPath {
+                            path: self.show(path),
+                            component,
+                            target,
+                        });
                     }
                     if e == Errno::ENOTDIR {
-                        return Err(DiskError::NotADirectory { path: self.show(path), component });
+                        return Err(DiskError::NotADirectory {
+                            path: self.show(path),
+                            component,
+                        });
                     }
                     return Err(self.err(&dirs[..=i].join("/"), "open the directory", e));
                 }
@@ -197,7 +220,8 @@ impl Disk {
 
     /// The same, where a missing component is an error.
     fn walk_to<'p>(&self, path: &'p str) -> Result<(Handle<'_>, &'p str), DiskError> {
-        self.walk(path)?.ok_or_else(|| self.err(path, "find the directory above it", Errno::ENOENT))
+        self.walk(path)?
+            .ok_or_else(|| self.err(path, "find the directory above it", Errno::ENOENT))
     }
 }
 

@@ -34,13 +34,21 @@ impl Disk {
     pub fn read(&self, path: &str, limit: u64) -> Result<(Vec<u8>, Meta), DiskError> {
         let (mut file, meta) = self.open_file(path)?;
         if meta.size > limit {
-            return Err(DiskError::TooLarge { path: self.show(path), size: meta.size, limit });
+            return Err(DiskError::TooLarge {
+                path: self.show(path),
+                size: meta.size,
+                limit,
+            });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.size).unwrap_or(0));
         let read = (&mut file).take(limit + 1).read_to_end(&mut bytes);
         read.map_err(|e| self.err(path, "read it", e))?;
         if bytes.len() as u64 > limit {
-            return Err(DiskError::TooLarge { path: self.show(path), size: bytes.len() as u64, limit });
+            return Err(DiskError::TooLarge {
+                path: self.show(path),
+                size: bytes.len() as u64,
+                limit,
+            });
         }
         Ok((bytes, meta))
     }
@@ -62,7 +70,11 @@ impl Disk {
             Err(e) => {
                 if let Ok(target) = readlinkat(dir.as_fd(), name) {
                     let target = target.to_string_lossy().into_owned();
-                    return Err(DiskError::LinkInPath { path: self.show(path), component: self.show(path), target });
+                    return Err(DiskError::LinkInPath {
+                        path: self.show(path),
+                        component: self.show(path),
+                        target,
+                    });
                 }
                 return Err(self.err(path, "open it", e));
             }
@@ -70,10 +82,15 @@ impl Disk {
         let meta = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
         match meta.kind {
             Kind::File => Ok((File::from(fd), meta)),
-            Kind::Special(what) => Err(DiskError::Special { path: self.show(path), what }),
-            Kind::Dir | Kind::Link => {
-                Err(DiskError::InTheWay { path: self.show(path), found: "a directory", expected: "a file" })
-            }
+            Kind::Special(what) => Err(DiskError::Special {
+                path: self.show(path),
+                what,
+            }),
+            Kind::Dir | Kind::Link => Err(DiskError::InTheWay {
+                path: self.show(path),
+                found: "a directory",
+                expected: "a file",
+            }),
         }
     }
 
@@ -81,7 +98,9 @@ impl Disk {
     pub fn read_link(&self, path: &str) -> Result<String, DiskError> {
         let (dir, name) = self.walk_to(path)?;
         let target = readlinkat(dir.as_fd(), name).map_err(|e| self.err(path, "read the link", e))?;
-        target.into_string().map_err(|_| self.err(path, "read the link: its target is not UTF-8", Errno::EILSEQ))
+        target
+            .into_string()
+            .map_err(|_| self.err(path, "read the link: its target is not UTF-8", Errno::EILSEQ))
     }
 
     /// The names in a directory, sorted; `/` for the root itself. Missing directory: empty.
@@ -90,7 +109,9 @@ impl Disk {
         let opened = if path.is_empty() || path == "/" {
             openat(self.root.as_fd(), ".", flags, Mode::empty())
         } else {
-            let Some((dir, name)) = self.walk(path)? else { return Ok(Vec::new()) };
+            let Some((dir, name)) = self.walk(path)? else {
+                return Ok(Vec::new());
+            };
             match openat(dir.as_fd(), name, flags, Mode::empty()) {
                 Err(Errno::ENOENT) => return Ok(Vec::new()),
                 other => other,
@@ -116,14 +137,16 @@ impl Disk {
         self.check_replaceable(&dir, path, name)?;
         let temp = self.temp_beside(path);
         let temp_name = last(&temp);
-        self.tap(&Op::Create(&temp)).map_err(|e| self.err(path, "make a temporary file", e))?;
+        self.tap(&Op::Create(&temp))
+            .map_err(|e| self.err(path, "make a temporary file", e))?;
         // 0600 until the owner is right: nobody who may not read the result can read it on the way.
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(dir.as_fd(), temp_name, flags, Mode::from_bits_truncate(0o600))
             .map_err(|e| self.err(path, "make a temporary file beside it", e))?;
         let mut file = File::from(fd);
         let filled = self.fill(&mut file, &temp, path, bytes, attrs, xattrs).and_then(|()| {
-            self.tap(&Op::Rename(&temp, path)).map_err(|e| self.err(path, "put it in place", e))?;
+            self.tap(&Op::Rename(&temp, path))
+                .map_err(|e| self.err(path, "put it in place", e))?;
             renameat(dir.as_fd(), temp_name, dir.as_fd(), name).map_err(|e| self.err(path, "put it in place", e))
         });
         if let Err(e) = filled {
@@ -142,22 +165,32 @@ impl Disk {
         attrs: Attrs,
         xattrs: &Xattrs,
     ) -> Result<(), DiskError> {
-        self.tap(&Op::Write(temp, 0, bytes)).map_err(|e| self.err(path, "write it", e))?;
+        self.tap(&Op::Write(temp, 0, bytes))
+            .map_err(|e| self.err(path, "write it", e))?;
         file.write_all(bytes).map_err(|e| self.err(path, "write it", e))?;
-        self.tap(&Op::Meta(temp)).map_err(|e| self.err(path, "set its owner and mode", e))?;
-        self.set_attrs_of(file.as_fd(), path, attrs)?;
+        self.tap(&Op::Meta(temp))
+            .map_err(|e| self.err(path, "set its owner and mode", e))?;
+        // chown drops capabilities, and a mode may forbid the rest: the attributes stand between the two.
+        self.set_owner_of(file.as_fd(), path, attrs)?;
         xattr::set_all(file.as_fd(), xattrs).map_err(|e| self.err(path, "set its extended attributes", e))?;
-        self.tap(&Op::Sync(temp)).map_err(|e| self.err(path, "make it durable", e))?;
-        fsync(&*file).map_err(|e| self.err(path, "make it durable", e))
+        self.set_mode_of(file.as_fd(), path, attrs)?;
+        self.tap(&Op::Sync(temp))
+            .map_err(|e| self.err(path, "make it durable", e))?;
+        // Not fsync(2) itself: on macOS that leaves the bytes in the drive's cache.
+        file.sync_all().map_err(|e| self.err(path, "make it durable", e))
     }
 
     /// Owner first: chown clears setuid bits (chown(2)), so the mode comes after.
-    fn set_attrs_of(&self, fd: impl AsFd, path: &str, attrs: Attrs) -> Result<(), DiskError> {
+    fn set_owner_of(&self, fd: impl AsFd, path: &str, attrs: Attrs) -> Result<(), DiskError> {
         let now = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
         if (now.uid, now.gid) != (attrs.uid, attrs.gid) {
             fchown(&fd, Some(Uid::from_raw(attrs.uid)), Some(Gid::from_raw(attrs.gid)))
                 .map_err(|e| self.err(path, "set its owner", e))?;
         }
+        Ok(())
+    }
+
+    fn set_mode_of(&self, fd: impl AsFd, path: &str, attrs: Attrs) -> Result<(), DiskError> {
         fchmod(&fd, Mode::from_bits_truncate(attrs.mode as _)).map_err(|e| self.err(path, "set its mode", e))
     }
 
@@ -168,16 +201,20 @@ impl Disk {
         let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
         let meta = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
         self.check_changeable(path, &meta)?;
-        self.tap(&Op::Meta(path)).map_err(|e| self.err(path, "set its owner and mode", e))?;
-        self.set_attrs_of(&fd, path, attrs)?;
-        self.tap(&Op::Sync(path)).map_err(|e| self.err(path, "make it durable", e))?;
+        self.tap(&Op::Meta(path))
+            .map_err(|e| self.err(path, "set its owner and mode", e))?;
+        self.set_owner_of(&fd, path, attrs)?;
+        self.set_mode_of(&fd, path, attrs)?;
+        self.tap(&Op::Sync(path))
+            .map_err(|e| self.err(path, "make it durable", e))?;
         fsync(&fd).map_err(|e| self.err(path, "make it durable", e))
     }
 
     /// Makes a directory; its parent must be there.
     pub fn make_dir(&self, path: &str, attrs: Attrs) -> Result<(), DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        self.tap(&Op::MakeDir(path)).map_err(|e| self.err(path, "make the directory", e))?;
+        self.tap(&Op::MakeDir(path))
+            .map_err(|e| self.err(path, "make the directory", e))?;
         mkdirat(dir.as_fd(), name, Mode::from_bits_truncate(0o700))
             .map_err(|e| self.err(path, "make the directory", e))?;
         self.set_attrs(path, attrs)?;
@@ -190,18 +227,27 @@ impl Disk {
         self.check_replaceable(&dir, path, name)?;
         let temp = self.temp_beside(path);
         let temp_name = last(&temp);
-        self.tap(&Op::MakeLink(&temp, target)).map_err(|e| self.err(path, "make the link", e))?;
+        self.tap(&Op::MakeLink(&temp, target))
+            .map_err(|e| self.err(path, "make the link", e))?;
         symlinkat(target, dir.as_fd(), temp_name).map_err(|e| self.err(path, "make the link", e))?;
         let done = (|| {
             let now = fstatat(dir.as_fd(), temp_name, AtFlags::AT_SYMLINK_NOFOLLOW)
                 .map_err(|e| self.err(path, "look at it", e))?;
             if (now.st_uid, now.st_gid) != owner {
-                self.tap(&Op::Meta(&temp)).map_err(|e| self.err(path, "set its owner", e))?;
-                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-                fchownat(dir.as_fd(), temp_name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                self.tap(&Op::Meta(&temp))
                     .map_err(|e| self.err(path, "set its owner", e))?;
+                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+                fchownat(
+                    dir.as_fd(),
+                    temp_name,
+                    Some(uid),
+                    Some(gid),
+                    AtFlags::AT_SYMLINK_NOFOLLOW,
+                )
+                .map_err(|e| self.err(path, "set its owner", e))?;
             }
-            self.tap(&Op::Rename(&temp, path)).map_err(|e| self.err(path, "put it in place", e))?;
+            self.tap(&Op::Rename(&temp, path))
+                .map_err(|e| self.err(path, "put it in place", e))?;
             renameat(dir.as_fd(), temp_name, dir.as_fd(), name).map_err(|e| self.err(path, "put it in place", e))
         })();
         if let Err(e) = done {
@@ -216,8 +262,13 @@ impl Disk {
         let Some(meta) = self.lstat(path)? else { return Ok(()) };
         let (dir, name) = self.walk_to(path)?;
         self.check_changeable(path, &meta)?;
-        self.tap(&Op::Remove(path)).map_err(|e| self.err(path, "remove it", e))?;
-        let flag = if meta.kind == Kind::Dir { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
+        self.tap(&Op::Remove(path))
+            .map_err(|e| self.err(path, "remove it", e))?;
+        let flag = if meta.kind == Kind::Dir {
+            UnlinkatFlags::RemoveDir
+        } else {
+            UnlinkatFlags::NoRemoveDir
+        };
         unlinkat(dir.as_fd(), name, flag).map_err(|e| self.err(path, "remove it", e))?;
         self.sync_dir(&dir, path)
     }
@@ -226,12 +277,16 @@ impl Disk {
     pub fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
         let (dir, old) = self.walk_to(from)?;
         if parent(from) != parent(to) {
-            return Err(DiskError::BadPath { path: to.to_owned(), why: "it is in another directory" });
+            return Err(DiskError::BadPath {
+                path: to.to_owned(),
+                why: "it is in another directory",
+            });
         }
         if fstatat(dir.as_fd(), last(to), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
             return Err(self.err(to, "take the name", Errno::EEXIST));
         }
-        self.tap(&Op::Rename(from, to)).map_err(|e| self.err(from, "rename it", e))?;
+        self.tap(&Op::Rename(from, to))
+            .map_err(|e| self.err(from, "rename it", e))?;
         renameat(dir.as_fd(), old, dir.as_fd(), last(to)).map_err(|e| self.err(from, "rename it", e))?;
         self.sync_dir(&dir, from)
     }
@@ -248,8 +303,13 @@ impl Disk {
             }
         }
         let (dir, name) = self.walk_to(path)?;
-        self.tap(&Op::Remove(path)).map_err(|e| self.err(path, "remove it", e))?;
-        let flag = if meta.kind == Kind::Dir { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
+        self.tap(&Op::Remove(path))
+            .map_err(|e| self.err(path, "remove it", e))?;
+        let flag = if meta.kind == Kind::Dir {
+            UnlinkatFlags::RemoveDir
+        } else {
+            UnlinkatFlags::NoRemoveDir
+        };
         unlinkat(dir.as_fd(), name, flag).map_err(|e| self.err(path, "remove it", e))
     }
 
@@ -259,7 +319,8 @@ impl Disk {
         for name in self.list(dir)? {
             if let Some(name) = name.to_str().filter(|n| n.starts_with(&prefix)) {
                 let (handle, _) = self.walk_to(&format!("{dir}/{name}"))?;
-                self.tap(&Op::Remove(name)).map_err(|e| self.err(dir, "remove a temporary file", e))?;
+                self.tap(&Op::Remove(name))
+                    .map_err(|e| self.err(dir, "remove a temporary file", e))?;
                 unlinkat(handle.as_fd(), name, UnlinkatFlags::NoRemoveDir)
                     .map_err(|e| self.err(dir, "remove a temporary file", e))?;
             }
@@ -283,10 +344,12 @@ impl Disk {
             Err(e) => return Err(self.err(path, "open it", e)),
         };
         let mut file = File::from(fd);
-        self.tap(&Op::Write(path, u64::MAX, bytes)).map_err(|e| self.err(path, "append to it", e))?;
+        self.tap(&Op::Write(path, u64::MAX, bytes))
+            .map_err(|e| self.err(path, "append to it", e))?;
         file.write_all(bytes).map_err(|e| self.err(path, "append to it", e))?;
-        self.tap(&Op::Sync(path)).map_err(|e| self.err(path, "make it durable", e))?;
-        fsync(&file).map_err(|e| self.err(path, "make it durable", e))?;
+        self.tap(&Op::Sync(path))
+            .map_err(|e| self.err(path, "make it durable", e))?;
+        file.sync_all().map_err(|e| self.err(path, "make it durable", e))?;
         if new { self.sync_dir(&dir, path) } else { Ok(()) }
     }
 
@@ -295,8 +358,11 @@ impl Disk {
         let (dir, name) = self.walk_to(path)?;
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
-        self.tap(&Op::Write(path, offset, bytes)).map_err(|e| self.err(path, "write it", e))?;
-        File::from(fd).write_all_at(bytes, offset).map_err(|e| self.err(path, "write it", e))
+        self.tap(&Op::Write(path, offset, bytes))
+            .map_err(|e| self.err(path, "write it", e))?;
+        File::from(fd)
+            .write_all_at(bytes, offset)
+            .map_err(|e| self.err(path, "write it", e))
     }
 
     /// Cuts a file to `length` bytes, durably.
@@ -304,9 +370,12 @@ impl Disk {
         let (dir, name) = self.walk_to(path)?;
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
-        self.tap(&Op::Truncate(path, length)).map_err(|e| self.err(path, "cut it", e))?;
+        self.tap(&Op::Truncate(path, length))
+            .map_err(|e| self.err(path, "cut it", e))?;
         let file = File::from(fd);
-        file.set_len(length).and_then(|()| file.sync_all()).map_err(|e| self.err(path, "cut it", e))
+        file.set_len(length)
+            .and_then(|()| file.sync_all())
+            .map_err(|e| self.err(path, "cut it", e))
     }
 
     /// A directory of the plane's own, 0700, with its parents.
@@ -317,7 +386,11 @@ impl Disk {
         if let Some(above) = parent(path).filter(|p| !p.is_empty()) {
             self.ensure_dir(above)?;
         }
-        let attrs = Attrs { mode: 0o700, uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
+        let attrs = Attrs {
+            mode: 0o700,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        };
         match self.make_dir(path, attrs) {
             Err(DiskError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
@@ -335,7 +408,11 @@ impl Disk {
 
     /// The plane's own file: 0600, owned by whoever runs it, replaced in one step.
     pub fn write_private(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        let attrs = Attrs { mode: 0o600, uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
+        let attrs = Attrs {
+            mode: 0o600,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        };
         self.write_file(path, bytes, attrs, &Vec::new())
     }
 
@@ -348,7 +425,11 @@ impl Disk {
                 self.check_changeable(path, &meta)?;
                 if meta.kind == Kind::Dir {
                     let (found, expected) = ("a directory", "a file, a link or nothing");
-                    return Err(DiskError::InTheWay { path: self.show(path), found, expected });
+                    return Err(DiskError::InTheWay {
+                        path: self.show(path),
+                        found,
+                        expected,
+                    });
                 }
                 Ok(())
             }
@@ -358,8 +439,14 @@ impl Disk {
     /// The rule for everything that is changed or removed: no special files, no file with several names.
     pub(crate) fn check_changeable(&self, path: &str, meta: &Meta) -> Result<(), DiskError> {
         match meta.kind {
-            Kind::Special(what) => Err(DiskError::Special { path: self.show(path), what }),
-            Kind::File if meta.links > 1 => Err(DiskError::HardLinked { path: self.show(path), links: meta.links }),
+            Kind::Special(what) => Err(DiskError::Special {
+                path: self.show(path),
+                what,
+            }),
+            Kind::File if meta.links > 1 => Err(DiskError::HardLinked {
+                path: self.show(path),
+                links: meta.links,
+            }),
             _ => Ok(()),
         }
     }
@@ -372,7 +459,8 @@ impl Disk {
     }
 
     fn sync_dir(&self, dir: &Handle<'_>, path: &str) -> Result<(), DiskError> {
-        self.tap(&Op::SyncDir(path)).map_err(|e| self.err(path, "make its directory durable", e))?;
+        self.tap(&Op::SyncDir(path))
+            .map_err(|e| self.err(path, "make its directory durable", e))?;
         match fsync(dir) {
             // Some file systems cannot sync a directory (EINVAL, fsync(2)); their renames are ordered by themselves.
             Ok(()) | Err(Errno::EINVAL) => Ok(()),

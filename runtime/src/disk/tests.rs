@@ -12,7 +12,11 @@ fn disk() -> (tempfile::TempDir, Disk) {
 }
 
 fn attrs(mode: u32) -> Attrs {
-    Attrs { mode, uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    Attrs {
+        mode,
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+    }
 }
 
 #[test]
@@ -29,7 +33,17 @@ fn a_file_is_written_with_its_mode_and_owner() {
 #[test]
 fn paths_that_are_none_are_refused() {
     let (_dir, disk) = disk();
-    for bad in ["", "/", "/a/../b", "/..", "a/./b", "/a//b", "/a/", "/a\0b", &format!("/{}", "x".repeat(256))] {
+    for bad in [
+        "",
+        "/",
+        "/a/../b",
+        "/..",
+        "a/./b",
+        "/a//b",
+        "/a/",
+        "/a\0b",
+        &format!("/{}", "x".repeat(256)),
+    ] {
         assert!(matches!(disk.lstat(bad), Err(DiskError::BadPath { .. })), "{bad:?}");
         assert!(disk.write_file(bad, b"", attrs(0o600), &Vec::new()).is_err(), "{bad:?}");
     }
@@ -53,7 +67,10 @@ fn no_operation_follows_a_link_in_the_path() {
     assert!(is_link(disk.rename("/l/f", "/l/g").unwrap_err()));
     assert!(is_link(disk.append("/l/f", b"x").unwrap_err()));
     assert!(disk.list("/l").is_err());
-    assert!(disk.set_attrs("/l", a).is_err(), "the link itself has no mode of its own");
+    assert!(
+        disk.set_attrs("/l", a).is_err(),
+        "the link itself has no mode of its own"
+    );
     assert_eq!(std::fs::read(outside.path().join("f")).unwrap(), b"theirs");
     let text = disk.lstat("/l/f").unwrap_err().to_string();
     assert!(text.contains(outside.path().to_str().unwrap()), "{text}");
@@ -66,7 +83,10 @@ fn a_link_as_last_component_is_replaced_and_not_followed() {
     symlink("target", dir.path().join("l")).unwrap();
     assert!(matches!(disk.read("/l", 10), Err(DiskError::LinkInPath { .. })));
     disk.write_file("/l", b"x", attrs(0o644), &Vec::new()).unwrap();
-    assert_eq!((disk.read("/l", 10).unwrap().0, disk.read("/target", 10).unwrap().0), (b"x".to_vec(), b"t".to_vec()));
+    assert_eq!(
+        (disk.read("/l", 10).unwrap().0, disk.read("/target", 10).unwrap().0),
+        (b"x".to_vec(), b"t".to_vec())
+    );
 }
 
 #[test]
@@ -75,14 +95,22 @@ fn special_files_and_files_with_several_names_are_left_alone() {
     nix::unistd::mkfifo(&dir.path().join("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
     let special = |e: DiskError| matches!(e, DiskError::Special { .. });
     assert!(special(disk.read("/fifo", 10).unwrap_err()));
-    assert!(special(disk.write_file("/fifo", b"", attrs(0o600), &Vec::new()).unwrap_err()));
+    assert!(special(
+        disk.write_file("/fifo", b"", attrs(0o600), &Vec::new()).unwrap_err()
+    ));
     assert!(special(disk.remove("/fifo").unwrap_err()));
     assert!(special(disk.set_attrs("/fifo", attrs(0o600)).unwrap_err()));
     std::fs::write(dir.path().join("a"), "a").unwrap();
     std::fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
-    assert!(matches!(disk.write_file("/a", b"", attrs(0o600), &Vec::new()), Err(DiskError::HardLinked { links: 2, .. })));
+    assert!(matches!(
+        disk.write_file("/a", b"", attrs(0o600), &Vec::new()),
+        Err(DiskError::HardLinked { links: 2, .. })
+    ));
     assert!(matches!(disk.remove("/a"), Err(DiskError::HardLinked { .. })));
-    assert!(matches!(disk.set_attrs("/a", attrs(0o600)), Err(DiskError::HardLinked { .. })));
+    assert!(matches!(
+        disk.set_attrs("/a", attrs(0o600)),
+        Err(DiskError::HardLinked { .. })
+    ));
 }
 
 #[test]
@@ -98,12 +126,17 @@ fn temporary_names_are_not_to_be_guessed_and_are_made_exclusively() {
     }
     let dir = tempfile::tempdir().unwrap();
     let names = Rc::new(Names(RefCell::default()));
-    let disk = Disk::open(dir.path(), "5eed0123456789ab").unwrap().with_tap(names.clone());
+    let disk = Disk::open(dir.path(), "5eed0123456789ab")
+        .unwrap()
+        .with_tap(names.clone());
     disk.write_file("/f", b"1", attrs(0o600), &Vec::new()).unwrap();
     disk.write_file("/f", b"2", attrs(0o600), &Vec::new()).unwrap();
     let made = names.0.borrow().clone();
     assert_eq!(made.len(), 2);
-    assert!(made[0] != made[1] && made.iter().all(|n| n.contains("5eed0123456789ab")), "{made:?}");
+    assert!(
+        made[0] != made[1] && made.iter().all(|n| n.contains("5eed0123456789ab")),
+        "{made:?}"
+    );
     // Somebody who did guess the next one has only stopped it: nothing of theirs is written through.
     let theirs = dir.path().join("theirs");
     std::fs::write(&theirs, "theirs").unwrap();
@@ -134,7 +167,10 @@ fn a_write_is_synced_before_its_name_and_its_directory_after() {
     let order = Rc::new(Order(RefCell::default()));
     let disk = Disk::open(dir.path(), "x").unwrap().with_tap(order.clone());
     disk.write_file("/f", b"1", attrs(0o600), &Vec::new()).unwrap();
-    assert_eq!(*order.0.borrow(), ["create", "write", "meta", "sync", "rename", "sync directory"]);
+    assert_eq!(
+        *order.0.borrow(),
+        ["create", "write", "meta", "sync", "rename", "sync directory"]
+    );
 }
 
 #[test]

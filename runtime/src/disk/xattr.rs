@@ -39,7 +39,11 @@ mod sys {
     pub(super) fn set(fd: BorrowedFd<'_>, name: &CString, value: &[u8]) -> io::Result<()> {
         // SAFETY: `name` ends with NUL, `value` is valid for its length, the descriptor is open.
         let r = unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
-        if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if r == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
@@ -47,11 +51,16 @@ mod sys {
 #[cfg(target_os = "linux")]
 pub(super) fn all(fd: BorrowedFd<'_>) -> Xattrs {
     let Ok(names) = sys::list(fd) else { return Vec::new() };
-    let kept = |name: &&[u8]| !name.is_empty() && !name.starts_with(b"security.ima") && !name.starts_with(b"system.nfs4");
+    let kept =
+        |name: &&[u8]| !name.is_empty() && !name.starts_with(b"security.ima") && !name.starts_with(b"system.nfs4");
     let mut found = Vec::new();
     for name in names.split(|b| *b == 0).filter(kept) {
-        let Ok(text) = String::from_utf8(name.to_vec()) else { continue };
-        let Ok(c_name) = std::ffi::CString::new(name) else { continue };
+        let Ok(text) = String::from_utf8(name.to_vec()) else {
+            continue;
+        };
+        let Ok(c_name) = std::ffi::CString::new(name) else {
+            continue;
+        };
         if let Ok(value) = sys::get(fd, &c_name) {
             found.push((text, crate::hex::encode(&value)));
         }

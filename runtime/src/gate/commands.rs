@@ -24,7 +24,10 @@ pub(crate) fn resolve(grant: &Grant, text: &str) -> Option<Vec<String>> {
     // no hole takes a character that a shell would act on, were there one.
     let words: Vec<&str> = text.split(' ').collect();
     let fits = |argv: &&&Vec<String>| argv.len() == words.len() && argv.iter().zip(&words).all(|(t, w)| hole(t, w));
-    templates.iter().find(fits).filter(|argv| argv.first().is_some_and(|p| p.starts_with('/')))?;
+    templates
+        .iter()
+        .find(fits)
+        .filter(|argv| argv.first().is_some_and(|p| p.starts_with('/')))?;
     Some(words.into_iter().map(str::to_owned).collect())
 }
 
@@ -64,7 +67,11 @@ mod tests {
     use super::resolve;
 
     fn grant() -> Grant {
-        let argv = |w: &[&str]| CommandGrant::Template(CommandTemplate { argv: w.iter().map(|s| (*s).into()).collect() });
+        let argv = |w: &[&str]| {
+            CommandGrant::Template(CommandTemplate {
+                argv: w.iter().map(|s| (*s).into()).collect(),
+            })
+        };
         let shell = vec![
             CommandGrant::Exact("echo a; echo b".into()),
             argv(&["/sbin/ip", "route", "add", "{ip}", "metric", "{int}"]),
@@ -72,14 +79,28 @@ mod tests {
             argv(&["/bin/cat", "{path}"]),
             argv(&["/bin/say", "{word}"]),
         ];
-        Grant { shell, ..Grant::default() }
+        Grant {
+            shell,
+            ..Grant::default()
+        }
     }
 
     #[test]
     fn an_exact_command_is_its_bytes_and_nothing_else() {
         let g = grant();
-        assert_eq!(resolve(&g, "echo a; echo b").unwrap(), ["/bin/sh", "-c", "echo a; echo b"]);
-        for other in ["echo a;  echo b", " echo a; echo b", "echo a; echo b ", "echo a; echo b; id", "echo a", "ECHO a; echo b", "echo a; echo b\n"] {
+        assert_eq!(
+            resolve(&g, "echo a; echo b").unwrap(),
+            ["/bin/sh", "-c", "echo a; echo b"]
+        );
+        for other in [
+            "echo a;  echo b",
+            " echo a; echo b",
+            "echo a; echo b ",
+            "echo a; echo b; id",
+            "echo a",
+            "ECHO a; echo b",
+            "echo a; echo b\n",
+        ] {
             assert_eq!(resolve(&g, other), None, "{other:?}");
         }
     }
@@ -89,10 +110,23 @@ mod tests {
         let g = grant();
         assert!(resolve(&g, "/sbin/ip route add 10.0.0.1 metric 5").is_some());
         for bad in [
-            "/sbin/ip route add 10.0.0.1 metric 5;id", "/sbin/ip route add $(id) metric 5",
-            "/sbin/ip  route add 10.0.0.1 metric 5", "/sbin/ip route add 10.0.0.1 metric 5 ", "/sbin/ip route add 10.0.0.1",
-            "/bin/ping -f", "/bin/ping a..b", "/bin/ping a;b", "/bin/cat ../etc/shadow", "/bin/cat /a/../b", "/bin/cat -n",
-            "/bin/cat /a b", "/bin/say -x", "/bin/say a'b", "/bin/say a\tb", "/bin/say ", "/bin/say a\u{a0}b",
+            "/sbin/ip route add 10.0.0.1 metric 5;id",
+            "/sbin/ip route add $(id) metric 5",
+            "/sbin/ip  route add 10.0.0.1 metric 5",
+            "/sbin/ip route add 10.0.0.1 metric 5 ",
+            "/sbin/ip route add 10.0.0.1",
+            "/bin/ping -f",
+            "/bin/ping a..b",
+            "/bin/ping a;b",
+            "/bin/cat ../etc/shadow",
+            "/bin/cat /a/../b",
+            "/bin/cat -n",
+            "/bin/cat /a b",
+            "/bin/say -x",
+            "/bin/say a'b",
+            "/bin/say a\tb",
+            "/bin/say ",
+            "/bin/say a\u{a0}b",
         ] {
             assert_eq!(resolve(&g, bad), None, "{bad:?}");
         }

@@ -21,7 +21,18 @@ pub use paths::is_code_path;
 
 /// What `meta.requires` may name: what this program can do.
 pub const FEATURES: &[&str] = &[
-    "absent", "command", "confirm-command", "directory", "file", "http", "link", "prune", "secrets", "service", "shell", "tcp",
+    "absent",
+    "command",
+    "confirm-command",
+    "directory",
+    "file",
+    "http",
+    "link",
+    "prune",
+    "secrets",
+    "service",
+    "shell",
+    "tcp",
 ];
 
 /// The bits above the nine permission bits: setuid, setgid, sticky.
@@ -85,7 +96,12 @@ impl<'a> Gate<'a> {
         own_services: &'a [String],
         schemes: &'static [&'static str],
     ) -> Self {
-        Self { policy, paths: Paths::new(policy, protected), own_services, schemes }
+        Self {
+            policy,
+            paths: Paths::new(policy, protected),
+            own_services,
+            schemes,
+        }
     }
 
     /// Holds a whole state against what `source` was granted.
@@ -93,7 +109,10 @@ impl<'a> Gate<'a> {
         let mut found = Judgement::default();
         for feature in &state.meta.requires {
             if !FEATURES.contains(&feature.as_str()) {
-                found.unsupported("meta.requires", format!("this agent does not have the feature {:?}", feature.as_str()));
+                found.unsupported(
+                    "meta.requires",
+                    format!("this agent does not have the feature {:?}", feature.as_str()),
+                );
             }
         }
         if state.meta.version == 0 {
@@ -102,11 +121,11 @@ impl<'a> Gate<'a> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for (at, step) in state.spec.apply.iter().enumerate() {
             let label = label(at, step);
-            if let Some(key) = step_path(step) {
-                if let Some(first) = seen.insert(key.to_owned(), at) {
-                    let why = format!("its path is already that of step {}; a path is listed once", first + 1);
-                    found.refuse(&label, why, None);
-                }
+            if let Some(key) = step_path(step)
+                && let Some(first) = seen.insert(key.to_owned(), at)
+            {
+                let why = format!("its path is already that of step {}; a path is listed once", first + 1);
+                found.refuse(&label, why, None);
             }
             self.step(source, &label, step, &mut found);
         }
@@ -128,10 +147,16 @@ impl<'a> Gate<'a> {
         match step {
             Step::File(file) => {
                 if file.source.is_some() {
-                    found.unsupported(label, "this build cannot take a file's content from `source`; use `content`".into());
+                    found.unsupported(
+                        label,
+                        "this build cannot take a file's content from `source`; use `content`".into(),
+                    );
                 }
                 let secret = matches!(file.content, Some(Content::Secret(_)));
-                let mode = file.mode.as_ref().map_or(if secret { 0o600 } else { 0o644 }, Mode::bits);
+                let mode = file
+                    .mode
+                    .as_ref()
+                    .map_or(if secret { 0o600 } else { 0o644 }, Mode::bits);
                 self.path(source, label, file.path.as_str(), Touch::File { mode }, found);
                 self.services(source, label, &file.notify, found);
             }
@@ -151,7 +176,15 @@ impl<'a> Gate<'a> {
                 self.services(source, label, &link.notify, found);
             }
             Step::Absent(absent) => {
-                self.path(source, label, absent.path.as_str(), Touch::Remove { recursive: absent.recursive }, found);
+                self.path(
+                    source,
+                    label,
+                    absent.path.as_str(),
+                    Touch::Remove {
+                        recursive: absent.recursive,
+                    },
+                    found,
+                );
                 self.services(source, label, &absent.notify, found);
             }
             Step::Service(service) => self.services(source, label, std::slice::from_ref(&service.name), found),
@@ -172,8 +205,16 @@ impl<'a> Gate<'a> {
             found.refuse(label, format!("{own} is protected whatever is granted"), None);
             return;
         }
-        if let Some(own) = self.paths.protected_below(path).filter(|_| !matches!(touch, Touch::Dir { .. })) {
-            found.refuse(label, format!("{own} lies below it and is protected whatever is granted"), None);
+        if let Some(own) = self
+            .paths
+            .protected_below(path)
+            .filter(|_| !matches!(touch, Touch::Dir { .. }))
+        {
+            found.refuse(
+                label,
+                format!("{own} lies below it and is protected whatever is granted"),
+                None,
+            );
             return;
         }
         let recursive = touch == Touch::Remove { recursive: true };
@@ -209,7 +250,11 @@ impl<'a> Gate<'a> {
         if good {
             return;
         }
-        let shown = if recursive { format!("{path}/**") } else { path.to_owned() };
+        let shown = if recursive && self.path_granted(source, path) {
+            format!("{path}/**")
+        } else {
+            path.to_owned()
+        };
         let mut wanted = format!("{{ path = {shown:?}");
         if code {
             wanted += ", code = true";
@@ -217,7 +262,11 @@ impl<'a> Gate<'a> {
         if special {
             wanted += ", setuid = true";
         }
-        let wanted = if code || special { wanted + " }" } else { format!("{shown:?}") };
+        let wanted = if code || special {
+            wanted + " }"
+        } else {
+            format!("{shown:?}")
+        };
         let why = match (granted, code && !with_code, special && !with_setuid) {
             (false, ..) if recursive => "not everything below it is granted".to_owned(),
             (false, ..) => "the path is not granted".to_owned(),
@@ -229,7 +278,8 @@ impl<'a> Gate<'a> {
     }
 
     fn path_granted(&self, source: Source, path: &str) -> bool {
-        self.grant(source).is_some_and(|g| g.files.iter().any(|f| globs::matches(f.path().as_str(), path)))
+        self.grant(source)
+            .is_some_and(|g| g.files.iter().any(|f| globs::matches(f.path().as_str(), path)))
     }
 
     fn services(&self, source: Source, label: &str, names: &[ServiceName], found: &mut Judgement) {
@@ -245,7 +295,11 @@ impl<'a> Gate<'a> {
     }
 
     fn shell(&self, source: Source, label: &str, shell: &ShellStep, found: &mut Judgement) {
-        let parts = [("command", Some(&shell.command)), ("unless", shell.unless.as_ref()), ("undo", shell.undo.as_ref())];
+        let parts = [
+            ("command", Some(&shell.command)),
+            ("unless", shell.unless.as_ref()),
+            ("undo", shell.undo.as_ref()),
+        ];
         for (part, text) in parts {
             if let Some(text) = text {
                 self.command_listed(source, &format!("{label}: {part}"), text, found);
@@ -270,7 +324,11 @@ impl<'a> Gate<'a> {
     fn command_listed(&self, source: Source, label: &str, text: &str, found: &mut Judgement) {
         if self.command(source, text).is_none() {
             let needed = line(source, "shell", &format!("{text:?}"));
-            found.refuse(label, "the command is not listed, byte for byte or by a template".into(), Some(needed));
+            found.refuse(
+                label,
+                "the command is not listed, byte for byte or by a template".into(),
+                Some(needed),
+            );
         }
     }
 
@@ -283,15 +341,22 @@ impl<'a> Gate<'a> {
     pub fn grant(&self, source: Source) -> Option<&'a Grant> {
         self.policy.grants.get(&source)
     }
-
 }
 
 impl Judgement {
     fn refuse(&mut self, step: &str, why: String, needed: Option<String>) {
-        self.refused.push(Refusal { step: step.to_owned(), why, needed });
+        self.refused.push(Refusal {
+            step: step.to_owned(),
+            why,
+            needed,
+        });
     }
     fn unsupported(&mut self, step: &str, why: String) {
-        self.unsupported.push(Refusal { step: step.to_owned(), why, needed: None });
+        self.unsupported.push(Refusal {
+            step: step.to_owned(),
+            why,
+            needed: None,
+        });
     }
 }
 

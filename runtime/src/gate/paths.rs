@@ -22,33 +22,160 @@ const PROTECTED: &[&str] = &[
 /// What becomes code: the path itself and everything below it.
 const CODE: &[&str] = &[
     // programs and libraries
-    "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/lib32",
-    "/usr/lib64", "/usr/libexec", "/usr/local", "/usr/games", "/opt/*/bin", "/opt/*/sbin", "/opt/*/lib", "/boot",
-    "/overlay", "/rom", "/proc", "/sys", "/dev",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local",
+    "/usr/games",
+    "/opt/*/bin",
+    "/opt/*/sbin",
+    "/opt/*/lib",
+    "/boot",
+    "/overlay",
+    "/rom",
+    "/proc",
+    "/sys",
+    "/dev",
     // init systems
-    "/etc/systemd", "/run/systemd", "/usr/share/dbus-1", "/etc/dbus-1", "/etc/init", "/etc/init.d", "/etc/rc?.d", "/etc/rcS.d",
-    "/etc/rc.d", "/etc/rc.local", "/etc/rc.common", "/etc/rc.button", "/etc/inittab", "/etc/default", "/etc/runit",
-    "/etc/preinit", "/lib/preinit", "/etc/board.d", "/etc/uci-defaults", "/etc/hotplug*", "/etc/sv", "/etc/s6",
-    "/etc/inetd.conf", "/etc/inetd.d", "/etc/xinetd*", "/etc/tmpfiles.d", "/etc/binfmt.d", "/etc/modules*", "/etc/modprobe*",
+    "/etc/systemd",
+    "/run/systemd",
+    "/usr/share/dbus-1",
+    "/etc/dbus-1",
+    "/etc/init",
+    "/etc/init.d",
+    "/etc/rc?.d",
+    "/etc/rcS.d",
+    "/etc/rc.d",
+    "/etc/rc.local",
+    "/etc/rc.common",
+    "/etc/rc.button",
+    "/etc/inittab",
+    "/etc/default",
+    "/etc/runit",
+    "/etc/preinit",
+    "/lib/preinit",
+    "/etc/board.d",
+    "/etc/uci-defaults",
+    "/etc/hotplug*",
+    "/etc/sv",
+    "/etc/s6",
+    "/etc/inetd.conf",
+    "/etc/inetd.d",
+    "/etc/xinetd*",
+    "/etc/tmpfiles.d",
+    "/etc/binfmt.d",
+    "/etc/modules*",
+    "/etc/modprobe*",
     // what the clock, the kernel and the network start
-    "/etc/cron*", "/etc/anacrontab", "/var/spool/cron", "/var/spool/at", "/etc/periodic*", "/etc/udev", "/etc/mdev.conf",
-    "/etc/sysctl*", "/etc/network", "/etc/networkd-dispatcher", "/etc/NetworkManager", "/etc/dhcp", "/etc/dhcpcd*",
-    "/etc/udhcpc*", "/etc/ppp", "/etc/wpa_supplicant/*.sh", "/etc/acpi", "/etc/firewall.user", "/etc/nftables.d/*.sh",
-    "/etc/kernel", "/etc/initramfs-tools", "/etc/grub.d", "/etc/dracut*", "/etc/fstab", "/etc/exports",
+    "/etc/cron*",
+    "/etc/anacrontab",
+    "/var/spool/cron",
+    "/var/spool/at",
+    "/etc/periodic*",
+    "/etc/udev",
+    "/etc/mdev.conf",
+    "/etc/sysctl*",
+    "/etc/network",
+    "/etc/networkd-dispatcher",
+    "/etc/NetworkManager",
+    "/etc/dhcp",
+    "/etc/dhcpcd*",
+    "/etc/udhcpc*",
+    "/etc/ppp",
+    "/etc/wpa_supplicant/*.sh",
+    "/etc/acpi",
+    "/etc/firewall.user",
+    "/etc/nftables.d/*.sh",
+    "/etc/kernel",
+    "/etc/initramfs-tools",
+    "/etc/grub.d",
+    "/etc/dracut*",
+    "/etc/fstab",
+    "/etc/exports",
     // who may do what
-    "/etc/sudoers", "/etc/sudoers.d", "/etc/doas*", "/etc/pam.d", "/etc/pam.conf", "/etc/security", "/etc/polkit-1",
-    "/usr/share/polkit-1", "/etc/passwd*", "/etc/shadow*", "/etc/group*", "/etc/gshadow*", "/etc/subuid*", "/etc/subgid*",
-    "/etc/nsswitch.conf", "/etc/login.defs", "/etc/securetty", "/etc/ssh", "/etc/dropbear", "/etc/apparmor*", "/etc/selinux",
-    "/root", "/var/root", "/home/*/.*", "/Users/*/.*", "/etc/authorization",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/doas*",
+    "/etc/pam.d",
+    "/etc/pam.conf",
+    "/etc/security",
+    "/etc/polkit-1",
+    "/usr/share/polkit-1",
+    "/etc/passwd*",
+    "/etc/shadow*",
+    "/etc/group*",
+    "/etc/gshadow*",
+    "/etc/subuid*",
+    "/etc/subgid*",
+    "/etc/nsswitch.conf",
+    "/etc/login.defs",
+    "/etc/securetty",
+    "/etc/ssh",
+    "/etc/dropbear",
+    "/etc/apparmor*",
+    "/etc/selinux",
+    "/root",
+    "/var/root",
+    "/home/*/.*",
+    "/Users/*/.*",
+    "/etc/authorization",
     // what shells, loaders, editors and package managers read
-    "/etc/ld.so*", "/etc/ld-musl*", "/etc/profile*", "/etc/bash*", "/etc/zsh*", "/etc/csh*", "/etc/fish", "/etc/shells",
-    "/etc/environment*", "/etc/skel", "/etc/update-motd.d", "/etc/apt", "/etc/dpkg", "/etc/opkg*", "/etc/apk", "/etc/yum*",
-    "/etc/alternatives", "/etc/logrotate*", "/etc/python*", "/etc/perl", "/etc/vim", "/etc/gitconfig", "/etc/xdg",
-    "/etc/X11", "/etc/mailcap*", "/etc/aliases", "/etc/lighttpd", "/etc/uhttpd*", "/www/cgi-bin", "/usr/lib/lua", "/usr/share/lua",
+    "/etc/ld.so*",
+    "/etc/ld-musl*",
+    "/etc/profile*",
+    "/etc/bash*",
+    "/etc/zsh*",
+    "/etc/csh*",
+    "/etc/fish",
+    "/etc/shells",
+    "/etc/environment*",
+    "/etc/skel",
+    "/etc/update-motd.d",
+    "/etc/apt",
+    "/etc/dpkg",
+    "/etc/opkg*",
+    "/etc/apk",
+    "/etc/yum*",
+    "/etc/alternatives",
+    "/etc/logrotate*",
+    "/etc/python*",
+    "/etc/perl",
+    "/etc/vim",
+    "/etc/gitconfig",
+    "/etc/xdg",
+    "/etc/X11",
+    "/etc/mailcap*",
+    "/etc/aliases",
+    "/etc/lighttpd",
+    "/etc/uhttpd*",
+    "/www/cgi-bin",
+    "/usr/lib/lua",
+    "/usr/share/lua",
     // macOS
-    "/Library/LaunchDaemons", "/Library/LaunchAgents", "/Library/StartupItems", "/Library/PrivilegedHelperTools",
-    "/Library/Security", "/Library/Extensions", "/Library/Scripts", "/Library/Frameworks", "/System", "/Applications",
-    "/Users/*/Library/LaunchAgents", "/etc/launchd*", "/etc/emond.d", "/etc/paths*", "/etc/manpaths*",
+    "/Library/LaunchDaemons",
+    "/Library/LaunchAgents",
+    "/Library/StartupItems",
+    "/Library/PrivilegedHelperTools",
+    "/Library/Security",
+    "/Library/Extensions",
+    "/Library/Scripts",
+    "/Library/Frameworks",
+    "/System",
+    "/Applications",
+    "/Users/*/Library/LaunchAgents",
+    "/etc/launchd*",
+    "/etc/emond.d",
+    "/etc/paths*",
+    "/etc/manpaths*",
 ];
 
 /// Whether what stands at `path` becomes code whatever the policy lists: for whoever writes a policy.
@@ -64,7 +191,10 @@ fn fold(path: &str) -> String {
     }
     // macOS: /etc, /var and /tmp are links into /private, and APFS usually ignores case.
     let path = path.to_lowercase();
-    path.strip_prefix("/private").filter(|p| p.starts_with('/')).map(str::to_owned).unwrap_or(path)
+    path.strip_prefix("/private")
+        .filter(|p| p.starts_with('/'))
+        .map(str::to_owned)
+        .unwrap_or(path)
 }
 
 /// Whether `pattern` (a glob without `**`) covers `path` or a directory above it.
@@ -98,7 +228,11 @@ impl Paths {
     /// From the built-in lists, the policy and what the agent names as its own.
     pub(crate) fn new(policy: &Policy, own: &[String]) -> Self {
         let policy_globs = policy.protected.iter().map(|g| g.as_str().to_owned());
-        let protected = PROTECTED.iter().map(|s| (*s).to_owned()).chain(policy_globs).chain(own.iter().cloned());
+        let protected = PROTECTED
+            .iter()
+            .map(|s| (*s).to_owned())
+            .chain(policy_globs)
+            .chain(own.iter().cloned());
         let mut code: Vec<String> = CODE.iter().map(|s| fold(s)).collect();
         for grant in policy.grants.values().flat_map(|g| &g.shell) {
             match grant {
@@ -111,13 +245,22 @@ impl Paths {
                 }
             }
         }
-        Self { protected: protected.map(|p| fold(&p)).collect(), code }
+        Self {
+            protected: protected.map(|p| fold(&p)).collect(),
+            code,
+        }
     }
 
     /// The protected pattern that covers `path`.
     pub(crate) fn protected(&self, path: &str) -> Option<&str> {
         let path = fold(path);
-        let hit = |p: &&String| if p.contains("**") { globs::matches(p, &path) } else { covers(p, &path) };
+        let hit = |p: &&String| {
+            if p.contains("**") {
+                globs::matches(p, &path)
+            } else {
+                covers(p, &path)
+            }
+        };
         self.protected.iter().find(hit).map(String::as_str)
     }
 
@@ -144,13 +287,18 @@ impl Paths {
 /// The programs and files that a listed command names: all absolute paths in it, and the directory of the first word.
 fn listed_programs(text: &str, code: &mut Vec<String>) {
     let separator = |c: char| c.is_whitespace() || "\"'`;|&()<>{}$=".contains(c);
-    for (i, word) in text.split(separator).filter(|w| w.starts_with('/') && w.len() > 1).enumerate() {
+    for (i, word) in text
+        .split(separator)
+        .filter(|w| w.starts_with('/') && w.len() > 1)
+        .enumerate()
+    {
         let word = word.trim_end_matches('/');
         code.push(fold(word));
-        if i == 0 && text.trim_start().starts_with(word) {
-            if let Some(dir) = word.rfind('/').filter(|at| *at > 0) {
-                code.push(fold(&word[..dir]));
-            }
+        if i == 0
+            && text.trim_start().starts_with(word)
+            && let Some(dir) = word.rfind('/').filter(|at| *at > 0)
+        {
+            code.push(fold(&word[..dir]));
         }
     }
 }

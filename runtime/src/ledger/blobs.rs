@@ -21,7 +21,10 @@ impl<'d> Blobs<'d> {
     /// Opens the store in `dir`, made when missing.
     pub fn open(disk: &'d Disk, dir: &str) -> Result<Self, DiskError> {
         disk.ensure_dir(dir)?;
-        Ok(Self { disk, dir: dir.to_owned() })
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+        })
     }
 
     fn path(&self, digest: &Digest) -> String {
@@ -46,7 +49,9 @@ impl<'d> Blobs<'d> {
             Err(e) => return Err(e.into()),
         };
         if sha256(&bytes) != *digest {
-            return Err(LedgerError::Head { what: "a blob does not have the hash that is its name" });
+            return Err(LedgerError::Head {
+                what: "a blob does not have the hash that is its name",
+            });
         }
         Ok(Some(bytes))
     }

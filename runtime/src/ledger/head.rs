@@ -28,26 +28,38 @@ impl Head {
             Err(e) => return Err(e.into()),
         };
         if bytes.len() != 2 * SLOT {
-            return Err(LedgerError::Head { what: "the head file has the wrong length" });
+            return Err(LedgerError::Head {
+                what: "the head file has the wrong length",
+            });
         }
         let (a, b) = (Self::parse(&bytes[..SLOT]), Self::parse(&bytes[SLOT..]));
         let newest = match (a, b) {
             (Some(a), Some(b)) => Some(if a.turn >= b.turn { a } else { b }),
             (a, b) => a.or(b),
         };
-        newest.map(Some).ok_or(LedgerError::Head { what: "neither slot of the head file can be read" })
+        newest.map(Some).ok_or(LedgerError::Head {
+            what: "neither slot of the head file can be read",
+        })
     }
 
     /// The head of an empty ledger, durable in both slots.
     pub(super) fn create(disk: &Disk, dir: &str) -> Result<Self, LedgerError> {
-        let head = Self { turn: 0, count: 0, hash: Digest::ZERO };
+        let head = Self {
+            turn: 0,
+            count: 0,
+            hash: Digest::ZERO,
+        };
         let slot = head.slot();
         disk.write_private(&Self::path(dir), &[slot.clone(), slot].concat())?;
         Ok(head)
     }
 
     pub(super) fn next(&self, count: u64, hash: Digest) -> Self {
-        Self { turn: self.turn + 1, count, hash }
+        Self {
+            turn: self.turn + 1,
+            count,
+            hash,
+        }
     }
 
     pub(super) fn write(&self, disk: &Disk, dir: &str) -> Result<(), LedgerError> {

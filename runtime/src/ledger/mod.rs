@@ -138,12 +138,20 @@ impl<'d> Ledger<'d> {
         if torn > 0 {
             disk.truncate(&segment::path(dir, tail.segment), tail.length)?;
         }
-        Ok(Self { disk, dir: dir.to_owned(), tail, torn })
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+            tail,
+            torn,
+        })
     }
 
     /// Number of records and hash of the last.
     pub fn head(&self) -> LedgerHead {
-        LedgerHead { count: self.tail.count, hash: self.tail.hash.to_hex() }
+        LedgerHead {
+            count: self.tail.count,
+            hash: self.tail.hash.to_hex(),
+        }
     }
 
     /// Appends a commit group: all records are durable when it returns, or none counts. Gives the index of the first.
@@ -194,13 +202,17 @@ impl<'d> Ledger<'d> {
     /// Another process may have appended since: the head or the segment's length tells.
     fn catch_up(&mut self) -> Result<(), LedgerError> {
         let head = Head::read(self.disk, &self.dir)?;
-        let length = self.disk.lstat(&segment::path(&self.dir, self.tail.segment))?.map_or(0, |m| m.size);
+        let length = self
+            .disk
+            .lstat(&segment::path(&self.dir, self.tail.segment))?
+            .map_or(0, |m| m.size);
         if head.as_ref() == Some(&self.tail.head) && length == self.tail.length {
             return Ok(());
         }
         let (tail, torn) = read_tail(self.disk, &self.dir)?;
         if torn > 0 {
-            self.disk.truncate(&segment::path(&self.dir, tail.segment), tail.length)?;
+            self.disk
+                .truncate(&segment::path(&self.dir, tail.segment), tail.length)?;
         }
         self.tail = tail;
         Ok(())
@@ -219,7 +231,9 @@ impl<'d> Ledger<'d> {
     /// The last record of the newest two segments that `wanted` picks: enough for what repeats.
     pub fn last_where(&self, wanted: &dyn Fn(&Record) -> bool) -> Result<Option<Record>, LedgerError> {
         for number in (self.tail.segment.saturating_sub(1)..=self.tail.segment).rev() {
-            let Some(bytes) = segment::read(self.disk, &self.dir, number)? else { continue };
+            let Some(bytes) = segment::read(self.disk, &self.dir, number)? else {
+                continue;
+            };
             let mut found = None;
             let scan = segment::scan(number, &bytes, None, &mut |record, _| {
                 if wanted(record) {
@@ -236,11 +250,7 @@ impl<'d> Ledger<'d> {
 }
 
 /// Reads the whole ledger in `dir`, checks it, and gives the head. Pure reading: a torn tail is left where it is.
-pub fn read_all(
-    disk: &Disk,
-    dir: &str,
-    each: &mut dyn FnMut(&Record, &Digest),
-) -> Result<LedgerHead, LedgerError> {
+pub fn read_all(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Record, &Digest)) -> Result<LedgerHead, LedgerError> {
     let head = Head::read(disk, dir)?;
     let (mut count, mut hash, mut number) = (0, Digest::ZERO, 0);
     while let Some(bytes) = segment::read(disk, dir, number)? {
@@ -257,7 +267,10 @@ pub fn read_all(
         number += 1;
     }
     check_head(head.as_ref(), count, hash)?;
-    Ok(LedgerHead { count, hash: hash.to_hex() })
+    Ok(LedgerHead {
+        count,
+        hash: hash.to_hex(),
+    })
 }
 
 /// Head and last segment. Gives the tail and the number of torn bytes behind it.
@@ -272,21 +285,35 @@ fn read_tail(disk: &Disk, dir: &str) -> Result<(Tail, u64), LedgerError> {
     let Some(mut number) = last else {
         check_head(head.as_ref(), 0, Digest::ZERO)?;
         let head = head.map_or_else(|| Head::create(disk, dir), Ok)?;
-        return Ok((Tail { segment: 0, length: 0, count: 0, hash: Digest::ZERO, head }, 0));
+        return Ok((
+            Tail {
+                segment: 0,
+                length: 0,
+                count: 0,
+                hash: Digest::ZERO,
+                head,
+            },
+            0,
+        ));
     };
     let mut torn = 0;
     loop {
         let bytes = segment::read(disk, dir, number)?.unwrap_or_default();
-        let scan = segment::scan(number, &bytes, None, &mut |_, _| {});
+        // A header alone is not believed: it must continue the segment before, or the beginning.
+        let before = match number {
+            0 => (0, Digest::ZERO),
+            n => {
+                let bytes = segment::read(disk, dir, n - 1)?.unwrap_or_default();
+                let scan = segment::scan(n - 1, &bytes, None, &mut |_, _| {});
+                scan.end?;
+                (scan.count, scan.hash)
+            }
+        };
+        let scan = segment::scan(number, &bytes, Some(before), &mut |_, _| {});
         if let Err(e) = scan.end {
-            let before = match number {
-                0 => 0,
-                n => segment::scan(n - 1, &segment::read(disk, dir, n - 1)?.unwrap_or_default(), None, &mut |_, _| {}).count,
-            };
             let unfinished_header = scan.length == 0;
-            let good = if unfinished_header { before } else { scan.count };
             // Only what the head does not count can be a write that a crash cut short.
-            if head.as_ref().is_none_or(|h| good < h.count) {
+            if head.as_ref().is_none_or(|h| scan.count < h.count) {
                 return Err(e);
             }
             log::warn!("ledger tail cut: {e}");
@@ -298,25 +325,54 @@ fn read_tail(disk: &Disk, dir: &str) -> Result<(Tail, u64), LedgerError> {
                     continue;
                 }
                 let head = head.map_or_else(|| Head::create(disk, dir), Ok)?;
-                return Ok((Tail { segment: 0, length: 0, count: 0, hash: Digest::ZERO, head }, 0));
+                return Ok((
+                    Tail {
+                        segment: 0,
+                        length: 0,
+                        count: 0,
+                        hash: Digest::ZERO,
+                        head,
+                    },
+                    0,
+                ));
             }
         }
         check_head(head.as_ref(), scan.count, scan.hash)?;
-        let head = head.ok_or(LedgerError::Head { what: "the head file is missing, but there are records" })?;
-        return Ok((Tail { segment: number, length: scan.length, count: scan.count, hash: scan.hash, head }, torn));
+        let head = head.ok_or(LedgerError::Head {
+            what: "the head file is missing, but there are records",
+        })?;
+        return Ok((
+            Tail {
+                segment: number,
+                length: scan.length,
+                count: scan.count,
+                hash: scan.hash,
+                head,
+            },
+            torn,
+        ));
     }
 }
 
 fn check_head(head: Option<&Head>, count: u64, hash: Digest) -> Result<(), LedgerError> {
     let Some(head) = head else {
         let what = "the head file is missing, but there are records";
-        return if count == 0 { Ok(()) } else { Err(LedgerError::Head { what }) };
+        return if count == 0 {
+            Ok(())
+        } else {
+            Err(LedgerError::Head { what })
+        };
     };
     if count < head.count {
-        return Err(LedgerError::Truncated { head: head.count, found: count });
+        return Err(LedgerError::Truncated {
+            head: head.count,
+            found: count,
+        });
     }
     if count == head.count && hash != head.hash {
-        return Err(LedgerError::Head { what: "the head names another last record than the one that is there" });
+        return Err(LedgerError::Head {
+            what: "the head names another last record than the one that is there",
+        });
     }
     Ok(())
 }

@@ -18,7 +18,11 @@ pub(super) fn path(dir: &str, number: u32) -> String {
 
 pub(super) fn number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".jsl")?;
-    if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+    if digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()) {
+        digits.parse().ok()
+    } else {
+        None
+    }
 }
 
 pub(super) fn read(disk: &Disk, dir: &str, number: u32) -> Result<Option<Vec<u8>>, LedgerError> {
@@ -65,9 +69,17 @@ pub(super) fn scan(
     each: &mut dyn FnMut(&Record, &Digest),
 ) -> Scan {
     let (count, hash) = expected.unwrap_or((0, Digest::ZERO));
-    let mut scan = Scan { count, hash, length: 0, end: Ok(()) };
-    scan.end = scan_into(&mut scan, number, bytes, expected, each)
-        .map_err(|(offset, what)| LedgerError::Corrupt { segment: number, offset: offset as u64, what });
+    let mut scan = Scan {
+        count,
+        hash,
+        length: 0,
+        end: Ok(()),
+    };
+    scan.end = scan_into(&mut scan, number, bytes, expected, each).map_err(|(offset, what)| LedgerError::Corrupt {
+        segment: number,
+        offset: offset as u64,
+        what,
+    });
     scan
 }
 
@@ -104,8 +116,12 @@ fn scan_into(
 fn parse_header(number: u32, bytes: &[u8]) -> Result<(u64, Digest), &'static str> {
     let header = bytes.get(..HEADER).ok_or("an unfinished header")?;
     let text = std::str::from_utf8(header).map_err(|_| "a header that is not text")?;
-    let rest = text.strip_prefix("jos-ledger ").ok_or("not a ledger: the magic is missing")?;
-    let rest = rest.strip_prefix("1 ").ok_or("a format version that this program does not know")?;
+    let rest = text
+        .strip_prefix("jos-ledger ")
+        .ok_or("not a ledger: the magic is missing")?;
+    let rest = rest
+        .strip_prefix("1 ")
+        .ok_or("a format version that this program does not know")?;
     let mut words = rest.strip_suffix('\n').ok_or("an unfinished header")?.split(' ');
     let mut word = || words.next().ok_or("an unfinished header");
     if u32::from_str_radix(word()?, 16).ok() != Some(number) {

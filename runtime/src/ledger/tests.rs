@@ -52,7 +52,9 @@ impl Place {
     fn written(n: u64) -> Self {
         let place = place();
         let mut ledger = place.ledger().unwrap();
-        (0..n).for_each(|i| drop(ledger.append(vec![entry(i)]).unwrap()));
+        for i in 0..n {
+            ledger.append(vec![entry(i)]).unwrap();
+        }
         place
     }
 }
@@ -64,7 +66,10 @@ fn what_is_appended_is_read_back_in_order_and_chained() {
     assert_eq!(ledger.append(vec![entry(0), entry(1)]).unwrap(), 0);
     assert_eq!(ledger.append(vec![entry(2)]).unwrap(), 2);
     let records = p.all().unwrap();
-    assert_eq!(records.iter().map(|r| (r.index, r.version)).collect::<Vec<_>>(), [(0, Some(0)), (1, Some(1)), (2, Some(2))]);
+    assert_eq!(
+        records.iter().map(|r| (r.index, r.version)).collect::<Vec<_>>(),
+        [(0, Some(0)), (1, Some(1)), (2, Some(2))]
+    );
     assert_eq!(records[0].prev.as_str(), "0".repeat(64));
     assert_eq!(ledger.head(), p.ledger().unwrap().head());
     assert_eq!(ledger.last().unwrap().unwrap().index, 2);
@@ -87,7 +92,9 @@ fn a_full_segment_is_followed_by_the_next() {
     let mut ledger = p.ledger().unwrap();
     let mut large = entry(0);
     large.payload = json!({ "text": "x".repeat(100_000) });
-    (0..8).for_each(|_| drop(ledger.append(vec![large.clone()]).unwrap()));
+    for _ in 0..8 {
+        ledger.append(vec![large.clone()]).unwrap();
+    }
     assert!(p.path("00000002.jsl").exists());
     assert_eq!(p.all().unwrap().len(), 8);
     assert_eq!(p.ledger().unwrap().head(), ledger.head());
@@ -106,7 +113,10 @@ fn every_flipped_byte_of_a_small_ledger_is_detected() {
             bad[at] ^= bit;
             p.set("00000000.jsl", &bad);
             let whole = p.all().expect_err("a flipped byte");
-            assert!(matches!(whole, LedgerError::Corrupt { segment: 0, .. }), "byte {at}: {whole}");
+            assert!(
+                matches!(whole, LedgerError::Corrupt { segment: 0, .. }),
+                "byte {at}: {whole}"
+            );
             assert!(p.ledger().is_err(), "byte {at}: opened for writing");
             assert_eq!(p.bytes("00000000.jsl"), bad, "byte {at}: evidence was changed");
         }
@@ -126,7 +136,10 @@ fn every_truncated_length_is_detected() {
     }
     std::fs::remove_file(p.path("00000000.jsl")).unwrap();
     assert!(matches!(p.all(), Err(LedgerError::Truncated { head: 3, found: 0 })));
-    assert!(matches!(p.ledger().map(drop), Err(LedgerError::Truncated { head: 3, found: 0 })));
+    assert!(matches!(
+        p.ledger().map(drop),
+        Err(LedgerError::Truncated { head: 3, found: 0 })
+    ));
 }
 
 #[test]
@@ -136,7 +149,9 @@ fn records_swapped_duplicated_or_spliced_from_another_ledger_are_detected() {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let other = place();
     let mut ledger = other.ledger().unwrap();
-    (7..10).for_each(|i| drop(ledger.append(vec![entry(i)]).unwrap()));
+    for i in 7..10 {
+        ledger.append(vec![entry(i)]).unwrap();
+    }
     let foreign = String::from_utf8(other.bytes("00000000.jsl")).unwrap();
     let foreign: Vec<&str> = foreign.split_inclusive('\n').collect();
     let wrong = [
@@ -208,7 +223,10 @@ fn a_floating_point_number_is_not_written() {
     let p = place();
     let mut bad = entry(0);
     bad.payload = json!({ "x": 1.5 });
-    assert!(matches!(p.ledger().unwrap().append(vec![bad]), Err(LedgerError::Unwritable(_))));
+    assert!(matches!(
+        p.ledger().unwrap().append(vec![bad]),
+        Err(LedgerError::Unwritable(_))
+    ));
     assert_eq!(p.all().unwrap().len(), 0);
 }
 

@@ -61,7 +61,13 @@ impl Plane<'_> {
         let version = state.version();
         // The verdict is from before the lock; the floors may have moved since.
         let floors = self.floors()?;
-        let standing = floors.standing(state.counter(), Edition { version, content: state.content() });
+        let standing = floors.standing(
+            state.counter(),
+            Edition {
+                version,
+                content: state.content(),
+            },
+        );
         let standing = match standing {
             Ok(standing) => standing,
             Err(e) => {
@@ -80,7 +86,13 @@ impl Plane<'_> {
         }
         let completes = self.live() && held.iter().any(|h| h.pending);
         if standing == Standing::InForce && plan.is_empty() && !completes {
-            return Ok(self.outcome(&ledger, source, Some(version), Report::new(OutcomeKind::Unchanged), false));
+            return Ok(self.outcome(
+                &ledger,
+                source,
+                Some(version),
+                Report::new(OutcomeKind::Unchanged),
+                false,
+            ));
         }
         let adopts = (standing != Standing::InForce).then_some(state);
         let spec = &state.value().spec;
@@ -126,14 +138,21 @@ impl Plane<'_> {
         let mut ledger = self.ledger()?;
         let journal = self.journal()?;
         if let Some(state) = wanted.adopts {
-            self.data.write_private(&self.state_path(&state.content()), &state.to_bytes())?;
+            self.data
+                .write_private(&self.state_path(&state.content()), &state.to_bytes())?;
         }
         // 1. The decision is durable before anything acts.
         let decision = match &wanted.decision {
             Covered::Earlier(index) => *index,
             Covered::New(decision) => {
                 let value = serde_json::to_value(decision).expect("a decision is plain data");
-                ledger.append(vec![self.entry(wanted.source, version(wanted.version), None, "decision", value)?])?
+                ledger.append(vec![self.entry(
+                    wanted.source,
+                    version(wanted.version),
+                    None,
+                    "decision",
+                    value,
+                )?])?
             }
         };
         // 2. So are the floors, and whose the paths are.
@@ -176,8 +195,17 @@ impl Plane<'_> {
         };
         // 4. Act.
         let mut report = Report::new(OutcomeKind::Applied);
-        let result = hands.forward(wanted.plan, &trial, done).and_then(|()| self.judge_result(gate, wanted, done, &mut report));
-        report.changes = wanted.plan.changes.iter().enumerate().filter(|(i, _)| !done.skipped.contains(i)).map(|(_, c)| c.clone()).collect();
+        let result = hands
+            .forward(wanted.plan, &trial, done)
+            .and_then(|()| self.judge_result(gate, wanted, done, &mut report));
+        report.changes = wanted
+            .plan
+            .changes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| !done.skipped.contains(i))
+            .map(|(_, c)| c.clone())
+            .collect();
         report.captured = std::mem::take(&mut done.captured);
         report.notified = std::mem::take(&mut done.notified);
         if let Err(failed) = result {
@@ -185,22 +213,42 @@ impl Plane<'_> {
         }
         report.released.clone_from(&wanted.plan.released);
         let waits = |c: &&crate::plan::Change| c.action == Action::Pending;
-        report.pending = !self.live() && (wanted.plan.changes.iter().any(|c| waits(&c)) || wanted.health.is_some())
+        report.pending = !self.live()
+            && (wanted.plan.changes.iter().any(|c| waits(&c)) || wanted.health.is_some())
             && wanted.adopts.is_some();
         if wanted.plan.is_empty() && report.reasons.is_empty() {
             report.kind = OutcomeKind::Unchanged;
         }
         // 5. Keep it. The floors are the commit point of an adoption, the phase that of everything else.
-        let phase = if wanted.adopts.is_some() { Phase::Confirming } else { Phase::Confirmed };
+        let phase = if wanted.adopts.is_some() {
+            Phase::Confirming
+        } else {
+            Phase::Confirmed
+        };
         if let Err(e) = journal.set_phase(phase, Some(payload(&report))) {
-            return self.revert(&hands, &trial, wanted.adopts, report, Failed::environment(e.to_string()));
+            return self.revert(
+                &hands,
+                &trial,
+                wanted.adopts,
+                report,
+                Failed::environment(e.to_string()),
+            );
         }
         if let Some(state) = wanted.adopts {
             let kept = store::change_floors(&self.data, &mut |floors| floors.confirm(state));
             if let Err(e) = kept {
                 let floors = self.floors()?;
-                if floors.in_force(state.counter()).is_none_or(|f| f.content != state.content()) {
-                    return self.revert(&hands, &trial, wanted.adopts, report, Failed::environment(e.to_string()));
+                if floors
+                    .in_force(state.counter())
+                    .is_none_or(|f| f.content != state.content())
+                {
+                    return self.revert(
+                        &hands,
+                        &trial,
+                        wanted.adopts,
+                        report,
+                        Failed::environment(e.to_string()),
+                    );
                 }
             }
         }
@@ -225,17 +273,33 @@ impl Plane<'_> {
                     report.health = Some(format!("failed: {bad}"));
                     let why = format!("the health check failed: {bad}");
                     if wanted.health_decides {
-                        return Err(Failed { why, environment: false });
+                        return Err(Failed {
+                            why,
+                            environment: false,
+                        });
                     }
                     report.reasons.push(why);
                 }
             }
         }
         if let Some(text) = wanted.confirm.and_then(|c| c.command.as_ref()) {
-            let failed = |why: String| Failed { why: format!("confirm.command: {why}"), environment: false };
-            let argv = gate.command(wanted.source, text).ok_or_else(|| failed("not listed".into()))?;
+            let failed = |why: String| Failed {
+                why: format!("confirm.command: {why}"),
+                environment: false,
+            };
+            let argv = gate
+                .command(wanted.source, text)
+                .ok_or_else(|| failed("not listed".into()))?;
             let timeout = std::time::Duration::from_secs(60);
-            let ran: Ran = self.world.processes.run(&Invocation { argv, env: Vec::new(), timeout }).map_err(failed)?;
+            let ran: Ran = self
+                .world
+                .processes
+                .run(&Invocation {
+                    argv,
+                    env: Vec::new(),
+                    timeout,
+                })
+                .map_err(failed)?;
             done.captured.push(crate::act::Captured::of("confirm.command", &ran));
             if !ran.ok() {
                 return Err(failed(format!("it ended with {}", ran.ending())));
@@ -258,16 +322,21 @@ impl Plane<'_> {
         report.kind = OutcomeKind::RolledBack;
         // If this cannot be written the phase stays `trying`, from which recovery goes the same way.
         let _ = hands.journal.set_phase(Phase::Reverting, Some(payload(&report)));
-        if let Some(state) = adopts.filter(|_| !failed.environment) {
-            if let Err(e) = store::change_floors(&self.data, &mut |floors| floors.fail(state)) {
-                log::error!("{e}");
-            }
+        if let Some(state) = adopts.filter(|_| !failed.environment)
+            && let Err(e) = store::change_floors(&self.data, &mut |floors| floors.fail(state))
+        {
+            log::error!("{e}");
         }
         self.take_back(hands, trial, report)
     }
 
     /// Undo, then the outcome. The journal goes only when nothing is left to do.
-    pub(super) fn take_back(&self, hands: &Hands<'_>, trial: &Trial, mut report: Report) -> Result<Outcome, PlaneError> {
+    pub(super) fn take_back(
+        &self,
+        hands: &Hands<'_>,
+        trial: &Trial,
+        mut report: Report,
+    ) -> Result<Outcome, PlaneError> {
         let back = hands.back(trial);
         report.reasons.extend(back.notes);
         report.left = back.left;
@@ -297,16 +366,33 @@ impl Plane<'_> {
         let cause = format!("#{}", trial.decision);
         let same = |r: &jos_schemas::documents::ledger::Record| r.cause.as_ref() == Some(&cause);
         let value = payload(&report);
-        let known = ledger.last_where(&same)?.is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
+        let known = ledger
+            .last_where(&same)?
+            .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
         if !known {
             let value = self.shrink(value)?;
-            ledger.append(vec![self.entry(source, version, Some(trial.decision), "outcome", value)?])?;
+            ledger.append(vec![self.entry(
+                source,
+                version,
+                Some(trial.decision),
+                "outcome",
+                value,
+            )?])?;
         }
         let mut book = self.book(&ledger)?;
         let good = matches!(report.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
         if let (Some((counter, content)), true) = (&trial.adopts, good) {
             let (content, since, pending) = (*content, self.now()?, report.pending);
-            book.streams.insert(counter.stream, Kept { source, version: trial.version, content, since, pending });
+            book.streams.insert(
+                counter.stream,
+                Kept {
+                    source,
+                    version: trial.version,
+                    content,
+                    since,
+                    pending,
+                },
+            );
         }
         if trial.completes {
             if good {
@@ -316,7 +402,10 @@ impl Plane<'_> {
                 // An hour at most between two tries.
                 let tries = book.first_boot.tries + 1;
                 let after = 60_i64.saturating_mul(1 << tries.min(6)).min(3600);
-                book.first_boot = crate::book::FirstBoot { tries, next: self.now()?.unix() + after };
+                book.first_boot = crate::book::FirstBoot {
+                    tries,
+                    next: self.now()?.unix() + after,
+                };
             }
         }
         if let Some(set) = trial.drift {
@@ -324,7 +413,12 @@ impl Plane<'_> {
                 Some(drift) if drift.set == set && drift.decision == Some(trial.decision) => drift.repeats += 1,
                 _ => {
                     let since = self.now()?;
-                    book.drift = Some(Drift { set, decision: Some(trial.decision), since, repeats: 0 });
+                    book.drift = Some(Drift {
+                        set,
+                        decision: Some(trial.decision),
+                        since,
+                        repeats: 0,
+                    });
                 }
             }
         }
@@ -341,15 +435,21 @@ impl Plane<'_> {
         let book = self.book(&self.ledger()?)?;
         let held = self.held(&floors, &book)?;
         let states = held.iter().map(|h| h.state.value()).chain(tried);
-        let paths = states.flat_map(|s| &s.spec.apply).filter_map(step_path).map(str::to_owned);
+        let paths = states
+            .flat_map(|s| &s.spec.apply)
+            .filter_map(step_path)
+            .map(str::to_owned);
         Ok(store::own(&self.data, &self.setup.name, &mut { paths })?)
     }
 
     /// Stored states that are not in force go.
     fn forget_states(&self) -> Result<(), PlaneError> {
         let floors = self.floors()?;
-        let kept: Vec<String> =
-            floors.counters().filter_map(|(_, f)| f.in_force.as_ref()).map(|k| format!("{}.json", k.content)).collect();
+        let kept: Vec<String> = floors
+            .counters()
+            .filter_map(|(_, f)| f.in_force.as_ref())
+            .map(|k| format!("{}.json", k.content))
+            .collect();
         for name in self.data.list(&self.at("states"))? {
             if let Some(name) = name.to_str().filter(|n| !kept.iter().any(|k| k == n)) {
                 self.data.remove(&self.at(&format!("states/{name}")))?;
@@ -374,7 +474,10 @@ impl Plane<'_> {
                 kept.insert(key.into(), v.clone());
             }
         }
-        kept.insert("more".into(), Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&value, &bytes)?);
+        kept.insert(
+            "more".into(),
+            Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&value, &bytes)?,
+        );
         Ok(Value::Object(kept))
     }
 }
@@ -387,7 +490,10 @@ fn version(number: u64) -> Option<u64> {
 /// Why a plan cannot be applied, as a report.
 pub(super) fn impossible(plan: &Plan) -> Report {
     let words = |list: &[Refusal]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let kind = match (plan.refused.is_empty() && plan.problems.is_empty(), plan.unsupported.is_empty()) {
+    let kind = match (
+        plan.refused.is_empty() && plan.problems.is_empty(),
+        plan.unsupported.is_empty(),
+    ) {
         (true, false) => OutcomeKind::Unsupported,
         _ => OutcomeKind::Refused,
     };

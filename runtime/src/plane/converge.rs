@@ -26,15 +26,28 @@ impl Plane<'_> {
         let ledger = self.ledger()?;
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let held = self.held(&floors, &book)?;
-        let unchanged = |version| Ok(self.outcome(&ledger, Source::Drift, version, Report::new(OutcomeKind::Unchanged), false));
+        let unchanged = |version| {
+            Ok(self.outcome(
+                &ledger,
+                Source::Drift,
+                version,
+                Report::new(OutcomeKind::Unchanged),
+                false,
+            ))
+        };
         let Some(top) = held.last() else { return unchanged(None) };
         let version = top.state.version();
-        let completes =
-            self.live() && held.iter().any(|h| h.pending) && book.first_boot.next <= self.now()?.unix();
+        let completes = self.live() && held.iter().any(|h| h.pending) && book.first_boot.next <= self.now()?.unix();
         let gate = self.gate();
         let mut parts: Vec<_> = held.iter().map(|h| self.part(h)).collect();
         parts.iter_mut().for_each(|p| p.run_once &= completes);
-        let wanted = Wanted { name: &self.setup.name, version, source: Source::Drift, in_force: true, parts };
+        let wanted = Wanted {
+            name: &self.setup.name,
+            version,
+            source: Source::Drift,
+            in_force: true,
+            parts,
+        };
         let mut plan = self.compare(&gate, &wanted)?;
         if !plan.is_possible() {
             return self.refused(Source::Drift, Some(version), impossible(&plan));
@@ -42,7 +55,11 @@ impl Plane<'_> {
         if plan.is_empty() && !completes {
             return unchanged(Some(version));
         }
-        let reported = if completes { Vec::new() } else { only_corrected(&gate, &mut plan) };
+        let reported = if completes {
+            Vec::new()
+        } else {
+            only_corrected(&gate, &mut plan)
+        };
         if plan.is_empty() && !completes {
             return self.report_drift(&book, version, reported);
         }
@@ -66,11 +83,23 @@ impl Plane<'_> {
 
     /// A new decision, or the earlier one when the very same set drifted again within a day.
     fn drift_decision(&self, book: &Book, set: Digest, completes: bool, plan: &Plan) -> Result<Covered, PlaneError> {
-        if let Some(Drift { decision: Some(index), .. }) = self.repeated(book, set)?.filter(|_| !completes) {
+        if let Some(Drift {
+            decision: Some(index), ..
+        }) = self.repeated(book, set)?.filter(|_| !completes)
+        {
             return Ok(Covered::Earlier(*index));
         }
-        let changes: Vec<Value> = plan.changes.iter().take(100).map(|c| json!([c.action, c.what])).collect();
-        let kind = if completes { "state.first_boot" } else { "state.converge" };
+        let changes: Vec<Value> = plan
+            .changes
+            .iter()
+            .take(100)
+            .map(|c| json!([c.action, c.what]))
+            .collect();
+        let kind = if completes {
+            "state.first_boot"
+        } else {
+            "state.converge"
+        };
         Ok(Covered::New(Decision {
             id: format!("{}-drift-{}", self.setup.name, &set.to_string()[..16]),
             source: Source::Drift,
@@ -81,10 +110,18 @@ impl Plane<'_> {
 
     fn repeated<'b>(&self, book: &'b Book, set: Digest) -> Result<Option<&'b Drift>, PlaneError> {
         let now = self.now()?.unix();
-        Ok(book.drift.as_ref().filter(|d| d.set == set && now.saturating_sub(d.since.unix()) < RECORD_AGAIN))
+        Ok(book
+            .drift
+            .as_ref()
+            .filter(|d| d.set == set && now.saturating_sub(d.since.unix()) < RECORD_AGAIN))
     }
 
-    fn report_drift(&self, book: &Book, version: u64, changes: Vec<crate::plan::Change>) -> Result<Outcome, PlaneError> {
+    fn report_drift(
+        &self,
+        book: &Book,
+        version: u64,
+        changes: Vec<crate::plan::Change>,
+    ) -> Result<Outcome, PlaneError> {
         let mut report = Report::new(OutcomeKind::Drifted);
         report.changes = changes;
         let set = set_of(&report.changes);
@@ -94,8 +131,17 @@ impl Plane<'_> {
         }
         let entry = self.entry(Source::Drift, Some(version), None, "outcome", payload(&report))?;
         ledger.append(vec![entry])?;
-        let drift = Drift { set, decision: None, since: self.now()?, repeats: 0 };
-        let book = Book { drift: Some(drift), last: Some(self.last(Source::Drift, Some(version), &report)?), ..book.clone() };
+        let drift = Drift {
+            set,
+            decision: None,
+            since: self.now()?,
+            repeats: 0,
+        };
+        let book = Book {
+            drift: Some(drift),
+            last: Some(self.last(Source::Drift, Some(version), &report)?),
+            ..book.clone()
+        };
         book.save(&self.data, &self.at("state.json"))?;
         Ok(self.outcome(&ledger, Source::Drift, Some(version), report, true))
     }

@@ -74,7 +74,12 @@ pub struct FlowOutcome {
 impl FlowOutcome {
     fn of(outcome: Outcome, ran: Option<Ran>) -> Self {
         let reason = (!outcome.reasons.is_empty()).then(|| outcome.reasons.join("; "));
-        Self { kind: outcome.kind, reason, ran, outcome }
+        Self {
+            kind: outcome.kind,
+            reason,
+            ran,
+            outcome,
+        }
     }
 }
 
@@ -99,21 +104,41 @@ impl Plane<'_> {
                 owner: None,
                 notify: Vec::new(),
             }),
-            FlowAct::Service { name, action } => Step::Service(ServiceStep { name: name.clone(), action: *action }),
+            FlowAct::Service { name, action } => Step::Service(ServiceStep {
+                name: name.clone(),
+                action: *action,
+            }),
         };
         if let (FlowAct::Command(command), Some(text)) = (&flow.what, avoided(flow)) {
-            let reason = format!("{}: {command:?} contains {text:?}, which the artifact's guardrails avoid", flow.step);
+            let reason = format!(
+                "{}: {command:?} contains {text:?}, which the artifact's guardrails avoid",
+                flow.step
+            );
             let report = Report::new(OutcomeKind::Refused).because(vec![reason]);
             return Ok(FlowOutcome::of(self.refused(source, None, report)?, None));
         }
         let state = one_step_state(&self.setup.name, step.clone());
         let gate = self.gate();
-        let parts = vec![Part { source, state: &state, follows: None, run_once: true }];
-        let wanted = Wanted { name: &self.setup.name, version: 1, source, in_force: false, parts };
+        let parts = vec![Part {
+            source,
+            state: &state,
+            follows: None,
+            run_once: true,
+        }];
+        let wanted = Wanted {
+            name: &self.setup.name,
+            version: 1,
+            source,
+            in_force: false,
+            parts,
+        };
         let mut plan = self.compare(&gate, &wanted)?;
         if !plan.is_possible() {
             let mut report = impossible(&plan);
-            report.reasons.iter_mut().for_each(|r| *r = format!("{}: {r}", flow.step));
+            report
+                .reasons
+                .iter_mut()
+                .for_each(|r| *r = format!("{}: {r}", flow.step));
             return Ok(FlowOutcome::of(self.refused(source, None, report)?, None));
         }
         if plan.is_empty() {
@@ -161,8 +186,13 @@ fn id(artifact: &str, step: &str) -> String {
 }
 
 fn avoided(flow: &FlowStep) -> Option<&str> {
-    let FlowAct::Command(command) = &flow.what else { return None };
-    flow.avoid.iter().map(String::as_str).find(|text| !text.is_empty() && command.contains(text))
+    let FlowAct::Command(command) = &flow.what else {
+        return None;
+    };
+    flow.avoid
+        .iter()
+        .map(String::as_str)
+        .find(|text| !text.is_empty() && command.contains(text))
 }
 
 /// The form in which the comparison takes a single step.
@@ -180,7 +210,12 @@ fn one_step_state(name: &jos_schemas::text::Name, step: Step) -> DesiredState {
             prune: false,
             audience: None,
         },
-        spec: Spec { apply: vec![step], health_check: None, confirm: None, telemetry: None },
+        spec: Spec {
+            apply: vec![step],
+            health_check: None,
+            confirm: None,
+            telemetry: None,
+        },
         signature: None,
         signatures: Vec::new(),
     }

@@ -18,9 +18,9 @@ impl Plane<'_> {
     /// The same, where an unfinished recovery is a reason not to go on.
     pub(super) fn recover_under_lock(&self) -> Result<(), PlaneError> {
         match self.recovery()? {
-            Some(outcome) if outcome.report.kind == OutcomeKind::Broken => {
-                Err(PlaneError::Unfinished { left: outcome.report.left })
-            }
+            Some(outcome) if outcome.report.kind == OutcomeKind::Broken => Err(PlaneError::Unfinished {
+                left: outcome.report.left,
+            }),
             _ => Ok(()),
         }
     }
@@ -32,7 +32,13 @@ impl Plane<'_> {
             return self.dangling();
         };
         self.disk.set_tag(&trial.tag);
-        let hands = Hands { disk: &self.disk, journal: &journal, world: self.world, live: self.live(), env: &[] };
+        let hands = Hands {
+            disk: &self.disk,
+            journal: &journal,
+            world: self.world,
+            live: self.live(),
+            env: &[],
+        };
         let (phase, noted) = journal.phase()?;
         let report = noted.and_then(|value| serde_json::from_value::<Report>(value).ok());
         let keep = match phase {
@@ -61,9 +67,15 @@ impl Plane<'_> {
     /// A decision without an outcome and without a trial: it was recorded, and nothing was touched.
     fn dangling(&self) -> Result<Option<Outcome>, PlaneError> {
         let mut ledger = self.ledger()?;
-        let Some(last) = ledger.last()?.filter(|r| r.kind == "decision") else { return Ok(None) };
+        let Some(last) = ledger.last()?.filter(|r| r.kind == "decision") else {
+            return Ok(None);
+        };
         let known = serde_json::from_value::<Decision>(last.payload.clone()).is_ok();
-        let reason = if known { "interrupted before anything was touched" } else { "interrupted" };
+        let reason = if known {
+            "interrupted before anything was touched"
+        } else {
+            "interrupted"
+        };
         let report = Report::new(OutcomeKind::RolledBack).because(vec![reason.to_owned()]);
         let entry = self.entry(last.source, last.version, Some(last.index), "outcome", payload(&report))?;
         ledger.append(vec![entry])?;

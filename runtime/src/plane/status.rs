@@ -65,7 +65,11 @@ impl Plane<'_> {
         let ledger = self.ledger()?;
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let journal = self.journal()?;
-        let trial = if journal.trial()?.is_some() { Some(journal.phase()?.0) } else { None };
+        let trial = if journal.trial()?.is_some() {
+            Some(journal.phase()?.0)
+        } else {
+            None
+        };
         let mut in_force = Vec::new();
         for (counter, floor) in floors.counters().filter(|(c, _)| c.name == self.setup.name) {
             let Some(kept) = &floor.in_force else { continue };
@@ -85,7 +89,14 @@ impl Plane<'_> {
         }
         in_force.sort_by_key(|s| s.stream);
         let drift_repeats = book.drift.as_ref().map(|d| d.repeats);
-        Ok(Status { name: self.setup.name.clone(), in_force, last: book.last, ledger: ledger.head(), trial, drift_repeats })
+        Ok(Status {
+            name: self.setup.name.clone(),
+            in_force,
+            last: book.last,
+            ledger: ledger.head(),
+            trial,
+            drift_repeats,
+        })
     }
 
     /// Damage to the ledger, found by reading all of it.
@@ -98,4 +109,3 @@ impl Plane<'_> {
         &self.data
     }
 }
-

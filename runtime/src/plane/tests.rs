@@ -27,7 +27,10 @@ fn a_state_is_applied_and_the_second_time_nothing_is_changed_or_appended() {
     assert_eq!((outcome.changes.len(), outcome.ledger.count), (3, 2));
     assert_eq!(m.read("/etc/motd"), "hello\n");
     let again = m.apply(1, spec);
-    assert_eq!((again.kind, again.recorded, again.ledger.count), (OutcomeKind::Unchanged, false, 2));
+    assert_eq!(
+        (again.kind, again.recorded, again.ledger.count),
+        (OutcomeKind::Unchanged, false, 2)
+    );
     assert_eq!(again.ledger, outcome.ledger);
     let status = m.plane().status().unwrap();
     assert_eq!((status.in_force[0].version, status.in_force.len()), (1, 1));
@@ -43,24 +46,33 @@ fn a_failed_health_check_puts_everything_back_exactly() {
     std::os::unix::fs::symlink("a", m.at("/etc/link")).unwrap();
     let before = m.snapshot();
     m.answer.set(Ok(500));
-    let outcome = m.apply(1, json!({
-        "apply": [
-            { "type": "file", "path": "/etc/a", "content": "new", "notify": ["cups"] },
-            file("/etc/new/deep/b", "b"),
-            { "type": "link", "path": "/etc/link", "target": "elsewhere" },
-            { "type": "absent", "path": "/etc/gone", "recursive": true },
-            { "type": "service", "name": "cups", "action": "enable" },
-        ],
-        "health_check": { "type": "http", "url": "http://localhost/", "retries": 1 },
-    }));
+    let outcome = m.apply(
+        1,
+        json!({
+            "apply": [
+                { "type": "file", "path": "/etc/a", "content": "new", "notify": ["cups"] },
+                file("/etc/new/deep/b", "b"),
+                { "type": "link", "path": "/etc/link", "target": "elsewhere" },
+                { "type": "absent", "path": "/etc/gone", "recursive": true },
+                { "type": "service", "name": "cups", "action": "enable" },
+            ],
+            "health_check": { "type": "http", "url": "http://localhost/", "retries": 1 },
+        }),
+    );
     assert_eq!(outcome.kind, OutcomeKind::RolledBack, "{outcome}");
     assert!(outcome.reasons[0].contains("answered 500"), "{:?}", outcome.reasons);
     assert_eq!(m.snapshot(), before);
-    assert_eq!(*m.told.borrow(), ["enable cups", "restart cups", "disable cups", "restart cups"]);
+    assert_eq!(
+        *m.told.borrow(),
+        ["enable cups", "restart cups", "disable cups", "restart cups"]
+    );
     assert!(!m.services.borrow()["cups"].enabled);
     // The version failed: nobody tries it again, a higher one may be tried.
     let state = state("portal", 1, json!([file("/etc/a", "x")]));
-    assert!(matches!(m.verified(Channel::Local, &state), Err(Refused::SameVersionOtherContent { .. })));
+    assert!(matches!(
+        m.verified(Channel::Local, &state),
+        Err(Refused::SameVersionOtherContent { .. })
+    ));
     m.answer.set(Ok(200));
     assert_eq!(m.apply(2, json!([file("/etc/a", "newer")])).kind, OutcomeKind::Applied);
 }
@@ -73,7 +85,10 @@ fn a_version_that_failed_is_not_tried_again() {
     assert_eq!(m.apply(1, spec.clone()).kind, OutcomeKind::RolledBack);
     m.answer.set(Ok(200));
     let state = state("portal", 1, spec);
-    assert!(matches!(m.verified(Channel::Local, &state), Err(Refused::AlreadyFailed { version: 1 })));
+    assert!(matches!(
+        m.verified(Channel::Local, &state),
+        Err(Refused::AlreadyFailed { version: 1 })
+    ));
 }
 
 #[test]
@@ -95,7 +110,10 @@ fn a_service_that_does_not_start_takes_its_files_back() {
     m.service("cups", true, true);
     m.lame.borrow_mut().push("cups".into());
     let before = m.snapshot();
-    let outcome = m.apply(1, json!([{ "type": "file", "path": "/etc/cups.conf", "content": "broken", "notify": ["cups"] }]));
+    let outcome = m.apply(
+        1,
+        json!([{ "type": "file", "path": "/etc/cups.conf", "content": "broken", "notify": ["cups"] }]),
+    );
     // It does not start under the old file either in this world: that is left, and said.
     assert_eq!(outcome.kind, OutcomeKind::Broken, "{outcome}");
     assert!(outcome.left[0].contains("cups"), "{:?}", outcome.left);
@@ -130,11 +148,16 @@ fn a_command_is_skipped_when_unless_succeeds_and_undone_by_its_undo() {
     m.apply(1, json!([step]));
     assert_eq!(*m.ran.borrow(), ["is it done"]);
     m.ran.borrow_mut().clear();
-    m.failing.borrow_mut().extend(["is it done".to_owned(), "is it well".to_owned()]);
-    let outcome = m.apply(2, json!({
-        "apply": [step],
-        "health_check": { "type": "command", "command": "is it well", "retries": 0 },
-    }));
+    m.failing
+        .borrow_mut()
+        .extend(["is it done".to_owned(), "is it well".to_owned()]);
+    let outcome = m.apply(
+        2,
+        json!({
+            "apply": [step],
+            "health_check": { "type": "command", "command": "is it well", "retries": 0 },
+        }),
+    );
     assert_eq!(outcome.kind, OutcomeKind::RolledBack);
     assert_eq!(*m.ran.borrow(), ["is it done", "do it", "is it well", "undo it"]);
     assert_eq!(outcome.captured.len(), 2);
@@ -146,7 +169,11 @@ fn a_command_that_failed_and_has_no_undo_is_named() {
     m.failing.borrow_mut().push("do it".into());
     let outcome = m.apply(1, json!([file("/etc/a", "a"), { "type": "shell", "command": "do it" }]));
     assert_eq!(outcome.kind, OutcomeKind::RolledBack);
-    assert!(outcome.reasons.iter().any(|r| r.contains("has no undo")), "{:?}", outcome.reasons);
+    assert!(
+        outcome.reasons.iter().any(|r| r.contains("has no undo")),
+        "{:?}",
+        outcome.reasons
+    );
     assert!(!m.at("/etc/a").exists());
 }
 
@@ -154,7 +181,10 @@ fn a_command_that_failed_and_has_no_undo_is_named() {
 fn the_confirm_command_decides_at_the_end() {
     let m = Machine::new();
     m.failing.borrow_mut().push("is it well".into());
-    let outcome = m.apply(1, json!({ "apply": [file("/etc/a", "a")], "confirm": { "command": "is it well" } }));
+    let outcome = m.apply(
+        1,
+        json!({ "apply": [file("/etc/a", "a")], "confirm": { "command": "is it well" } }),
+    );
     assert_eq!(outcome.kind, OutcomeKind::RolledBack);
     assert!(!m.at("/etc/a").exists());
 }
@@ -195,8 +225,14 @@ fn what_this_build_cannot_do_is_unsupported_by_name_and_touches_nothing() {
 #[test]
 fn a_dropped_path_is_released_and_with_prune_removed() {
     let m = Machine::new();
-    m.apply(1, json!([{ "type": "directory", "path": "/srv/d" }, file("/srv/d/a", "a"), file("/etc/b", "b")]));
-    let outcome = m.apply(2, json!([{ "type": "directory", "path": "/srv/d" }, file("/srv/d/a", "a")]));
+    m.apply(
+        1,
+        json!([{ "type": "directory", "path": "/srv/d" }, file("/srv/d/a", "a"), file("/etc/b", "b")]),
+    );
+    let outcome = m.apply(
+        2,
+        json!([{ "type": "directory", "path": "/srv/d" }, file("/srv/d/a", "a")]),
+    );
     assert_eq!(outcome.released, ["/etc/b"]);
     assert_eq!(m.read("/etc/b"), "b");
     let mut state = state("portal", 3, json!([]));
@@ -211,14 +247,22 @@ fn the_local_state_overlays_the_baseline_path_by_path() {
     let m = Machine::new();
     let base = |version, content: &str| {
         let spec = json!([file("/etc/a", content), file("/etc/b", content)]);
-        m.plane().apply(&m.verified(Channel::Baseline, &state("portal", version, spec)).unwrap()).unwrap()
+        m.plane()
+            .apply(&m.verified(Channel::Baseline, &state("portal", version, spec)).unwrap())
+            .unwrap()
     };
     base(1, "base 1");
     m.apply(7, json!([file("/etc/a", "overlay")]));
-    assert_eq!((m.read("/etc/a"), m.read("/etc/b")), ("overlay".into(), "base 1".into()));
+    assert_eq!(
+        (m.read("/etc/a"), m.read("/etc/b")),
+        ("overlay".into(), "base 1".into())
+    );
     let outcome = base(2, "base 2");
     assert_eq!(outcome.kind, OutcomeKind::Applied);
-    assert_eq!((m.read("/etc/a"), m.read("/etc/b")), ("overlay".into(), "base 2".into()));
+    assert_eq!(
+        (m.read("/etc/a"), m.read("/etc/b")),
+        ("overlay".into(), "base 2".into())
+    );
     // What the overlay drops falls back to the baseline.
     m.apply(8, json!([]));
     assert_eq!(m.read("/etc/a"), "base 2");
@@ -232,7 +276,11 @@ fn a_path_of_another_agent_is_refused() {
     m.name = name("other");
     let outcome = m.apply(1, json!([file("/srv/x/a", "yours")]));
     assert_eq!(outcome.kind, OutcomeKind::Refused);
-    assert!(outcome.reasons[0].contains("belongs to the agent portal"), "{:?}", outcome.reasons);
+    assert!(
+        outcome.reasons[0].contains("belongs to the agent portal"),
+        "{:?}",
+        outcome.reasons
+    );
     let outcome = m.apply(2, json!([{ "type": "absent", "path": "/srv/x", "recursive": true }]));
     assert_eq!(outcome.kind, OutcomeKind::Refused);
     assert_eq!(m.read("/srv/x/a"), "mine");
@@ -245,12 +293,18 @@ fn drift_is_put_right_and_recorded_when_its_set_changes() {
     assert!(!m.plane().converge().unwrap().recorded);
     m.write("/etc/a", "drifted", 0o644);
     let outcome = m.plane().converge().unwrap();
-    assert_eq!((outcome.kind, outcome.recorded, outcome.ledger.count), (OutcomeKind::Applied, true, 4));
+    assert_eq!(
+        (outcome.kind, outcome.recorded, outcome.ledger.count),
+        (OutcomeKind::Applied, true, 4)
+    );
     assert_eq!(m.read("/etc/a"), "a");
     // The same again: put right under the decision that is there.
     m.write("/etc/a", "drifted", 0o644);
     let outcome = m.plane().converge().unwrap();
-    assert_eq!((outcome.recorded, outcome.ledger.count, m.read("/etc/a").as_str()), (false, 4, "a"));
+    assert_eq!(
+        (outcome.recorded, outcome.ledger.count, m.read("/etc/a").as_str()),
+        (false, 4, "a")
+    );
     assert_eq!(m.plane().status().unwrap().drift_repeats, Some(1));
     std::fs::remove_file(m.at("/etc/b")).unwrap();
     assert_eq!(m.plane().converge().unwrap().ledger.count, 6);
@@ -285,15 +339,31 @@ fn a_flow_step_is_a_decision_of_the_source_artifact() {
     };
     let plane = m.plane();
     let done = plane.run_flow_step(&step(FlowAct::Command("do it".into()))).unwrap();
-    assert_eq!((done.kind, done.ran.unwrap().output), (OutcomeKind::Applied, b"said\n".to_vec()));
+    assert_eq!(
+        (done.kind, done.ran.unwrap().output),
+        (OutcomeKind::Applied, b"said\n".to_vec())
+    );
     let refused = plane.run_flow_step(&step(FlowAct::Command("do that".into()))).unwrap();
     assert_eq!(refused.kind, OutcomeKind::Refused);
-    assert!(refused.reason.unwrap().contains("[grants.artifact] shell = [\"do that\"]"));
+    assert!(
+        refused
+            .reason
+            .unwrap()
+            .contains("[grants.artifact] shell = [\"do that\"]")
+    );
     let avoided = plane.run_flow_step(&step(FlowAct::Command("rm -rf /".into()))).unwrap();
     assert!(avoided.reason.unwrap().contains("guardrails"));
     let mut sources = Vec::new();
-    plane.ledger().unwrap().read(&mut |r, _| sources.push((r.kind.clone(), r.source))).unwrap();
-    assert!(sources.iter().all(|(_, s)| *s == jos_schemas::documents::policy::Source::Artifact));
+    plane
+        .ledger()
+        .unwrap()
+        .read(&mut |r, _| sources.push((r.kind.clone(), r.source)))
+        .unwrap();
+    assert!(
+        sources
+            .iter()
+            .all(|(_, s)| *s == jos_schemas::documents::policy::Source::Artifact)
+    );
     assert_eq!(sources.len(), 4);
 }
 
@@ -309,7 +379,10 @@ fn the_machine_state_is_rebuilt_from_the_ledger_when_its_file_is_gone() {
             Some(text) => std::fs::write(&path, text).unwrap(),
         }
         let after = m.plane().status().unwrap();
-        assert_eq!(serde_json::to_value(&after).unwrap(), serde_json::to_value(&before).unwrap());
+        assert_eq!(
+            serde_json::to_value(&after).unwrap(),
+            serde_json::to_value(&before).unwrap()
+        );
     }
 }
 

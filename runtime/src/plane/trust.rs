@@ -4,9 +4,9 @@
 //! [`jos_trust`]'s.
 
 use jos_schemas::text::Name;
+use jos_trust::TrustRoot;
 use jos_trust::refused::TrustRefused;
 use jos_trust::root::Received;
-use jos_trust::TrustRoot;
 
 use super::{Plane, PlaneError};
 use crate::store;
@@ -36,7 +36,10 @@ impl Plane<'_> {
     pub fn trust_root(&self, baked: TrustRoot, tenant: Option<&Name>) -> Result<TrustRoot, RootError> {
         let stored = self.stored_root()?;
         let floors = self.floors()?;
-        let refused = |e| RootError::Refused { file: self.data.show(FILE), refused: Box::new(e) };
+        let refused = |e| RootError::Refused {
+            file: self.data.show(FILE),
+            refused: Box::new(e),
+        };
         let root = TrustRoot::live(baked, stored.clone(), &floors).map_err(refused)?;
         if floors.trust() != Some(root.edition()) {
             self.adopt_roots(std::slice::from_ref(&root), stored.as_ref(), tenant)?;
@@ -46,7 +49,10 @@ impl Plane<'_> {
 
     /// The same without taking it into use: nothing is written.
     pub fn peek_trust_root(&self, baked: TrustRoot) -> Result<TrustRoot, RootError> {
-        let refused = |e| RootError::Refused { file: self.data.show(FILE), refused: Box::new(e) };
+        let refused = |e| RootError::Refused {
+            file: self.data.show(FILE),
+            refused: Box::new(e),
+        };
         TrustRoot::live(baked, self.stored_root()?, &self.floors()?).map_err(refused)
     }
 
@@ -61,13 +67,21 @@ impl Plane<'_> {
         let mut result = Ok(());
         // Judged on a copy first: a root that is refused is never stored.
         let adopted = self.floors()?.adopt_trust(chain, before, tenant);
-        adopted.map_err(|e| RootError::Refused { file: self.data.show(FILE), refused: Box::new(e) })?;
-        self.data.write_private(FILE, &last.to_bytes()).map_err(PlaneError::from)?;
+        adopted.map_err(|e| RootError::Refused {
+            file: self.data.show(FILE),
+            refused: Box::new(e),
+        })?;
+        self.data
+            .write_private(FILE, &last.to_bytes())
+            .map_err(PlaneError::from)?;
         store::change_floors(&self.data, &mut |floors| {
             result = floors.adopt_trust(chain, before, tenant).map(drop);
         })
         .map_err(PlaneError::from)?;
-        result.map_err(|e| RootError::Refused { file: self.data.show(FILE), refused: Box::new(e) })
+        result.map_err(|e| RootError::Refused {
+            file: self.data.show(FILE),
+            refused: Box::new(e),
+        })
     }
 
     fn stored_root(&self) -> Result<Option<TrustRoot>, RootError> {
@@ -78,6 +92,9 @@ impl Plane<'_> {
         };
         let file = self.data.show(FILE);
         let opened = TrustRoot::open(Received::json(&file, &bytes));
-        opened.map(Some).map_err(|e| RootError::Refused { file: file.clone(), refused: Box::new(e) })
+        opened.map(Some).map_err(|e| RootError::Refused {
+            file: file.clone(),
+            refused: Box::new(e),
+        })
     }
 }

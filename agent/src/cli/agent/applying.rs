@@ -13,8 +13,8 @@ use jos_schemas::read::{self, Format};
 use jos_schemas::text::{AbsPath, Name};
 use jos_trust::{Channel, Context, TrustRoot, Verified, verify_state};
 
-use crate::cli::signing::{Doc, refused, trust_refused};
 use crate::cli::Failure;
+use crate::cli::signing::{Doc, refused, trust_refused};
 use crate::place::Place;
 use crate::world::{Real, built};
 
@@ -87,10 +87,16 @@ impl Target {
         let config = config(&place)?;
         let of = |given: &Option<PathBuf>, set: fn(&AgentConfig) -> &Option<AbsPath>, default: &str| match given {
             Some(path) => path.clone(),
-            None => place.at(config.as_ref().and_then(|c| set(c).as_ref()).map_or(default, AbsPath::as_str)),
+            None => place.at(config
+                .as_ref()
+                .and_then(|c| set(c).as_ref())
+                .map_or(default, AbsPath::as_str)),
         };
         let policy_path = of(&self.policy, |c| &c.policy, POLICY);
-        let policy = document::<Policy>(&policy_path, "the policy says what may be done: name one with --policy FILE")?;
+        let policy = document::<Policy>(
+            &policy_path,
+            "the policy says what may be done: name one with --policy FILE",
+        )?;
         let trust_path = of(&self.trust, |c| &c.trust, TRUST);
         let trust = Doc::read(&trust_path).map_err(|f| f.help("name the first trust root with --trust FILE"))?;
         let root = TrustRoot::open(trust.received()).map_err(|r| trust_refused(&trust.name, &r))?;
@@ -127,7 +133,11 @@ impl Target {
             tenant: config.as_ref().and_then(|c| c.tenant.clone()),
             device: config.as_ref().and_then(|c| c.device.clone()),
             labels: config.map(|c| c.labels).unwrap_or_default(),
-            channel: if self.source == Origin::Baseline { Channel::Baseline } else { Channel::Local },
+            channel: if self.source == Origin::Baseline {
+                Channel::Baseline
+            } else {
+                Channel::Local
+            },
         })
     }
 }
@@ -173,7 +183,11 @@ impl Ready {
             let failure = refused(&self.doc.name, &e);
             // What is no document at all is a mistake at the keyboard, nothing for the ledger.
             if adopt && failure.code == 1 {
-                let source = if self.channel == Channel::Baseline { Source::Baseline } else { Source::Local };
+                let source = if self.channel == Channel::Baseline {
+                    Source::Baseline
+                } else {
+                    Source::Local
+                };
                 if let Err(e) = plane.refuse(source, None, &e.to_string()) {
                     log::error!("the refusal could not be recorded: {e}");
                 }
@@ -199,20 +213,32 @@ fn config(place: &Place) -> Result<Option<AgentConfig>, Failure> {
 fn document<T: serde::de::DeserializeOwned>(path: &Path, help: &str) -> Result<T, Failure> {
     let doc = Doc::read(path).map_err(|f| f.help(help))?;
     let parsed = read::document::<T>(&doc.name, &doc.bytes, Format::of_path(path));
-    parsed.map(|p| p.value).map_err(|report| Failure::invalid(&report).details(report))
+    parsed
+        .map(|p| p.value)
+        .map_err(|report| Failure::invalid(&report).details(report))
 }
 
 /// `meta.name` of a state that is not verified yet: which agent's data the verification is held against.
 fn own_name(doc: &Doc) -> Result<Name, Failure> {
     let node = doc.parse()?;
-    let name = node.get("meta").and_then(|m| m.get("name")).and_then(|n| n.as_str()).and_then(|n| Name::new(n).ok());
-    name.ok_or_else(|| Failure::invalid(format!("{}: no meta.name", doc.name)).help("give the agent's name with --name"))
+    let name = node
+        .get("meta")
+        .and_then(|m| m.get("name"))
+        .and_then(|n| n.as_str())
+        .and_then(|n| Name::new(n).ok());
+    name.ok_or_else(|| {
+        Failure::invalid(format!("{}: no meta.name", doc.name)).help("give the agent's name with --name")
+    })
 }
 
 /// `path` as seen from the managed root.
 fn inside(root: Option<&Path>, path: &Path) -> Option<String> {
-    let path = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok()?;
-    let Some(root) = root else { return path.to_str().map(str::to_owned) };
+    let path = std::fs::canonicalize(path)
+        .or_else(|_| std::path::absolute(path))
+        .ok()?;
+    let Some(root) = root else {
+        return path.to_str().map(str::to_owned);
+    };
     let below = path.strip_prefix(std::fs::canonicalize(root).ok()?).ok()?.to_str()?;
     (!below.is_empty()).then(|| format!("/{below}"))
 }

@@ -23,7 +23,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     let mut ready = args.target.ready()?;
     // Without data there is nothing to read, and a plan makes none: it works in a folder that goes with it.
-    let scratch = if ready.state_dir().is_dir() { None } else { Some(Scratch::new()?) };
+    let scratch = if ready.state_dir().is_dir() {
+        None
+    } else {
+        Some(Scratch::new()?)
+    };
     if let Some(scratch) = &scratch {
         ready.with_state_dir(&scratch.0);
     }
@@ -42,6 +46,10 @@ impl Scratch {
         use std::os::unix::fs::DirBuilderExt;
         let mut salt = [0; 8];
         getrandom::fill(&mut salt).map_err(|e| Failure::failed(format!("the system gives no random bytes: {e}")))?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the name is random and the folder is made exclusively, for us alone"
+        )]
         let path = std::env::temp_dir().join(format!("jos-plan-{:016x}", u64::from_ne_bytes(salt)));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|e| Failure::failed(format!("{}: cannot make: {e}", path.display())))?;

@@ -24,12 +24,42 @@ fn symlink_in_any_component() {
     std::os::unix::fs::symlink("../outside", m.at("/srv/a")).unwrap();
     std::fs::create_dir_all(m.at("/srv/b")).unwrap();
     std::os::unix::fs::symlink("/outside", m.at("/srv/b/c")).unwrap();
-    refused(&m, 1, json!([file("/srv/a/x", "x")]), "is a symbolic link to ../outside");
-    refused(&m, 2, json!([file("/srv/a/inner/x", "x")]), "is a symbolic link to ../outside");
-    refused(&m, 3, json!([file("/srv/b/c/inner/x", "x")]), "is a symbolic link to /outside");
-    refused(&m, 4, json!([{ "type": "directory", "path": "/srv/a" }]), "links are never followed");
-    refused(&m, 5, json!([{ "type": "absent", "path": "/srv/a/inner", "recursive": true }]), "symbolic link");
-    refused(&m, 6, json!([{ "type": "link", "path": "/srv/l", "target": "/outside" }, file("/srv/l/x", "x")]), "symbolic link");
+    refused(
+        &m,
+        1,
+        json!([file("/srv/a/x", "x")]),
+        "is a symbolic link to ../outside",
+    );
+    refused(
+        &m,
+        2,
+        json!([file("/srv/a/inner/x", "x")]),
+        "is a symbolic link to ../outside",
+    );
+    refused(
+        &m,
+        3,
+        json!([file("/srv/b/c/inner/x", "x")]),
+        "is a symbolic link to /outside",
+    );
+    refused(
+        &m,
+        4,
+        json!([{ "type": "directory", "path": "/srv/a" }]),
+        "links are never followed",
+    );
+    refused(
+        &m,
+        5,
+        json!([{ "type": "absent", "path": "/srv/a/inner", "recursive": true }]),
+        "symbolic link",
+    );
+    refused(
+        &m,
+        6,
+        json!([{ "type": "link", "path": "/srv/l", "target": "/outside" }, file("/srv/l/x", "x")]),
+        "symbolic link",
+    );
 }
 
 #[test]
@@ -45,8 +75,14 @@ fn symlink_swapped_between_check_and_use() {
             std::os::unix::fs::symlink("../outside", root.join("srv/d")).unwrap();
         }
     }));
-    let outcome = m.apply(1, json!([{ "type": "shell", "command": "do it" }, file("/srv/d/conf", "new")]));
-    assert!(matches!(outcome.kind, OutcomeKind::RolledBack | OutcomeKind::Broken), "{outcome}");
+    let outcome = m.apply(
+        1,
+        json!([{ "type": "shell", "command": "do it" }, file("/srv/d/conf", "new")]),
+    );
+    assert!(
+        matches!(outcome.kind, OutcomeKind::RolledBack | OutcomeKind::Broken),
+        "{outcome}"
+    );
     assert!(outcome.reasons[0].contains("symbolic link"), "{:?}", outcome.reasons);
     assert_eq!(m.read("/outside/conf"), "secret of others");
     assert_eq!(m.read("/srv/moved/conf"), "old");
@@ -57,8 +93,14 @@ fn a_link_at_the_target_is_replaced_itself_and_not_followed() {
     let m = Machine::new();
     m.write("/outside", "others'", 0o600);
     std::os::unix::fs::symlink("../outside", m.at("/etc/conf")).unwrap();
-    assert_eq!(m.apply(1, json!([file("/etc/conf", "ours")])).kind, OutcomeKind::Applied);
-    assert_eq!((m.read("/outside"), m.read("/etc/conf")), ("others'".into(), "ours".into()));
+    assert_eq!(
+        m.apply(1, json!([file("/etc/conf", "ours")])).kind,
+        OutcomeKind::Applied
+    );
+    assert_eq!(
+        (m.read("/outside"), m.read("/etc/conf")),
+        ("others'".into(), "ours".into())
+    );
 }
 
 #[test]
@@ -69,11 +111,26 @@ fn hard_link_fifo_and_socket_at_the_target() {
     nix::unistd::mkfifo(&m.at("/srv/fifo"), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(m.at("/srv/socket")).unwrap();
     refused(&m, 1, json!([file("/srv/b", "x")]), "has 2 hard links");
-    refused(&m, 2, json!([{ "type": "absent", "path": "/srv/b" }]), "has 2 hard links");
+    refused(
+        &m,
+        2,
+        json!([{ "type": "absent", "path": "/srv/b" }]),
+        "has 2 hard links",
+    );
     refused(&m, 3, json!([file("/srv/fifo", "x")]), "a FIFO stands there");
-    refused(&m, 4, json!([{ "type": "absent", "path": "/srv/fifo" }]), "a FIFO stands there");
+    refused(
+        &m,
+        4,
+        json!([{ "type": "absent", "path": "/srv/fifo" }]),
+        "a FIFO stands there",
+    );
     refused(&m, 5, json!([file("/srv/socket", "x")]), "a socket stands there");
-    refused(&m, 6, json!([{ "type": "link", "path": "/srv/socket", "target": "x" }]), "a socket stands there");
+    refused(
+        &m,
+        6,
+        json!([{ "type": "link", "path": "/srv/socket", "target": "x" }]),
+        "a socket stands there",
+    );
     // What already has the content is left alone, however many names it has.
     assert_eq!(m.apply(7, json!([file("/srv/b", "a")])).kind, OutcomeKind::Unchanged);
 }
@@ -81,18 +138,43 @@ fn hard_link_fifo_and_socket_at_the_target() {
 #[test]
 fn path_outside_the_grant_and_joss_own_files() {
     let m = Machine::new();
-    refused(&m, 1, json!([file("/opt/x", "x")]), "[grants.local] files = [\"/opt/x\"]");
+    refused(
+        &m,
+        1,
+        json!([file("/opt/x", "x")]),
+        "[grants.local] files = [\"/opt/x\"]",
+    );
     for (version, path) in (2..).zip([
-        "/etc/jos/policy.toml", "/etc/jos", "/var/lib/jos/portal/ledger/head", "/usr/share/jos/trust.json",
-        "/usr/bin/vendor-agent", "/etc/systemd/system/jos-agent.service", "/etc/systemd/system/jos-agent.service.d/x.conf",
+        "/etc/jos/policy.toml",
+        "/etc/jos",
+        "/var/lib/jos/portal/ledger/head",
+        "/usr/share/jos/trust.json",
+        "/usr/bin/vendor-agent",
+        "/etc/systemd/system/jos-agent.service",
+        "/etc/systemd/system/jos-agent.service.d/x.conf",
         "/etc/config/jos",
     ]) {
-        refused(&m, version, json!([file(path, "x")]), "is protected whatever is granted");
+        refused(
+            &m,
+            version,
+            json!([file(path, "x")]),
+            "is protected whatever is granted",
+        );
     }
     let spec = json!([{ "type": "absent", "path": "/etc", "recursive": true }]);
     refused(&m, 20, spec, "lies below it and is protected");
-    refused(&m, 21, json!([{ "type": "service", "name": "jos-agent", "action": "stop" }]), "is jos itself");
-    refused(&m, 22, json!([{ "type": "service", "name": "sshd", "action": "stop" }]), "[grants.local] services = [\"sshd\"]");
+    refused(
+        &m,
+        21,
+        json!([{ "type": "service", "name": "jos-agent", "action": "stop" }]),
+        "is jos itself",
+    );
+    refused(
+        &m,
+        22,
+        json!([{ "type": "service", "name": "sshd", "action": "stop" }]),
+        "[grants.local] services = [\"sshd\"]",
+    );
 }
 
 #[test]
@@ -102,7 +184,12 @@ fn setuid_bits_and_huge_mode_and_unknown_owner() {
     refused(&m, 1, step("4644"), "setuid = true");
     refused(&m, 2, step("2644"), "setuid = true");
     refused(&m, 3, step("0755"), "code = true");
-    refused(&m, 4, json!([{ "type": "directory", "path": "/srv/x", "mode": "1777" }]), "setuid = true");
+    refused(
+        &m,
+        4,
+        json!([{ "type": "directory", "path": "/srv/x", "mode": "1777" }]),
+        "setuid = true",
+    );
     let owner = |owner: &str| json!([{ "type": "file", "path": "/srv/x", "content": "x", "owner": owner }]);
     refused(&m, 5, owner("nobody-knows:root"), "unknown owner");
     refused(&m, 6, owner("root:nobody-knows"), "unknown owner");
@@ -114,12 +201,28 @@ fn setuid_bits_and_huge_mode_and_unknown_owner() {
 #[test]
 fn paths_that_are_none_never_reach_the_gate() {
     let m = Machine::new();
-    for bad in ["/srv/../etc/x", "srv/x", "", "/srv//x", "/srv/./x", "/srv/x/", "/srv/\u{0}x", "/", "/srv/.."] {
+    for bad in [
+        "/srv/../etc/x",
+        "srv/x",
+        "",
+        "/srv//x",
+        "/srv/./x",
+        "/srv/x/",
+        "/srv/\u{0}x",
+        "/",
+        "/srv/..",
+    ] {
         let state = state("portal", 1, json!([file(bad, "x")]));
-        assert!(jos_schemas::read::from_json::<jos_schemas::documents::desired_state::DesiredState>(&state).is_err(), "{bad:?}");
+        assert!(
+            jos_schemas::read::from_json::<jos_schemas::documents::desired_state::DesiredState>(&state).is_err(),
+            "{bad:?}"
+        );
     }
     // Nothing is decoded: %2e%2e is a name of six letters.
-    assert_eq!(m.apply(1, json!([file("/srv/%2e%2e/x", "x")])).kind, OutcomeKind::Applied);
+    assert_eq!(
+        m.apply(1, json!([file("/srv/%2e%2e/x", "x")])).kind,
+        OutcomeKind::Applied
+    );
     assert_eq!(m.read("/srv/%2e%2e/x"), "x");
 }
 
@@ -127,7 +230,12 @@ fn paths_that_are_none_never_reach_the_gate() {
 fn shell_command_not_listed_with_other_white_space_or_with_more_appended() {
     let m = Machine::new();
     for (version, command) in (1..).zip(["do that", "do  it", " do it", "do it ", "do it; id", "do it\n", "DO IT"]) {
-        refused(&m, version, json!([{ "type": "shell", "command": command }]), "the command is not listed");
+        refused(
+            &m,
+            version,
+            json!([{ "type": "shell", "command": command }]),
+            "the command is not listed",
+        );
     }
 }
 
@@ -139,15 +247,36 @@ fn commands_by_the_back_door() {
         step.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         json!([step])
     };
-    refused(&m, 1, shell(json!({ "unless": "id" })), "unless: the command is not listed");
+    refused(
+        &m,
+        1,
+        shell(json!({ "unless": "id" })),
+        "unless: the command is not listed",
+    );
     refused(&m, 2, shell(json!({ "undo": "id" })), "undo: the command is not listed");
     let health = json!({ "apply": [], "health_check": { "type": "command", "command": "id" } });
     refused(&m, 3, health, "spec.health_check: the command is not listed");
-    refused(&m, 4, json!({ "apply": [], "confirm": { "command": "id" } }), "spec.confirm.command: the command is not listed");
+    refused(
+        &m,
+        4,
+        json!({ "apply": [], "confirm": { "command": "id" } }),
+        "spec.confirm.command: the command is not listed",
+    );
     for (version, path) in (5..).zip([
-        "/etc/init.d/evil", "/etc/hotplug.d/iface/99-evil", "/etc/cron.d/evil", "/etc/crontabs/root", "/etc/sudoers.d/evil",
-        "/etc/ld.so.preload", "/etc/udev/rules.d/99-evil.rules", "/etc/profile.d/evil.sh", "/etc/rc.local", "/etc/passwd",
-        "/etc/uci-defaults/99-evil", "/etc/ssh/sshd_config", "/etc/pam.d/sshd", "/etc/apt/apt.conf.d/99evil",
+        "/etc/init.d/evil",
+        "/etc/hotplug.d/iface/99-evil",
+        "/etc/cron.d/evil",
+        "/etc/crontabs/root",
+        "/etc/sudoers.d/evil",
+        "/etc/ld.so.preload",
+        "/etc/udev/rules.d/99-evil.rules",
+        "/etc/profile.d/evil.sh",
+        "/etc/rc.local",
+        "/etc/passwd",
+        "/etc/uci-defaults/99-evil",
+        "/etc/ssh/sshd_config",
+        "/etc/pam.d/sshd",
+        "/etc/apt/apt.conf.d/99evil",
     ]) {
         refused(&m, version, json!([file(path, "x")]), "the path becomes code");
     }
@@ -160,10 +289,25 @@ fn a_listed_script_is_not_overwritten_as_data() {
     grant["shell"] = json!(["/srv/tool/run.sh --all", { "argv": ["/srv/bin/t", "{int}"] }]);
     m.policy = policy(json!({ "local": grant }));
     refused(&m, 1, json!([file("/srv/tool/run.sh", "x")]), "the path becomes code");
-    refused(&m, 2, json!([file("/srv/tool/beside.sh", "x")]), "the path becomes code");
+    refused(
+        &m,
+        2,
+        json!([file("/srv/tool/beside.sh", "x")]),
+        "the path becomes code",
+    );
     refused(&m, 3, json!([file("/srv/bin/t", "x")]), "the path becomes code");
-    refused(&m, 4, json!([{ "type": "absent", "path": "/srv/tool", "recursive": true }]), "code = true");
-    refused(&m, 5, json!([{ "type": "link", "path": "/srv/tool", "target": "/srv/other" }]), "the path becomes code");
+    refused(
+        &m,
+        4,
+        json!([{ "type": "absent", "path": "/srv/tool", "recursive": true }]),
+        "code = true",
+    );
+    refused(
+        &m,
+        5,
+        json!([{ "type": "link", "path": "/srv/tool", "target": "/srv/other" }]),
+        "the path becomes code",
+    );
     assert_eq!(m.apply(6, json!([file("/srv/other", "x")])).kind, OutcomeKind::Applied);
 }
 
@@ -173,9 +317,23 @@ fn a_template_runs_without_a_shell() {
     let mut grant = wide();
     grant["shell"] = json!([{ "argv": ["/bin/ping", "-c", "{int}", "{host}"] }]);
     m.policy = policy(json!({ "local": grant }));
-    refused(&m, 1, json!([{ "type": "shell", "command": "/bin/ping -c 1 a;id" }]), "not listed");
-    refused(&m, 2, json!([{ "type": "shell", "command": "/bin/ping -c 1 $(id)" }]), "not listed");
-    assert_eq!(m.apply(3, json!([{ "type": "shell", "command": "/bin/ping -c 1 hub.example" }])).kind, OutcomeKind::Applied);
+    refused(
+        &m,
+        1,
+        json!([{ "type": "shell", "command": "/bin/ping -c 1 a;id" }]),
+        "not listed",
+    );
+    refused(
+        &m,
+        2,
+        json!([{ "type": "shell", "command": "/bin/ping -c 1 $(id)" }]),
+        "not listed",
+    );
+    assert_eq!(
+        m.apply(3, json!([{ "type": "shell", "command": "/bin/ping -c 1 hub.example" }]))
+            .kind,
+        OutcomeKind::Applied
+    );
     assert_eq!(*m.ran.borrow(), ["hub.example"]);
 }
 
@@ -195,21 +353,36 @@ fn a_secret_is_found_nowhere_but_in_its_file() {
     m.failing.borrow_mut().push("is it well".into());
     let step = json!({ "type": "file", "path": "/etc/wpa.conf", "content": { "secret": "wifi" } });
     let plan = m.plane().plan(&m.local(1, json!([step]))).unwrap();
-    let mut shown = vec![plan.to_string(), serde_json::to_string(&plan).unwrap(), format!("{plan:?}")];
+    let mut shown = vec![
+        plan.to_string(),
+        serde_json::to_string(&plan).unwrap(),
+        format!("{plan:?}"),
+    ];
     // Once taken back, once kept.
     let bad = m.apply(1, json!({ "apply": [step], "confirm": { "command": "is it well" } }));
-    assert_eq!((bad.kind, m.read("/etc/wpa.conf").as_str()), (OutcomeKind::RolledBack, old));
+    assert_eq!(
+        (bad.kind, m.read("/etc/wpa.conf").as_str()),
+        (OutcomeKind::RolledBack, old)
+    );
     let good = m.apply(2, json!([step]));
-    assert_eq!((good.kind, m.read("/etc/wpa.conf").as_str()), (OutcomeKind::Applied, new));
+    assert_eq!(
+        (good.kind, m.read("/etc/wpa.conf").as_str()),
+        (OutcomeKind::Applied, new)
+    );
     assert_eq!(m.snapshot()["etc/wpa.conf"], format!("0600 0:0 file {new:?}"));
     for outcome in [&bad, &good] {
         shown.extend([outcome.to_string(), serde_json::to_string(outcome).unwrap()]);
     }
     // The next version writes it as text: what stood there is still not shown.
-    let plan = m.plane().plan(&m.local(3, json!([file("/etc/wpa.conf", "open")]))).unwrap();
+    let plan = m
+        .plane()
+        .plan(&m.local(3, json!([file("/etc/wpa.conf", "open")])))
+        .unwrap();
     shown.extend([plan.to_string(), serde_json::to_string(&plan).unwrap()]);
     shown.push(serde_json::to_string(&m.plane().status().unwrap()).unwrap());
-    let needles = [old.to_owned(), new.to_owned()].into_iter().chain([old, new].map(|s| jos_trust::sha256(s.as_bytes()).to_string()));
+    let needles = [old.to_owned(), new.to_owned()]
+        .into_iter()
+        .chain([old, new].map(|s| jos_trust::sha256(s.as_bytes()).to_string()));
     for needle in needles {
         assert!(shown.iter().all(|s| !s.contains(&needle)), "{needle} was shown");
         for (path, bytes) in m.stored_bytes() {
@@ -243,7 +416,10 @@ fn undo_copies_are_private_and_gone_at_the_end() {
         assert!(images.iter().any(|e| std::fs::read(e.path()).unwrap() == b"precious"));
         assert!(images.iter().all(|e| e.metadata().unwrap().mode() & 0o077 == 0));
     }));
-    m.apply(1, json!([file("/etc/a", "new"), { "type": "shell", "command": "do it" }]));
+    m.apply(
+        1,
+        json!([file("/etc/a", "new"), { "type": "shell", "command": "do it" }]),
+    );
     assert_eq!(m.ran.borrow().len(), 1);
     assert_eq!(std::fs::read_dir(m.data().join("portal/journal")).unwrap().count(), 0);
 }
@@ -253,8 +429,17 @@ fn a_file_changed_by_somebody_else_meanwhile_is_not_overwritten() {
     let m = Machine::new();
     m.write("/etc/a", "old", 0o644);
     let root = m.root();
-    *m.on_run.borrow_mut() = Some(Box::new(move |_| std::fs::write(root.join("etc/a"), "changed by hand").unwrap()));
-    let outcome = m.apply(1, json!([{ "type": "shell", "command": "do it" }, file("/etc/a", "new")]));
+    *m.on_run.borrow_mut() = Some(Box::new(move |_| {
+        std::fs::write(root.join("etc/a"), "changed by hand").unwrap()
+    }));
+    let outcome = m.apply(
+        1,
+        json!([{ "type": "shell", "command": "do it" }, file("/etc/a", "new")]),
+    );
     assert_eq!(outcome.kind, OutcomeKind::RolledBack, "{outcome}");
-    assert!(outcome.reasons[0].contains("when the plan was made"), "{:?}", outcome.reasons);
+    assert!(
+        outcome.reasons[0].contains("when the plan was made"),
+        "{:?}",
+        outcome.reasons
+    );
 }

@@ -62,11 +62,18 @@ fn check_after(m: &Machine, old: &BTreeMap<String, String>, new: &BTreeMap<Strin
     let tree = m.snapshot();
     let in_force = !m.plane().status().unwrap().in_force.is_empty();
     let expected = if in_force { new } else { old };
-    assert_eq!(&tree, expected, "k = {k}: neither wholly old nor wholly new (in force: {in_force})");
+    assert_eq!(
+        &tree, expected,
+        "k = {k}: neither wholly old nor wholly new (in force: {in_force})"
+    );
     assert_eq!(m.services.borrow()["cups"].enabled, in_force, "k = {k}");
     m.plane().verify_ledger().unwrap_or_else(|e| panic!("k = {k}: {e}"));
     assert!(m.plane().recover().unwrap().is_none(), "k = {k}: recovery is done once");
-    assert_eq!(std::fs::read_dir(m.data().join("portal/journal")).unwrap().count(), 0, "k = {k}");
+    assert_eq!(
+        std::fs::read_dir(m.data().join("portal/journal")).unwrap().count(),
+        0,
+        "k = {k}"
+    );
 }
 
 #[test]
@@ -80,14 +87,27 @@ fn power_cut_at_every_write_of_an_apply_leaves_all_old_or_all_new() {
         let tap = Cut::power(k);
         cut(&m, &tap, &|plane| drop(plane.apply(&state)));
         check_after(&m, &old, &new, k);
-        if m.snapshot() == new { seen.1 += 1 } else { seen.0 += 1 }
+        if m.snapshot() == new {
+            seen.1 += 1
+        } else {
+            seen.0 += 1
+        }
         if !tap.happened() {
             break;
         }
         // It may be tried again, unless it is in force.
         let state = m.local(1, spec(true));
-        assert!(matches!(state.standing(), Standing::New | Standing::Again | Standing::InForce));
-        assert!(matches!(m.plane().apply(&state).unwrap().kind, OutcomeKind::Applied | OutcomeKind::Unchanged), "k = {k}");
+        assert!(matches!(
+            state.standing(),
+            Standing::New | Standing::Again | Standing::InForce
+        ));
+        assert!(
+            matches!(
+                m.plane().apply(&state).unwrap().kind,
+                OutcomeKind::Applied | OutcomeKind::Unchanged
+            ),
+            "k = {k}"
+        );
         assert_eq!(m.snapshot(), new, "k = {k}: the second try");
     }
     assert!(seen.0 > 50 && seen.1 > 3, "both ends were seen: {seen:?}");
@@ -119,7 +139,11 @@ fn power_cut_at_every_write_of_a_rollback_and_of_recovery() {
 fn disk_full_at_any_write_is_a_clean_failure_or_a_success() {
     let new = new_tree();
     // The kind of error makes no difference to the code: the rarer ones are sampled.
-    for (kind, every) in [(ErrorKind::StorageFull, 1), (ErrorKind::ReadOnlyFilesystem, 11), (ErrorKind::QuotaExceeded, 13)] {
+    for (kind, every) in [
+        (ErrorKind::StorageFull, 1),
+        (ErrorKind::ReadOnlyFilesystem, 11),
+        (ErrorKind::QuotaExceeded, 13),
+    ] {
         for k in (0..).step_by(every) {
             let m = prepared();
             let old = m.snapshot();
@@ -154,7 +178,15 @@ fn power_cut_while_a_second_version_is_tried_comes_back_to_the_first() {
         cut(&m, &tap, &|plane| drop(plane.apply(&state)));
         m.plane().recover().unwrap();
         let version = m.plane().status().unwrap().in_force[0].version;
-        assert_eq!((m.read("/etc/a"), m.read("/etc/b")), if version == 1 { ("one".into(), "one".into()) } else { ("two".into(), "two".into()) }, "k = {k}");
+        assert_eq!(
+            (m.read("/etc/a"), m.read("/etc/b")),
+            if version == 1 {
+                ("one".into(), "one".into())
+            } else {
+                ("two".into(), "two".into())
+            },
+            "k = {k}"
+        );
         if version == 1 {
             assert_eq!(m.snapshot(), old);
         }
@@ -170,13 +202,27 @@ fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
     prop::collection::vec((0..6_u8, 0..9_u8, any::<u8>()), 1..12)
 }
 
-const PATHS: [&str; 9] = ["/srv/a", "/srv/b", "/srv/d", "/srv/d/a", "/srv/d/b", "/srv/d/e", "/srv/d/e/f", "/srv/g", "/srv/g/h"];
+const PATHS: [&str; 9] = [
+    "/srv/a",
+    "/srv/b",
+    "/srv/d",
+    "/srv/d/a",
+    "/srv/d/b",
+    "/srv/d/e",
+    "/srv/d/e/f",
+    "/srv/g",
+    "/srv/g/h",
+];
 
 fn populate(m: &Machine, things: &[(u8, u8, u8)]) {
     use std::os::unix::fs::{PermissionsExt, chown};
     for (what, place, n) in things {
         let path = m.at(PATHS[*place as usize]);
-        if path.symlink_metadata().is_ok() || path.parent().is_none_or(|p| p.symlink_metadata().is_ok_and(|m| !m.is_dir())) {
+        if path.symlink_metadata().is_ok()
+            || path
+                .parent()
+                .is_none_or(|p| p.symlink_metadata().is_ok_and(|m| !m.is_dir()))
+        {
             continue;
         }
         if std::fs::create_dir_all(path.parent().unwrap()).is_err() {

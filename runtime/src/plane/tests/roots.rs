@@ -30,9 +30,15 @@ fn a_service_in_a_root_is_enabled_by_its_links_and_started_at_the_first_boot() {
     assert!(outcome.pending && m.told.borrow().is_empty() && m.ran.borrow().is_empty());
     let link = std::fs::read_link(m.at("/etc/systemd/system/multi-user.target.wants/cups.service")).unwrap();
     assert_eq!(link.to_str(), Some("/usr/lib/systemd/system/cups.service"));
-    assert_eq!(outcome.changes.iter().filter(|c| c.action == Action::Pending).count(), 2);
+    assert_eq!(
+        outcome.changes.iter().filter(|c| c.action == Action::Pending).count(),
+        2
+    );
     assert!(m.plane().status().unwrap().in_force[0].pending_first_boot);
-    assert!(!m.plane().converge().unwrap().recorded, "in the root there is nothing more to do");
+    assert!(
+        !m.plane().converge().unwrap().recorded,
+        "in the root there is nothing more to do"
+    );
 
     // The first boot.
     m.live = true;
@@ -40,7 +46,13 @@ fn a_service_in_a_root_is_enabled_by_its_links_and_started_at_the_first_boot() {
     m.service("web", true, true);
     let outcome = m.plane().converge().unwrap();
     assert_eq!(outcome.kind, OutcomeKind::Applied, "{outcome}");
-    assert_eq!((m.told.borrow().clone(), m.ran.borrow().clone()), (vec!["start cups".to_owned(), "restart web".into()], vec!["do it".to_owned()]));
+    assert_eq!(
+        (m.told.borrow().clone(), m.ran.borrow().clone()),
+        (
+            vec!["start cups".to_owned(), "restart web".into()],
+            vec!["do it".to_owned()]
+        )
+    );
     assert!(!m.plane().status().unwrap().in_force[0].pending_first_boot);
     assert!(!m.plane().converge().unwrap().recorded);
 }
@@ -49,15 +61,24 @@ fn a_service_in_a_root_is_enabled_by_its_links_and_started_at_the_first_boot() {
 fn a_unit_that_the_same_state_writes_is_enabled() {
     let mut m = Machine::new();
     m.live = false;
-    let outcome = m.apply(1, json!([
-        { "type": "file", "path": "/etc/systemd/system/web.service", "content": UNIT },
-        { "type": "service", "name": "web", "action": "enable" },
-    ]));
+    let outcome = m.apply(
+        1,
+        json!([
+            { "type": "file", "path": "/etc/systemd/system/web.service", "content": UNIT },
+            { "type": "service", "name": "web", "action": "enable" },
+        ]),
+    );
     assert_eq!(outcome.kind, OutcomeKind::Applied, "{outcome}");
-    assert!(m.at("/etc/systemd/system/multi-user.target.wants/web.service").is_symlink());
+    assert!(
+        m.at("/etc/systemd/system/multi-user.target.wants/web.service")
+            .is_symlink()
+    );
     let outcome = m.apply(2, json!([{ "type": "service", "name": "web", "action": "disable" }]));
     assert_eq!(outcome.kind, OutcomeKind::Applied, "{outcome}");
-    assert!(!m.at("/etc/systemd/system/multi-user.target.wants/web.service").is_symlink());
+    assert!(
+        !m.at("/etc/systemd/system/multi-user.target.wants/web.service")
+            .is_symlink()
+    );
 }
 
 #[test]
@@ -84,7 +105,17 @@ fn owners_of_a_root_are_its_own() {
     m.write("/etc/passwd", "printer:x:1234:77::/:/bin/false\n", 0o644);
     m.write("/etc/group", "lp:x:7:\n", 0o644);
     let step = |path: &str, owner: &str| json!({ "type": "file", "path": path, "content": "x", "owner": owner });
-    m.apply(1, json!([step("/etc/a", "printer"), step("/etc/b", "root:lp"), step("/etc/c", "5:6")]));
+    m.apply(
+        1,
+        json!([
+            step("/etc/a", "printer"),
+            step("/etc/b", "root:lp"),
+            step("/etc/c", "5:6")
+        ]),
+    );
     let tree = m.snapshot();
-    assert_eq!(["etc/a", "etc/b", "etc/c"].map(|p| tree[p].split(' ').nth(1).unwrap().to_owned()), ["1234:77", "0:7", "5:6"]);
+    assert_eq!(
+        ["etc/a", "etc/b", "etc/c"].map(|p| tree[p].split(' ').nth(1).unwrap().to_owned()),
+        ["1234:77", "0:7", "5:6"]
+    );
 }
