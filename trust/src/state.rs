@@ -185,14 +185,17 @@ impl Authentic<'_> {
     /// first root, whose expiry is not asked then: a device that lay in a box for years still starts.
     pub fn in_time(&self, channel: Channel, now: &Utc) -> Result<(), Refused> {
         let past = |expires: &Option<Utc>| expires.clone().filter(|expires| now >= expires);
-        if channel != Channel::Baseline {
-            if let Some(expires) = past(&self.root.value().expires) {
-                return Err(Refused::TrustExpired {
-                    version: self.root.version(),
-                    expires,
-                    now: now.clone(),
-                });
-            }
+        let of_root = if channel == Channel::Baseline {
+            None
+        } else {
+            past(&self.root.value().expires)
+        };
+        if let Some(expires) = of_root {
+            return Err(Refused::TrustExpired {
+                version: self.root.version(),
+                expires,
+                now: now.clone(),
+            });
         }
         match past(&self.value.meta.expires) {
             Some(expires) => Err(Refused::Expired {
@@ -237,25 +240,7 @@ impl Authentic<'_> {
                 });
             }
         }
-        // The baseline lies in one package with the first root: a device that lay in a box for years still starts.
-        if context.channel != Channel::Baseline {
-            if let Some(expires) = self
-                .root
-                .value()
-                .expires
-                .as_ref()
-                .filter(|expires| context.now >= *expires)
-            {
-                let (version, expires, now) = (self.root.version(), expires.clone(), context.now.clone());
-                return Err(Refused::TrustExpired { version, expires, now });
-            }
-        }
-        if let Some(expires) = meta.expires.as_ref().filter(|expires| context.now >= *expires) {
-            return Err(Refused::Expired {
-                expires: expires.clone(),
-                now: context.now.clone(),
-            });
-        }
+        self.in_time(context.channel, context.now)?;
         let counter = Counter {
             tenant: tenant.cloned(),
             name: meta.name.clone(),
