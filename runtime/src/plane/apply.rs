@@ -498,5 +498,13 @@ pub(super) fn impossible(plan: &Plan) -> Report {
         _ => OutcomeKind::Refused,
     };
     let reasons = [words(&plan.refused), words(&plan.unsupported), words(&plan.problems)].concat();
+    // A hundred are read by nobody, and the ledger need not keep ten thousand.
+    let (all, mut reasons) = (reasons.len(), reasons);
+    if all > REASONS_KEPT {
+        reasons.truncate(REASONS_KEPT);
+        reasons.push(format!("and {} more", all - REASONS_KEPT));
+    }
     Report::new(kind).because(reasons)
 }
+
+const REASONS_KEPT: usize = 100;
