@@ -14,7 +14,9 @@ pub(crate) const FILE: &str = "environment";
 pub(crate) fn parse(arguments: &[String]) -> Result<Vec<(String, String)>, String> {
     let mut all: Vec<(String, String)> = Vec::new();
     for argument in arguments {
-        let (key, value) = argument.split_once('=').ok_or("--env: expected KEY=VALUE, found no '='")?;
+        let (key, value) = argument
+            .split_once('=')
+            .ok_or("--env: expected KEY=VALUE, found no '='")?;
         check(key, value)?;
         if all.iter().any(|(known, _)| known == key) {
             return Err(format!("--env: {key} is given twice"));
@@ -29,11 +31,15 @@ fn check(key: &str, value: &str) -> Result<(), String> {
     let first = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     let fits = key.bytes().next().is_some_and(first) && key.bytes().all(|b| first(b) || b.is_ascii_digit());
     if !fits || key.len() > 128 {
-        return Err(format!("--env: found the name {key:?}, expected letters, digits and '_', a letter or '_' first"));
+        return Err(format!(
+            "--env: found the name {key:?}, expected letters, digits and '_', a letter or '_' first"
+        ));
     }
     // These would change the agent itself instead of what it runs.
     if ["LD_", "DYLD_", "JOS_", "NOTIFY_"].iter().any(|p| key.starts_with(p)) {
-        return Err(format!("--env: {key} is not possible: names that start with LD_, DYLD_, JOS_ or NOTIFY_ act on the agent"));
+        return Err(format!(
+            "--env: {key} is not possible: names that start with LD_, DYLD_, JOS_ or NOTIFY_ act on the agent"
+        ));
     }
     if value.contains(['\n', '\r', '\0']) {
         return Err(format!("--env: the value of {key} holds a line break or NUL"));
@@ -59,11 +65,18 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<(String, String)>, String> {
     };
     let mode = std::os::unix::fs::MetadataExt::mode(&meta) & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(format!("{}: others may read it (mode {mode:04o}); chmod 600 it", path.display()));
+        return Err(format!(
+            "{}: others may read it (mode {mode:04o}); chmod 600 it",
+            path.display()
+        ));
     }
     let bytes = files::read(&path, 1 << 20).map_err(|e| e.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8", path.display()))?;
-    let lines: Vec<String> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect();
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
     parse(&lines).map_err(|e| format!("{}: {}", path.display(), e.trim_start_matches("--env: ")))
 }
 
@@ -73,7 +86,18 @@ mod tests {
 
     #[test]
     fn variables_that_act_on_the_agent_or_break_the_file_are_refused_without_showing_the_value() {
-        for bad in ["", "A", "=x", "1A=x", "A B=x", "A-B=secretvalue", "LD_PRELOAD=/x", "DYLD_X=1", "JOS_LOG=x", "A=secretvalue\nB=c"] {
+        for bad in [
+            "",
+            "A",
+            "=x",
+            "1A=x",
+            "A B=x",
+            "A-B=secretvalue",
+            "LD_PRELOAD=/x",
+            "DYLD_X=1",
+            "JOS_LOG=x",
+            "A=secretvalue\nB=c",
+        ] {
             let refused = parse(&[bad.to_owned()]).unwrap_err();
             assert!(!refused.contains("secretvalue"), "{refused}");
         }

@@ -27,10 +27,17 @@ pub(crate) struct FileError {
 
 fn error(path: &Path, doing: &'static str) -> impl FnOnce(Errno) -> FileError {
     let path = path.to_owned();
-    move |errno| FileError { path, doing, source: errno.into() }
+    move |errno| FileError {
+        path,
+        doing,
+        source: errno.into(),
+    }
 }
 
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC).union(OFlag::O_RDONLY);
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_RDONLY);
 
 /// An open folder.
 #[derive(Debug)]
@@ -44,7 +51,10 @@ impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
         let flags = DIRECTORY.difference(OFlag::O_NOFOLLOW);
         let fd = open(path, flags, Mode::empty()).map_err(error(path, "cannot open the folder"))?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// Where it is.
@@ -87,7 +97,11 @@ impl Folder {
         own(&fd, &path, owner)?;
         let mut file = File::from(fd);
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(|source| FileError { path, doing: "cannot write", source })
+        written.map_err(|source| FileError {
+            path,
+            doing: "cannot write",
+            source,
+        })
     }
 
     /// Gives the folder `from` in it the name `to`.
@@ -141,32 +155,51 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
 }
 
 fn read_file(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError { path: path.to_owned(), doing: "cannot read", source };
+    let failed = |source| FileError {
+        path: path.to_owned(),
+        doing: "cannot read",
+        source,
+    };
     let meta = file.metadata().map_err(failed)?;
     if !meta.is_file() {
         return Err(failed(io::Error::other("not a regular file")));
     }
     if meta.len() > limit as u64 {
-        return Err(failed(io::Error::other(format!("{} bytes, the limit is {limit}", meta.len()))));
+        return Err(failed(io::Error::other(format!(
+            "{} bytes, the limit is {limit}",
+            meta.len()
+        ))));
     }
     // The file may grow while it is read: one byte more than the limit is enough to see it.
     let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
     file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > limit {
-        return Err(failed(io::Error::other(format!("longer than the limit of {limit} bytes"))));
+        return Err(failed(io::Error::other(format!(
+            "longer than the limit of {limit} bytes"
+        ))));
     }
     Ok(bytes)
 }
 
 /// Replaces a file by a whole new one; `durable` also survives power loss.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), FileError> {
-    let failed = |doing| move |source| FileError { path: path.to_owned(), doing, source };
+    let failed = |doing| {
+        move |source| FileError {
+            path: path.to_owned(),
+            doing,
+            source,
+        }
+    };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(failed("cannot write")(io::Error::other("not a file's path")));
     };
     let mut random = [0u8; 8];
     getrandom::fill(&mut random).map_err(|e| failed("cannot write")(io::Error::other(e.to_string())))?;
-    let temporary = folder.join(format!(".{}.{:016x}", name.to_string_lossy(), u64::from_ne_bytes(random)));
+    let temporary = folder.join(format!(
+        ".{}.{:016x}",
+        name.to_string_lossy(),
+        u64::from_ne_bytes(random)
+    ));
     let write = || -> io::Result<()> {
         let mut options = File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -177,7 +210,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Re
             file.sync_all()?;
         }
         std::fs::rename(&temporary, path)?;
-        if durable { File::open(folder)?.sync_all() } else { Ok(()) }
+        if durable {
+            File::open(folder)?.sync_all()
+        } else {
+            Ok(())
+        }
     };
     write().map_err(|source| {
         let _ = std::fs::remove_file(&temporary);

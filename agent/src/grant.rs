@@ -71,7 +71,10 @@ fn of_artifact(loaded: &Loaded, grant: &mut Grant, asked: &mut NotGranted) -> Re
 /// Refuses a command that holds a text its own artifact says to avoid.
 pub(crate) fn avoided(artifact: &Artifact, command: &str, step: &str) -> Result<(), Failure> {
     let avoid = artifact.guardrails.iter().flat_map(|g| &g.avoid);
-    match avoid.into_iter().find(|text| !text.is_empty() && command.contains(text.as_str())) {
+    match avoid
+        .into_iter()
+        .find(|text| !text.is_empty() && command.contains(text.as_str()))
+    {
         Some(text) => Err(Failure::invalid(format!(
             "{}: step {step:?} holds {text:?}, which guardrails.avoid forbids: {command:?}",
             artifact.id_jos
@@ -90,7 +93,9 @@ fn of_state(state: &DesiredState, grant: &mut Grant) {
             }
             Step::Directory(s) => {
                 file(grant, &s.path, s.mode.as_ref().is_some_and(|m| m.bits() & 0o7000 != 0));
-                if s.purge && let Ok(below) = AbsPath::new(format!("{}/**", s.path)) {
+                if s.purge
+                    && let Ok(below) = AbsPath::new(format!("{}/**", s.path))
+                {
                     grant.files.push(FileGrant::Glob(below));
                 }
                 grant.services.extend(s.notify.iter().cloned());
@@ -101,7 +106,9 @@ fn of_state(state: &DesiredState, grant: &mut Grant) {
             }
             Step::Absent(s) => {
                 file(grant, &s.path, false);
-                if s.recursive && let Ok(below) = AbsPath::new(format!("{}/**", s.path)) {
+                if s.recursive
+                    && let Ok(below) = AbsPath::new(format!("{}/**", s.path))
+                {
                     grant.files.push(FileGrant::Glob(below));
                 }
                 grant.services.extend(s.notify.iter().cloned());
@@ -127,7 +134,9 @@ fn of_state(state: &DesiredState, grant: &mut Grant) {
         commands.push(&check.command);
     }
     commands.extend(state.spec.confirm.iter().filter_map(|c| c.command.as_deref()));
-    grant.shell.extend(commands.into_iter().map(|c| CommandGrant::Exact(c.to_owned())));
+    grant
+        .shell
+        .extend(commands.into_iter().map(|c| CommandGrant::Exact(c.to_owned())));
 }
 
 fn file(grant: &mut Grant, path: &AbsPath, setuid: bool) {
@@ -136,7 +145,11 @@ fn file(grant: &mut Grant, path: &AbsPath, setuid: bool) {
     let glob = path.as_str().replace('*', "?");
     let Ok(glob) = AbsPath::new(glob) else { return };
     grant.files.push(if code || setuid {
-        FileGrant::Wide(WideFileGrant { path: glob, code, setuid })
+        FileGrant::Wide(WideFileGrant {
+            path: glob,
+            code,
+            setuid,
+        })
     } else {
         FileGrant::Glob(glob)
     });
@@ -188,18 +201,27 @@ pub(crate) fn show(policy: &Policy, not_granted: &[String]) -> String {
         list("uci", &mut grant.uci.iter().cloned());
         list("account", &mut grant.users.iter().cloned());
         list("sysctl", &mut grant.sysctl.iter().cloned());
-        list("run", &mut grant.shell.iter().map(|c| match c {
-            // Debug formatting keeps a command on one line and shows what a terminal would hide.
-            CommandGrant::Exact(text) => format!("{text:?}"),
-            CommandGrant::Template(template) => format!("{:?}", template.argv),
-        }));
-        list("artifact", &mut grant.programs.iter().map(|sha| format!("sha256 {sha}")));
+        list(
+            "run",
+            &mut grant.shell.iter().map(|c| match c {
+                // Debug formatting keeps a command on one line and shows what a terminal would hide.
+                CommandGrant::Exact(text) => format!("{text:?}"),
+                CommandGrant::Template(template) => format!("{:?}", template.argv),
+            }),
+        );
+        list(
+            "artifact",
+            &mut grant.programs.iter().map(|sha| format!("sha256 {sha}")),
+        );
     }
     if out.is_empty() {
         out.push_str("  nothing\n");
     }
     for asked in not_granted {
-        let _ = writeln!(out, "  asked for {asked:?}: no such permission in this build, not granted");
+        let _ = writeln!(
+            out,
+            "  asked for {asked:?}: no such permission in this build, not granted"
+        );
     }
     out
 }

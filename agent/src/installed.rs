@@ -55,22 +55,38 @@ impl Agent {
 
     /// Which init system runs it.
     pub(crate) fn init(&self, place: &Place) -> Init {
-        self.record.as_ref().map_or_else(|| Init::detect(place).unwrap_or(Init::Generic), |r| r.init)
+        self.record
+            .as_ref()
+            .map_or_else(|| Init::detect(place).unwrap_or(Init::Generic), |r| r.init)
     }
 
     /// As the init system names it.
     pub(crate) fn service(&self) -> String {
         match (&self.record, &self.config) {
             (Some(record), _) => record.service.clone(),
-            (None, Ok(config)) => config.service.as_ref().map_or_else(|| "jos-agent".to_owned(), ToString::to_string),
+            (None, Ok(config)) => config
+                .service
+                .as_ref()
+                .map_or_else(|| "jos-agent".to_owned(), ToString::to_string),
             (None, Err(_)) => "jos-agent".to_owned(),
         }
     }
 
     /// Where its data lies.
     pub(crate) fn state_dir(&self) -> PathBuf {
-        let configured = self.config.as_ref().ok().and_then(|c| c.state_dir.as_ref()).map(|p| PathBuf::from(p.as_str()));
-        configured.unwrap_or_else(|| if self.baked() { SYSTEM_STATE.into() } else { self.owner.state_dir() })
+        let configured = self
+            .config
+            .as_ref()
+            .ok()
+            .and_then(|c| c.state_dir.as_ref())
+            .map(|p| PathBuf::from(p.as_str()));
+        configured.unwrap_or_else(|| {
+            if self.baked() {
+                SYSTEM_STATE.into()
+            } else {
+                self.owner.state_dir()
+            }
+        })
     }
 }
 
@@ -79,9 +95,13 @@ pub(crate) fn all(place: &Place) -> Vec<Agent> {
     let mut found = Vec::new();
     for owner in place.homes() {
         let folder = place.at(owner.agents());
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
-            let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else { continue };
+            let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else {
+                continue;
+            };
             if let Some(agent) = open(&owner, &folder, &name) {
                 found.push(agent);
             }
@@ -94,7 +114,10 @@ pub(crate) fn all(place: &Place) -> Vec<Agent> {
 
 /// The one of this name; the caller's own goes before others'.
 pub(crate) fn find(place: &Place, name: &Name) -> Option<Agent> {
-    let own = place.homes().into_iter().find_map(|owner| open(&owner, &place.at(owner.agents()), name));
+    let own = place
+        .homes()
+        .into_iter()
+        .find_map(|owner| open(&owner, &place.at(owner.agents()), name));
     own.or_else(|| baked(place).filter(|agent| agent.name == *name))
 }
 
@@ -105,16 +128,35 @@ fn open(owner: &Owner, agents: &Path, name: &Name) -> Option<Agent> {
     let config = folder.read("agent.toml", 1 << 20).map_err(|e| e.to_string());
     let config = config.and_then(|bytes| parse(&folder.path().join("agent.toml"), &bytes));
     let folder = folder.path().to_owned();
-    Some(Agent { name: name.clone(), owner: owner.clone(), folder, record: Some(record), config })
+    Some(Agent {
+        name: name.clone(),
+        owner: owner.clone(),
+        folder,
+        record: Some(record),
+        config,
+    })
 }
 
 fn baked(place: &Place) -> Option<Agent> {
     let path = place.at(BAKED_CONFIG);
     let bytes = crate::files::read(&path, 1 << 20).ok()?;
     let config = parse(&path, &bytes);
-    let name = config.as_ref().map_or_else(|_| Name::new("jos").ok(), |c| Some(c.name.clone()))?;
-    let owner = Owner { name: "root".into(), uid: 0, gid: 0, home: "/root".into() };
-    Some(Agent { name, owner, folder: path.parent()?.to_owned(), record: None, config })
+    let name = config
+        .as_ref()
+        .map_or_else(|_| Name::new("jos").ok(), |c| Some(c.name.clone()))?;
+    let owner = Owner {
+        name: "root".into(),
+        uid: 0,
+        gid: 0,
+        home: "/root".into(),
+    };
+    Some(Agent {
+        name,
+        owner,
+        folder: path.parent()?.to_owned(),
+        record: None,
+        config,
+    })
 }
 
 /// Reads `agent.toml`.

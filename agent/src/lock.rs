@@ -33,7 +33,10 @@ pub(crate) enum LockError {
 impl Lock {
     /// Takes the lock and writes this process' id into it, or says who holds it.
     pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::File { path: path.display().to_string(), source };
+        let failed = |source| LockError::File {
+            path: path.display().to_string(),
+            source,
+        };
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
         let file = options.open(path).map_err(failed)?;

@@ -35,7 +35,10 @@ impl Log for Lines {
 
 /// Starts it; `JOS_LOG` is one of error, warn, info, debug, off; info when absent.
 pub(crate) fn start() {
-    let wanted = std::env::var("JOS_LOG").ok().and_then(|l| l.parse().ok()).unwrap_or(LevelFilter::Info);
+    let wanted = std::env::var("JOS_LOG")
+        .ok()
+        .and_then(|l| l.parse().ok())
+        .unwrap_or(LevelFilter::Info);
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     if log::set_logger(Box::leak(Box::new(Lines { journal }))).is_ok() {
         log::set_max_level(wanted);

@@ -18,7 +18,9 @@ pub(crate) struct Place {
 impl Place {
     /// `None`: the running machine.
     pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        Self { root: root.filter(|r| r != Path::new("/")) }
+        Self {
+            root: root.filter(|r| r != Path::new("/")),
+        }
     }
 
     /// Whether it runs now.
@@ -48,12 +50,22 @@ impl Place {
         let uid = Uid::effective();
         if !self.is_live() {
             let found = self.passwd().into_iter().find(|o| o.uid == 0);
-            return found.unwrap_or_else(|| Owner { name: "root".into(), uid: 0, gid: 0, home: "/root".into() });
+            return found.unwrap_or_else(|| Owner {
+                name: "root".into(),
+                uid: 0,
+                gid: 0,
+                home: "/root".into(),
+            });
         }
         let mut owner = User::from_uid(uid).ok().flatten().map_or_else(
             || {
                 let gid = nix::unistd::Gid::effective().as_raw();
-                Owner { name: uid.to_string(), uid: uid.as_raw(), gid, home: "/".into() }
+                Owner {
+                    name: uid.to_string(),
+                    uid: uid.as_raw(),
+                    gid,
+                    home: "/".into(),
+                }
             },
             Owner::from,
         );
@@ -122,20 +134,31 @@ impl Owner {
 
     /// Where the data of its agents lies by default.
     pub(crate) fn state_dir(&self) -> PathBuf {
-        if self.uid == 0 { SYSTEM_STATE.into() } else { self.home.join(".jos/state") }
+        if self.uid == 0 {
+            SYSTEM_STATE.into()
+        } else {
+            self.home.join(".jos/state")
+        }
     }
 }
 
 impl From<User> for Owner {
     fn from(user: User) -> Self {
-        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir }
+        Self {
+            name: user.name,
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir,
+        }
     }
 }
 
 /// Where a running agent keeps what is true only until the next boot: its lock and its status. Not on flash where the
 /// machine has a place in memory for it.
 pub(crate) fn run_dir(state_dir: &Path, name: &str) -> PathBuf {
-    let system = [SYSTEM_STATE, "/etc/jos/state"].iter().any(|s| state_dir == Path::new(s));
+    let system = [SYSTEM_STATE, "/etc/jos/state"]
+        .iter()
+        .any(|s| state_dir == Path::new(s));
     let volatile = ["/run", "/var/run"].iter().find(|d| Path::new(d).is_dir());
     match volatile.filter(|_| system) {
         Some(run) => Path::new(run).join("jos").join(name),

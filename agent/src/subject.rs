@@ -52,7 +52,11 @@ pub(crate) enum Act {
     /// A command.
     Shell(String),
     /// A file.
-    File { path: AbsPath, content: String, mode: Option<Mode> },
+    File {
+        path: AbsPath,
+        content: String,
+        mode: Option<Mode>,
+    },
     /// A service.
     Service { name: ServiceName, action: ServiceAction },
     /// Another artifact's main flow.
@@ -71,7 +75,8 @@ pub(crate) struct Read {
 
 /// Reads `path`, and what it is composed of.
 pub(crate) fn read(path: &Path) -> Result<Read, Failure> {
-    let bytes = files::read(path, LIMIT).map_err(|e| Failure::invalid(e).help("give the path of a .jos or state file"))?;
+    let bytes =
+        files::read(path, LIMIT).map_err(|e| Failure::invalid(e).help("give the path of a .jos or state file"))?;
     let format = Format::of_path(path);
     let name = path.display().to_string();
     let node = read::parse(&name, &bytes, format).map_err(Failure::invalid)?;
@@ -93,21 +98,35 @@ fn load(path: &Path, bytes: &[u8], above: &mut Vec<PathBuf>) -> Result<Loaded, F
     let name = path.display().to_string();
     if above.iter().any(|p| p == path) {
         let chain: Vec<String> = above.iter().map(|p| p.display().to_string()).collect();
-        return Err(Failure::invalid(format!("{name}: the artifacts call each other in a circle: {} → {name}", chain.join(" → "))));
+        return Err(Failure::invalid(format!(
+            "{name}: the artifacts call each other in a circle: {} → {name}",
+            chain.join(" → ")
+        )));
     }
     if above.len() >= DEPTH {
-        return Err(Failure::invalid(format!("{name}: artifacts within artifacts, deeper than {DEPTH}")));
+        return Err(Failure::invalid(format!(
+            "{name}: artifacts within artifacts, deeper than {DEPTH}"
+        )));
     }
-    let artifact = read::document::<Artifact>(&name, bytes, Format::of_path(path)).map_err(Failure::invalid)?.value;
+    let artifact = read::document::<Artifact>(&name, bytes, Format::of_path(path))
+        .map_err(Failure::invalid)?
+        .value;
     above.push(path.to_owned());
     let steps = steps(&artifact, path, above)?;
     above.pop();
-    Ok(Loaded { artifact, sha256: jos_trust::sha256(bytes).to_hex(), path: path.to_owned(), steps })
+    Ok(Loaded {
+        artifact,
+        sha256: jos_trust::sha256(bytes).to_hex(),
+        path: path.to_owned(),
+        steps,
+    })
 }
 
 fn steps(artifact: &Artifact, path: &Path, above: &mut Vec<PathBuf>) -> Result<Vec<LoadedStep>, Failure> {
     let file = path.display();
-    let Some(orchestration) = &artifact.orchestration else { return Ok(Vec::new()) };
+    let Some(orchestration) = &artifact.orchestration else {
+        return Ok(Vec::new());
+    };
     let Some(main) = orchestration.flows.get("main") else {
         if orchestration.flows.is_empty() {
             return Ok(Vec::new());
@@ -124,14 +143,19 @@ fn steps(artifact: &Artifact, path: &Path, above: &mut Vec<PathBuf>) -> Result<V
             return Err(Failure::invalid(message).help(format!("there are: {}", known.join(", "))));
         };
         let at = format!("{file}: /orchestration/definitions/{name}");
-        all.push(LoadedStep { name: name.to_owned(), act: act(definition, &at, path, above)? });
+        all.push(LoadedStep {
+            name: name.to_owned(),
+            act: act(definition, &at, path, above)?,
+        });
     }
     Ok(all)
 }
 
 fn act(definition: &Definition, at: &str, path: &Path, above: &mut Vec<PathBuf>) -> Result<Act, Failure> {
     let need = |field: &Option<String>, which: &str| {
-        field.clone().ok_or_else(|| Failure::invalid(format!("{at}: a {} definition needs {which:?}", definition.kind)))
+        field
+            .clone()
+            .ok_or_else(|| Failure::invalid(format!("{at}: a {} definition needs {which:?}", definition.kind)))
     };
     let bad = |what: &str, e: jos_schemas::text::RuleBroken| Failure::invalid(format!("{at}/{what}: {e}"));
     match definition.kind.as_str() {
@@ -147,8 +171,17 @@ fn act(definition: &Definition, at: &str, path: &Path, above: &mut Vec<PathBuf>)
         }
         "file" => {
             let path = need(&definition.path, "path")?.parse().map_err(|e| bad("path", e))?;
-            let mode = definition.mode.as_deref().map(str::parse).transpose().map_err(|e| bad("mode", e))?;
-            Ok(Act::File { path, content: need(&definition.content, "content")?, mode })
+            let mode = definition
+                .mode
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(|e| bad("mode", e))?;
+            Ok(Act::File {
+                path,
+                content: need(&definition.content, "content")?,
+                mode,
+            })
         }
         "service" => {
             let name = need(&definition.name, "name")?.parse().map_err(|e| bad("name", e))?;
@@ -162,7 +195,10 @@ fn act(definition: &Definition, at: &str, path: &Path, above: &mut Vec<PathBuf>)
         "jos" => {
             let other = PathBuf::from(need(&definition.path, "path")?);
             // Only beside this one or below: an artifact brings what it is composed of.
-            if !other.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+            if !other
+                .components()
+                .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
+            {
                 let message = format!("{at}/path: {:?} leaves the artifact's folder", other.display());
                 return Err(Failure::invalid(message).help("give a relative path without .."));
             }

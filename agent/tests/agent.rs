@@ -1,5 +1,7 @@
 //! `jos agent` with real processes under the generic init: installed, killed, stopped, reloaded, removed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -49,7 +51,10 @@ impl Home {
 
     fn jos(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jos"));
-        command.args(arguments).env("HOME", self.dir.path()).current_dir(self.dir.path());
+        command
+            .args(arguments)
+            .env("HOME", self.dir.path())
+            .current_dir(self.dir.path());
         command.stdin(std::process::Stdio::null()).output().unwrap()
     }
 
@@ -62,7 +67,16 @@ impl Home {
     fn install(&self, artifact: &str, more: &[&str]) -> Output {
         let state = self.path("state");
         let state = state.to_str().unwrap();
-        let common = ["agent", "install", artifact, "--init", "generic", "--state-dir", state, "--yes"];
+        let common = [
+            "agent",
+            "install",
+            artifact,
+            "--init",
+            "generic",
+            "--state-dir",
+            state,
+            "--yes",
+        ];
         self.jos(&[&common[..], more].concat())
     }
 
@@ -108,7 +122,12 @@ fn owner(of: &Path) -> String {
 }
 
 fn text(output: &Output) -> String {
-    format!("{} {}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{} {}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn artifact(id: &str, definitions: Value, steps: &[&str]) -> String {
@@ -124,7 +143,11 @@ fn shell(command: impl Into<String>) -> Value {
 }
 
 fn send(status: &Value, key: &str, signal: Signal) {
-    kill(Pid::from_raw(i32::try_from(status[key].as_i64().unwrap()).unwrap()), signal).unwrap();
+    kill(
+        Pid::from_raw(i32::try_from(status[key].as_i64().unwrap()).unwrap()),
+        signal,
+    )
+    .unwrap();
 }
 
 fn is_root() -> bool {
@@ -136,26 +159,53 @@ fn an_artifact_is_installed_run_shown_and_removed_and_nothing_is_left() {
     let home = Home::new();
     let out = home.path("out");
     let command = format!("echo \"$WHO\" > {}", out.display());
-    home.write("hello.jos", artifact("hello", json!({ "greet": shell(command) }), &["definitions.greet"]));
-    let installed = home.install("hello.jos", &["--env", "WHO=a \"b\" $c", "--hub", "https://hub.example.com"]);
+    home.write(
+        "hello.jos",
+        artifact("hello", json!({ "greet": shell(command) }), &["definitions.greet"]),
+    );
+    let installed = home.install(
+        "hello.jos",
+        &["--env", "WHO=a \"b\" $c", "--hub", "https://hub.example.com"],
+    );
     assert!(installed.status.success(), "{}", text(&installed));
 
-    let status = home.until("hello", "the flow is done", |s| s["flow"]["ok"] == true && s["phase"] == "waiting");
-    assert_eq!(fs::read_to_string(&out).unwrap(), "a \"b\" $c\n", "variables arrive byte for byte");
+    let status = home.until("hello", "the flow is done", |s| {
+        s["flow"]["ok"] == true && s["phase"] == "waiting"
+    });
+    assert_eq!(
+        fs::read_to_string(&out).unwrap(),
+        "a \"b\" $c\n",
+        "variables arrive byte for byte"
+    );
     assert_eq!(status["state"], "running");
-    assert!(status["since"].is_string() && status["next_wake"].is_string(), "{status:#}");
+    assert!(
+        status["since"].is_string() && status["next_wake"].is_string(),
+        "{status:#}"
+    );
     assert_eq!(status["hub"]["contact"], "not contacted: no hub client in this build");
     assert!(status["ledger"]["count"].as_u64().unwrap() > 0, "{status:#}");
     let list: Value = serde_json::from_str(&home.ok(&["agent", "list", "--json"])).unwrap();
-    let own = list["agents"].as_array().unwrap().iter().find(|a| a["name"] == "hello").unwrap();
-    assert_eq!((&own["kind"], &own["state"], &own["init"]), (&json!("installed"), &json!("running"), &json!("generic")));
+    let own = list["agents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|a| a["name"] == "hello")
+        .unwrap();
+    assert_eq!(
+        (&own["kind"], &own["state"], &own["init"]),
+        (&json!("installed"), &json!("running"), &json!("generic"))
+    );
     assert!(home.ok(&["agent", "logs", "hello"]).contains("hello"));
     let environment = home.path(".jos/agents/hello/environment");
     assert_eq!(fs::metadata(environment).unwrap().mode() & 0o777, 0o600);
 
     let again = home.install("hello.jos", &[]);
     assert_eq!(again.status.code(), Some(1), "{}", text(&again));
-    assert!(text(&again).contains("a later artifact needs a new grant"), "{}", text(&again));
+    assert!(
+        text(&again).contains("a later artifact needs a new grant"),
+        "{}",
+        text(&again)
+    );
 
     home.ok(&["agent", "uninstall", "hello", "--purge"]);
     assert!(!home.path(".jos/agents/hello").exists() && !home.path("state/hello").exists());
@@ -169,7 +219,11 @@ fn without_yes_and_without_a_terminal_nothing_is_granted_and_nothing_written() {
     home.write("hello.jos", artifact("hello", json!({ "a": shell("true") }), &["a"]));
     let refused = home.jos(&["agent", "install", "hello.jos", "--init", "generic"]);
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
-    assert!(text(&refused).contains("--yes") && text(&refused).contains("\"true\""), "{}", text(&refused));
+    assert!(
+        text(&refused).contains("--yes") && text(&refused).contains("\"true\""),
+        "{}",
+        text(&refused)
+    );
     assert!(!home.path(".jos").exists());
 }
 
@@ -194,10 +248,18 @@ fn bad_names_hubs_variables_and_documents_are_refused_before_anything_is_written
         assert_eq!(refused.status.code(), Some(2), "{more:?}: {}", text(&refused));
     }
     for (file, definitions, said) in [
-        ("prompt.jos", json!({ "a": {"type": "prompt", "prompt": "x"} }), "prompt"),
+        (
+            "prompt.jos",
+            json!({ "a": {"type": "prompt", "prompt": "x"} }),
+            "prompt",
+        ),
         ("wasm.jos", json!({ "a": {"type": "wasm"} }), "wasm"),
         ("up.jos", json!({ "a": {"type": "jos", "path": "../other.jos"} }), ".."),
-        ("loop.jos", json!({ "a": {"type": "jos", "path": "loop.jos"} }), "circle"),
+        (
+            "loop.jos",
+            json!({ "a": {"type": "jos", "path": "loop.jos"} }),
+            "circle",
+        ),
         ("none.jos", json!({}), "no definition"),
     ] {
         home.write(file, artifact("x", definitions, &["a"]));
@@ -216,8 +278,16 @@ fn an_install_whose_service_does_not_start_leaves_nothing() {
     home.write("policy.toml", "kind = \"jos.policy\"\n");
     let failed = home.install("hello.jos", &["--policy", "policy.toml"]);
     assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
-    assert!(text(&failed).contains("nobody granted this artifact"), "{}", text(&failed));
-    assert!(!home.path(".jos/agents").exists(), "{:?}", fs::read_dir(home.path(".jos")).unwrap().collect::<Vec<_>>());
+    assert!(
+        text(&failed).contains("nobody granted this artifact"),
+        "{}",
+        text(&failed)
+    );
+    assert!(
+        !home.path(".jos/agents").exists(),
+        "{:?}",
+        fs::read_dir(home.path(".jos")).unwrap().collect::<Vec<_>>()
+    );
     assert!(!home.path("state").exists());
 }
 
@@ -240,11 +310,18 @@ fn an_artifact_that_changed_after_its_grant_does_not_run() {
     home.until("hello", "the flow is done", |s| s["flow"]["ok"] == true);
     let folder = home.path(".jos/agents/hello");
     let sneaked = format!("touch {}", home.path("sneaked").display());
-    fs::write(folder.join("artifact.jos"), artifact("hello", json!({ "a": shell(sneaked) }), &["a"])).unwrap();
+    fs::write(
+        folder.join("artifact.jos"),
+        artifact("hello", json!({ "a": shell(sneaked) }), &["a"]),
+    )
+    .unwrap();
     let status = home.status("hello");
     send(&status, "pid", Signal::SIGHUP);
     let status = home.until("hello", "the reload is refused", |s| s["trouble"].is_string());
-    assert!(status["trouble"].as_str().unwrap().contains("nobody granted"), "{status:#}");
+    assert!(
+        status["trouble"].as_str().unwrap().contains("nobody granted"),
+        "{status:#}"
+    );
     assert!(!home.path("sneaked").exists());
 }
 
@@ -261,7 +338,9 @@ fn a_flow_keeps_to_its_guardrails() {
     flow["guardrails"] = json!({ "max_retries": 1, "timeout_ms": 5000 });
     home.write("tries.jos", flow.to_string());
     assert!(home.install("tries.jos", &[]).status.success());
-    let status = home.until("tries", "the flow has ended", |s| s["flow"]["ok"] == false && s["phase"] == "waiting");
+    let status = home.until("tries", "the flow has ended", |s| {
+        s["flow"]["ok"] == false && s["phase"] == "waiting"
+    });
     assert_eq!(status["flow"]["tries"], 2, "{status:#}");
     assert_eq!(status["flow"]["failed"], "tries/fail");
     assert_eq!(fs::read_to_string(&count).unwrap(), "x\nx\n");
@@ -299,7 +378,9 @@ fn a_desired_state_is_kept_and_drift_is_put_right_by_confined_halves() {
     }
 
     fs::write(&file, "tampered\n").unwrap();
-    home.until("keeper", "drift is put right", |_| fs::read_to_string(&file).is_ok_and(|t| t == "one\n"));
+    home.until("keeper", "drift is put right", |_| {
+        fs::read_to_string(&file).is_ok_and(|t| t == "one\n")
+    });
 
     // A newer version in the agent's folder, and a signal: looked at without waiting for the interval.
     let newer = home.state("keeper", 2, &file, "two\n");
@@ -312,7 +393,30 @@ fn a_desired_state_is_kept_and_drift_is_put_right_by_confined_halves() {
     fs::copy(home.path(&state), home.path(".jos/agents/keeper/artifact.json")).unwrap();
     send(&home.status("keeper"), "pid", Signal::SIGHUP);
     let status = home.until("keeper", "the rollback is refused", |s| s["trouble"].is_string());
-    assert_eq!((&status["version"], fs::read_to_string(&file).unwrap().as_str()), (&json!(2), "two\n"), "{status:#}");
+    assert_eq!(
+        (&status["version"], fs::read_to_string(&file).unwrap().as_str()),
+        (&json!(2), "two\n"),
+        "{status:#}"
+    );
+}
+
+#[test]
+fn a_purged_agent_can_be_installed_again_as_if_it_had_never_been() {
+    let home = Home::new();
+    fs::create_dir(home.path("www")).unwrap();
+    let file = home.path("www/a");
+    let state = home.state("keeper", 1, &file, "one\n");
+    for _ in 0..2 {
+        assert!(home.install(&state, &["--trust", "trust.json"]).status.success());
+        let status = home.until("keeper", "it waits", |s| s["phase"] == "waiting" && s["version"] == 1);
+        assert_eq!(status["trouble"], Value::Null, "{status:#}");
+        home.ok(&["agent", "uninstall", "keeper", "--purge"]);
+        assert!(
+            !home.path("state").exists(),
+            "with the last agent go the files that all share"
+        );
+        fs::remove_file(&file).unwrap();
+    }
 }
 
 #[test]
@@ -321,16 +425,22 @@ fn a_killed_agent_is_started_again_and_takes_its_network_half_with_it() {
     fs::create_dir(home.path("www")).unwrap();
     let state = home.state("keeper", 1, &home.path("www/a"), "one\n");
     assert!(home.install(&state, &["--trust", "trust.json"]).status.success());
-    let before = home.until("keeper", "it waits", |s| s["phase"] == "waiting" && s["fetcher"].is_u64());
+    let before = home.until("keeper", "it waits", |s| {
+        s["phase"] == "waiting" && s["fetcher"].is_u64()
+    });
     send(&before, "pid", Signal::SIGKILL);
-    let after = home.until("keeper", "it runs again", |s| s["phase"] == "waiting" && s["pid"] != before["pid"]);
+    let after = home.until("keeper", "it runs again", |s| {
+        s["phase"] == "waiting" && s["pid"] != before["pid"]
+    });
     assert_eq!(after["version"], 1, "{after:#}");
     let gone = |pid: &Value| fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |s| s.contains(") Z "));
     home.until("keeper", "the old network half is gone", |_| gone(&before["fetcher"]));
 
     // The network half alone: noticed, started again, the agent stays.
     send(&after, "fetcher", Signal::SIGKILL);
-    let again = home.until("keeper", "another network half", |s| s["fetcher"].is_u64() && s["fetcher"] != after["fetcher"]);
+    let again = home.until("keeper", "another network half", |s| {
+        s["fetcher"].is_u64() && s["fetcher"] != after["fetcher"]
+    });
     assert_eq!(again["pid"], after["pid"], "{again:#}");
     assert_eq!(again["fetcher_restarts"], 1, "{again:#}");
 }
@@ -339,10 +449,15 @@ fn a_killed_agent_is_started_again_and_takes_its_network_half_with_it() {
 fn a_stop_takes_less_than_a_second_also_while_a_command_runs_and_ends_the_command() {
     let home = Home::new();
     let marker = home.path("pid");
-    let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 1; done", marker.display());
+    let command = format!(
+        "trap '' TERM; echo $$ > {}; while :; do sleep 1; done",
+        marker.display()
+    );
     home.write("slow.jos", artifact("slow", json!({ "a": shell(command) }), &["a"]));
     assert!(home.install("slow.jos", &[]).status.success());
-    let child = home.until("slow", "the command runs", |_| fs::read_to_string(&marker).is_ok_and(|t| t.ends_with('\n')));
+    let child = home.until("slow", "the command runs", |_| {
+        fs::read_to_string(&marker).is_ok_and(|t| t.ends_with('\n'))
+    });
     assert_eq!(child["phase"], "running the flow", "{child:#}");
     let pid: i32 = fs::read_to_string(&marker).unwrap().trim().parse().unwrap();
     let started = Instant::now();
@@ -362,7 +477,11 @@ fn a_second_agent_of_the_same_name_is_refused_and_names_the_first() {
     let status = home.until("hello", "it waits", |s| s["phase"] == "waiting");
     let second = home.jos(&["agent", "run", "--config", ".jos/agents/hello/agent.toml"]);
     assert_eq!(second.status.code(), Some(1), "{}", text(&second));
-    assert!(text(&second).contains(&format!("process {}", status["pid"])), "{}", text(&second));
+    assert!(
+        text(&second).contains(&format!("process {}", status["pid"])),
+        "{}",
+        text(&second)
+    );
 }
 
 #[test]
@@ -374,13 +493,31 @@ fn required_confinement_that_is_not_there_stops_the_agent() {
     fs::create_dir(home.path("www")).unwrap();
     let file = home.path("www/a");
     let state = home.state("keeper", 1, &file, "one\n");
-    home.write("policy.toml", format!("kind = \"jos.policy\"\nrequire_confinement = true\n[grants.local]\nfiles = [{:?}]\n", file));
+    home.write(
+        "policy.toml",
+        format!(
+            "kind = \"jos.policy\"\nrequire_confinement = true\n[grants.local]\nfiles = [{:?}]\n",
+            file
+        ),
+    );
     // As root's own user the network half is not apart: it must not be let near anything.
     home.write("agent.toml", "name = \"keeper\"\nnetwork_user = \"root\"\n");
     let state_dir = home.path("state");
     let run = |config: &str| {
-        let arguments = ["agent", "run", "--once", "--config", config, "--policy", "policy.toml", "--trust", "trust.json",
-            "--state-dir", state_dir.to_str().unwrap(), &state];
+        let arguments = [
+            "agent",
+            "run",
+            "--once",
+            "--config",
+            config,
+            "--policy",
+            "policy.toml",
+            "--trust",
+            "trust.json",
+            "--state-dir",
+            state_dir.to_str().unwrap(),
+            &state,
+        ];
         home.jos(&arguments)
     };
     let refused = run("agent.toml");
@@ -396,23 +533,54 @@ fn into_a_root_that_does_not_run_only_files_are_written() {
     for folder in ["etc", "root", "usr/lib/systemd"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nkiosk:x:1000:1000::/home/kiosk:/bin/sh\n").unwrap();
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nkiosk:x:1000:1000::/home/kiosk:/bin/sh\n",
+    )
+    .unwrap();
     fs::write(root.join("usr/lib/systemd/systemd"), "").unwrap();
     home.write("hello.jos", artifact("hello", json!({ "a": shell("true") }), &["a"]));
     let root_text = root.to_str().unwrap();
-    home.ok(&["agent", "install", "hello.jos", "--root", root_text, "--yes", "--env", "SECRET=hunter2"]);
+    home.ok(&[
+        "agent",
+        "install",
+        "hello.jos",
+        "--root",
+        root_text,
+        "--yes",
+        "--env",
+        "SECRET=hunter2",
+    ]);
     let unit = fs::read_to_string(root.join("etc/systemd/system/jos-agent-hello.service")).unwrap();
-    assert!(unit.contains("--config /root/.jos/agents/hello/agent.toml /root/.jos/agents/hello/artifact.jos"), "{unit}");
+    assert!(
+        unit.contains("--config /root/.jos/agents/hello/agent.toml /root/.jos/agents/hello/artifact.jos"),
+        "{unit}"
+    );
     assert!(unit.contains("ProtectHome=read-only"), "{unit}");
     assert!(!unit.contains("hunter2"), "a unit holds no value of --env");
     let wants = root.join("etc/systemd/system/multi-user.target.wants/jos-agent-hello.service");
-    assert_eq!(fs::read_link(wants).unwrap(), Path::new("/etc/systemd/system/jos-agent-hello.service"));
+    assert_eq!(
+        fs::read_link(wants).unwrap(),
+        Path::new("/etc/systemd/system/jos-agent-hello.service")
+    );
     home.ok(&["agent", "uninstall", "hello", "--root", root_text]);
     assert!(!root.join("etc/systemd/system/jos-agent-hello.service").exists());
     assert!(!root.join("root/.jos/agents/hello").exists());
 
-    for (init, file) in [("procd", "etc/init.d/jos-agent-hello"), ("launchd", "Library/LaunchDaemons/org.josfox.jos-agent-hello.plist")] {
-        home.ok(&["agent", "install", "hello.jos", "--root", root_text, "--yes", "--init", init]);
+    for (init, file) in [
+        ("procd", "etc/init.d/jos-agent-hello"),
+        ("launchd", "Library/LaunchDaemons/org.josfox.jos-agent-hello.plist"),
+    ] {
+        home.ok(&[
+            "agent",
+            "install",
+            "hello.jos",
+            "--root",
+            root_text,
+            "--yes",
+            "--init",
+            init,
+        ]);
         assert!(root.join(file).is_file(), "{file}");
         home.ok(&["agent", "uninstall", "hello", "--root", root_text]);
         assert!(!root.join(file).exists(), "{file}");

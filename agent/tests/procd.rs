@@ -1,10 +1,15 @@
 //! The OpenWrt init script under a shell whose procd functions write down what they are called with. No procd runs here;
 //! the calls are held against what procd documents.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::fs;
 use std::process::Command;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../openwrt-feed/jos-agent/files/jos-agent.init");
+const SCRIPT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../openwrt-feed/jos-agent/files/jos-agent.init"
+);
 
 /// Runs `action` of the script with UCI options; gives the calls, one a line, words in `[]`.
 fn calls(uci: &[(&str, &str)], edit: &[(&str, &str)], action: &str) -> Vec<String> {
@@ -25,10 +30,11 @@ for f in open_instance set_param append_param close_instance add_reload_trigger 
 	eval "procd_$f() {{ say procd_$f \"\$@\"; }}"
 done
 config_load() {{ say config_load "$@"; }}
-config_get() {{ eval "$1=\"\${{UCI_$3:-$4}}\""; }}
+config_get() {{ eval "$1=\"\${{UCI_$3:-\${{4:-}}}}\""; }}
 config_get_bool() {{ config_get "$@"; }}
 {options}
 initscript='{}'
+readlink() {{ [ -L "$1" ] || return 0; command readlink "$1"; }}
 . "$initscript"
 echo "[START][$START]"; echo "[STOP][$STOP]"; echo "[USE_PROCD][$USE_PROCD]"
 {action}
@@ -37,7 +43,11 @@ echo "[START][$START]"; echo "[STOP][$STOP]"; echo "[USE_PROCD][$USE_PROCD]"
     );
     let output = Command::new("sh").arg("-euc").arg(harness).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -67,11 +77,24 @@ fn the_instance_is_supervised_for_ever_logged_and_reloaded_by_a_signal() {
 
 #[test]
 fn options_of_uci_become_single_words_of_the_command() {
-    let uci = [("hub", "https://hub.example.com/$(reboot) x"), ("interval", "30"), ("log", "debug")];
+    let uci = [
+        ("hub", "https://hub.example.com/$(reboot) x"),
+        ("interval", "30"),
+        ("log", "debug"),
+    ];
     let calls = calls(&uci, &[], "start_service");
-    assert!(calls.contains(&"[procd_append_param][command][--hub][https://hub.example.com/$(reboot) x]".to_owned()), "{calls:?}");
-    assert!(calls.contains(&"[procd_append_param][command][--interval][30]".to_owned()), "{calls:?}");
-    assert!(calls.contains(&"[procd_set_param][env][JOS_LOG=debug]".to_owned()), "{calls:?}");
+    assert!(
+        calls.contains(&"[procd_append_param][command][--hub][https://hub.example.com/$(reboot) x]".to_owned()),
+        "{calls:?}"
+    );
+    assert!(
+        calls.contains(&"[procd_append_param][command][--interval][30]".to_owned()),
+        "{calls:?}"
+    );
+    assert!(
+        calls.contains(&"[procd_set_param][env][JOS_LOG=debug]".to_owned()),
+        "{calls:?}"
+    );
 }
 
 #[test]
@@ -85,14 +108,21 @@ fn an_installed_agent_runs_as_its_user_and_asks_no_uci() {
     let edit = [("JOS_UCI='main'", "JOS_UCI=''"), ("JOS_USER=''", "JOS_USER='kiosk'")];
     let all = calls(&[("enabled", "0")], &edit, "start_service; service_triggers");
     assert!(all.contains(&"[procd_set_param][user][kiosk]".to_owned()), "{all:?}");
-    assert!(!all.iter().any(|c| c.contains("config_load") || c.contains("reload_trigger")), "{all:?}");
+    assert!(
+        !all.iter()
+            .any(|c| c.contains("config_load") || c.contains("reload_trigger")),
+        "{all:?}"
+    );
 }
 
 #[test]
 fn a_change_of_the_config_reloads_and_wake_sends_the_signal_to_this_service() {
     let all = calls(&[], &[], "service_triggers; wake");
     assert!(all.contains(&"[procd_add_reload_trigger][jos]".to_owned()), "{all:?}");
-    assert!(all.contains(&"[procd_send_signal][jos-agent][*][HUP]".to_owned()), "{all:?}");
+    assert!(
+        all.contains(&"[procd_send_signal][jos-agent][*][HUP]".to_owned()),
+        "{all:?}"
+    );
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl FromFetcher {
             while !text.is_char_boundary(end) {
                 end -= 1;
             }
-            text[..end].as_bytes().to_vec()
+            text.as_bytes()[..end].to_vec()
         };
         match self {
             Self::Hello { protocol, confinement } => Frame {

@@ -42,4 +42,4 @@ pub use journal::{JournalError, Phase};
 pub use outcome::{Outcome, Report, outcome_word};
 pub use plan::{Action, Change, Plan, Shape};
 pub use plane::{FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, source_of};
-pub use store::StoreError;
+pub use store::{StoreError, forget};

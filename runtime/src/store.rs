@@ -137,6 +137,13 @@ pub(crate) fn foreign<'a>(owners: &Owners, name: &Name, wanted: &[(&'a str, bool
     found
 }
 
+/// Forgets what the device remembers of a purged agent beside its own folder: its floors and which paths are its own.
+pub fn forget(state_dir: &std::path::Path, name: &Name, tag: &str) -> Result<(), StoreError> {
+    let disk = Disk::open(state_dir, tag)?;
+    own(&disk, name, &mut std::iter::empty())?;
+    change_floors(&disk, &mut |floors| floors.forget(name))
+}
+
 /// Makes `paths` the paths of `name`: those of other names stay, those of `name` that are not listed go.
 pub(crate) fn own(disk: &Disk, name: &Name, paths: &mut dyn Iterator<Item = String>) -> Result<(), StoreError> {
     let _lock = lock(disk)?;

@@ -226,6 +226,12 @@ impl Floors {
         }
     }
 
+    /// An agent was purged by whoever rules this device: nothing of its name is remembered. What an earlier version
+    /// of its state was refused for may then be taken again; that is what a purge says.
+    pub fn forget(&mut self, name: &Name) {
+        self.counters.retain(|counter, _| counter.name != *name);
+    }
+
     /// The device was enrolled: counters kept without a tenant move under `tenant`, so that enrolment is no way back.
     /// Where both exist the higher one stays.
     pub fn pin_tenant(&mut self, tenant: &Name) {

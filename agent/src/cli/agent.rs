@@ -52,6 +52,8 @@ pub(crate) enum AgentCommand {
     Supervise(supervise::Args),
     #[command(hide = true)]
     Fetcher(fetcher::Args),
+    #[command(hide = true)]
+    Forget(uninstall::ForgetArgs),
 }
 
 /// Calls the command.
@@ -67,5 +69,6 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
         AgentCommand::Run(args) => run::run(args),
         AgentCommand::Supervise(args) => supervise::run(args),
         AgentCommand::Fetcher(args) => fetcher::run(args),
+        AgentCommand::Forget(args) => uninstall::run_forget(args),
     }
 }

@@ -19,20 +19,29 @@ pub(crate) struct Args {
 pub(crate) fn run(program: &str, args: &Args) -> Done {
     let Some(path) = find(program) else {
         let what = program.trim_start_matches("jos-");
-        return Err(Failure::failed(format!("{program} is not installed: it is neither beside jos nor on PATH"))
-            .help(format!("`jos {what}` runs the program {program}; install it, or run it by its path")));
+        return Err(Failure::failed(format!(
+            "{program} is not installed: it is neither beside jos nor on PATH"
+        ))
+        .help(format!(
+            "`jos {what}` runs the program {program}; install it, or run it by its path"
+        )));
     };
     let error = Command::new(&path).args(&args.arguments).exec();
     Err(Failure::failed(format!("{}: {error}", path.display())))
 }
 
 fn find(program: &str) -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join(program)));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(program));
+    let on_path = std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(program));
     beside.into_iter().chain(on_path).find(|p| is_program(p))
 }
 
 fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| m.is_file() && std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|m| m.is_file() && std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o111 != 0)
 }

@@ -34,7 +34,11 @@ pub(crate) fn missing(all: &[Mechanism]) -> Vec<String> {
 
 fn mechanism(name: &str, outcome: Result<String, String>) -> Mechanism {
     let active = outcome.is_ok();
-    Mechanism { name: name.to_owned(), active, detail: outcome.unwrap_or_else(|why| why) }
+    Mechanism {
+        name: name.to_owned(),
+        active,
+        detail: outcome.unwrap_or_else(|why| why),
+    }
 }
 
 /// Confines this process for good. `folder` is the only thing that it will read.
@@ -123,12 +127,39 @@ fn seccomp() -> Result<String, String> {
 
     // Reading a file by a descriptor of its folder, two streams, memory, the end. No socket, no exec, no fork, no path.
     let calls = [
-        libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_recvfrom,
-        libc::SYS_sendto, libc::SYS_close, libc::SYS_openat, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx,
-        libc::SYS_lseek, libc::SYS_fcntl, libc::SYS_ppoll, libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap,
-        libc::SYS_mremap, libc::SYS_madvise, libc::SYS_futex, libc::SYS_clock_gettime, libc::SYS_getrandom,
-        libc::SYS_rt_sigreturn, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_sigaltstack, libc::SYS_gettid,
-        libc::SYS_getpid, libc::SYS_tgkill, libc::SYS_restart_syscall, libc::SYS_exit, libc::SYS_exit_group,
+        libc::SYS_read,
+        libc::SYS_write,
+        libc::SYS_readv,
+        libc::SYS_writev,
+        libc::SYS_pread64,
+        libc::SYS_recvfrom,
+        libc::SYS_sendto,
+        libc::SYS_close,
+        libc::SYS_openat,
+        libc::SYS_fstat,
+        libc::SYS_newfstatat,
+        libc::SYS_statx,
+        libc::SYS_lseek,
+        libc::SYS_fcntl,
+        libc::SYS_ppoll,
+        libc::SYS_brk,
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_madvise,
+        libc::SYS_futex,
+        libc::SYS_clock_gettime,
+        libc::SYS_getrandom,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_sigaltstack,
+        libc::SYS_gettid,
+        libc::SYS_getpid,
+        libc::SYS_tgkill,
+        libc::SYS_restart_syscall,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
         #[cfg(target_arch = "x86_64")]
         libc::SYS_poll,
         #[cfg(target_arch = "x86_64")]
@@ -139,14 +170,20 @@ fn seccomp() -> Result<String, String> {
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let arch = std::env::consts::ARCH.try_into().map_err(|e| format!("{e:?}"))?;
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch).map_err(|e| e.to_string())?;
-    let program: BpfProgram = filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())?;
+    let program: BpfProgram = filter
+        .try_into()
+        .map_err(|e: seccompiler::BackendError| e.to_string())?;
     apply_filter(&program).map_err(|e| e.to_string())?;
     Ok(format!("{count} system calls allowed"))
 }
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn seccomp() -> Result<String, String> {
-    Err(format!("no filter for {} on {}", std::env::consts::OS, std::env::consts::ARCH))
+    Err(format!(
+        "no filter for {} on {}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    ))
 }
 
 #[cfg(test)]
@@ -156,7 +193,12 @@ mod tests {
     #[test]
     fn what_does_not_hold_or_was_not_told_is_missing() {
         let good = |name: &str| mechanism(name, Ok("x".into()));
-        let all = vec![good("user"), good("no_new_privs"), good("seccomp"), mechanism("landlock", Err("no kernel".into()))];
+        let all = vec![
+            good("user"),
+            good("no_new_privs"),
+            good("seccomp"),
+            mechanism("landlock", Err("no kernel".into())),
+        ];
         assert_eq!(missing(&all), ["landlock (no kernel)"]);
         assert_eq!(missing(&all[..2]).len(), 2);
     }

@@ -19,15 +19,25 @@ use super::confine;
 /// Runs until the stream ends. `file` is a name in the folder.
 pub(crate) fn run(file: &str, plane_is_root: bool) -> Result<(), String> {
     #[cfg(target_os = "linux")]
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(|e| format!("parent-death signal: {e}"))?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .map_err(|e| format!("parent-death signal: {e}"))?;
     // The folder is checked before anything is given up, for a clear error.
     let stdin = std::io::stdin();
     let folder = stdin.as_fd();
-    let wire = std::io::stdout().as_fd().try_clone_to_owned().map_err(|e| format!("the stream: {e}"))?;
+    let wire = std::io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|e| format!("the stream: {e}"))?;
     let mut wire = UnixStream::from(wire);
     let confinement = confine::confine(folder, plane_is_root);
     let confinement = serde_json::to_string(&confinement).map_err(|e| e.to_string())?;
-    send(&mut wire, FromFetcher::Hello { protocol: PROTOCOL, confinement })?;
+    send(
+        &mut wire,
+        FromFetcher::Hello {
+            protocol: PROTOCOL,
+            confinement,
+        },
+    )?;
     let mut decoder = Decoder::default();
     let mut bytes = [0; 512];
     loop {

@@ -37,13 +37,30 @@ pub(crate) struct Flow {
 
 /// Runs the flow.
 pub(crate) fn run(plane: &Plane<'_>, world: &World<'_>, artifact: &Loaded, environment: &[(String, String)]) -> Flow {
-    let mut flow = Flow { ok: false, done: 0, steps: count(artifact), failed: None, reason: None, tries: 0 };
+    let mut flow = Flow {
+        ok: false,
+        done: 0,
+        steps: count(artifact),
+        failed: None,
+        reason: None,
+        tries: 0,
+    };
     flow.ok = steps(plane, world, artifact, environment, &mut flow);
     flow
 }
 
 fn count(artifact: &Loaded) -> usize {
-    artifact.steps.iter().map(|s| if let Act::Artifact(other) = &s.act { count(other) } else { 1 }).sum()
+    artifact
+        .steps
+        .iter()
+        .map(|s| {
+            if let Act::Artifact(other) = &s.act {
+                count(other)
+            } else {
+                1
+            }
+        })
+        .sum()
 }
 
 fn steps(
@@ -64,10 +81,15 @@ fn steps(
                 continue;
             }
             Act::Shell(command) => FlowAct::Command(command.clone()),
-            Act::File { path, content, mode } => {
-                FlowAct::File { path: path.clone(), content: content.clone(), mode: mode.clone() }
-            }
-            Act::Service { name, action } => FlowAct::Service { name: name.clone(), action: *action },
+            Act::File { path, content, mode } => FlowAct::File {
+                path: path.clone(),
+                content: content.clone(),
+                mode: mode.clone(),
+            },
+            Act::Service { name, action } => FlowAct::Service {
+                name: name.clone(),
+                action: *action,
+            },
         };
         let label = format!("{}/{}", artifact.artifact.id_jos, step.name);
         let ask = FlowStep {

@@ -30,17 +30,30 @@ impl Half {
         ours.set_nonblocking(true).map_err(|e| failed("a stream", e))?;
         let mut command = Command::new(program()?);
         let root = Uid::effective().is_root();
-        command.arg0("jos").args(["agent", "fetcher", "--file", file]).env_clear().current_dir("/");
+        command
+            .arg0("jos")
+            .args(["agent", "fetcher", "--file", file])
+            .env_clear()
+            .current_dir("/");
         if root {
             command.arg("--of-root");
         }
-        command.stdin(Stdio::from(folder)).stdout(Stdio::from(OwnedFd::from(theirs))).stderr(Stdio::inherit());
+        command
+            .stdin(Stdio::from(folder))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::inherit());
         if let Some(user) = network_user(user)?.filter(|_| root) {
             // std drops the supplementary groups as well when root changes the user.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        let child = command.spawn().map_err(|e| failed("cannot start the network half", e))?;
-        Ok(Self { child, wire: ours, decoder: Decoder::default() })
+        let child = command
+            .spawn()
+            .map_err(|e| failed("cannot start the network half", e))?;
+        Ok(Self {
+            child,
+            wire: ours,
+            decoder: Decoder::default(),
+        })
     }
 
     /// Its process.
@@ -60,7 +73,14 @@ impl Half {
         let mut bytes = [0; 8192];
         loop {
             let count = match self.wire.read(&mut bytes) {
-                Ok(0) => return Err(if self.decoder.is_torn() { "it ended within a frame" } else { "it ended" }.into()),
+                Ok(0) => {
+                    return Err(if self.decoder.is_torn() {
+                        "it ended within a frame"
+                    } else {
+                        "it ended"
+                    }
+                    .into());
+                }
                 Ok(count) => count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(all),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,

@@ -6,9 +6,13 @@ use std::os::unix::net::UnixDatagram;
 /// Sends one state, as `READY=1` or `STATUS=…`. Nobody listening is no error.
 pub(crate) fn notify(state: &str) {
     if std::env::var_os("JOS_SUPERVISED").is_some() && state == "READY=1" {
-        let _ = std::io::stdout().write_all(b"READY=1\n").and_then(|()| std::io::stdout().flush());
+        let _ = std::io::stdout()
+            .write_all(b"READY=1\n")
+            .and_then(|()| std::io::stdout().flush());
     }
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let send = || -> std::io::Result<usize> {
         let socket = UnixDatagram::unbound()?;
         #[cfg(target_os = "linux")]

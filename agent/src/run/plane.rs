@@ -17,11 +17,11 @@ use jos_trust::{Digest, TrustRoot, sha256, verify_state};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::confine::{self, Mechanism};
+use super::flow;
 use super::half::Half;
 use super::live::Live;
 use super::notify::notify;
 use super::settings::{Given, Settings};
-use super::flow;
 use crate::cli::{Done, Failure};
 use crate::lock::{Lock, LockError};
 use crate::place::run_dir;
@@ -53,7 +53,11 @@ pub(crate) fn daemon(given: &Given, once: bool) -> Done {
     let real = crate::world::Real::new();
     let world = real.world();
     let mut agent = Agent::new(given, settings, run_dir, world)?;
-    let ended = if once { agent.once(&signals) } else { agent.serve(&signals) };
+    let ended = if once {
+        agent.once(&signals)
+    } else {
+        agent.serve(&signals)
+    };
     agent.live.phase = "stopped".into();
     agent.live.next_wake = None;
     agent.live.fetcher = None;
@@ -96,8 +100,18 @@ impl<'w> Agent<'w> {
             ..Live::default()
         };
         let (given, started) = (given.clone(), Instant::now());
-        let mut agent =
-            Self { given, settings, run_dir, world, plane, half: None, started, judged: None, live, fatal: None };
+        let mut agent = Self {
+            given,
+            settings,
+            run_dir,
+            world,
+            plane,
+            half: None,
+            started,
+            judged: None,
+            live,
+            fatal: None,
+        };
         agent.tell();
         // First of all: what a crash left half done is taken back or finished before anything reads or changes the world.
         match agent.plane.recover() {
@@ -176,7 +190,10 @@ impl<'w> Agent<'w> {
     fn turn(&self) -> Turn {
         let mut seed = [0; 8];
         self.world.random.fill(&mut seed);
-        let config = Config { half: self.settings.state.is_some(), ..Config::every(self.settings.interval) };
+        let config = Config {
+            half: self.settings.state.is_some(),
+            ..Config::every(self.settings.interval)
+        };
         Turn::new(config, u64::from_ne_bytes(seed), self.now())
     }
 
@@ -214,7 +231,8 @@ impl<'w> Agent<'w> {
                     self.live.confinement = confinement;
                     if self.settings.policy.require_confinement && !missing.is_empty() {
                         let message = format!("the network half is not confined: {}", missing.join(", "));
-                        let help = "policy has require_confinement; this machine cannot, or `status` says what to install";
+                        let help =
+                            "policy has require_confinement; this machine cannot, or `status` says what to install";
                         self.fatal = Some(Failure::failed(message).help(help));
                     }
                     events.push(Event::Up);
@@ -249,7 +267,10 @@ impl<'w> Agent<'w> {
                 let started = match &self.settings.state {
                     None => Err("there is no document to look for".into()),
                     Some((path, _)) => {
-                        let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                        let file = path
+                            .file_name()
+                            .map(|n| n.to_string_lossy().into_owned())
+                            .unwrap_or_default();
                         let folder = path.parent().unwrap_or(Path::new("/"));
                         Half::start(folder, &file, self.settings.config.network_user.as_deref())
                     }
@@ -270,7 +291,10 @@ impl<'w> Agent<'w> {
             }
             Do::End => open.push(self.down("it did not answer in time")),
             Do::Look { sequence } => {
-                let sent = self.half.as_mut().map_or(Err("not there".into()), |h| h.send(&ToFetcher::Look { sequence }));
+                let sent = self
+                    .half
+                    .as_mut()
+                    .map_or(Err("not there".into()), |h| h.send(&ToFetcher::Look { sequence }));
                 if let Err(why) = sent {
                     open.push(self.down(&why));
                 }
@@ -291,7 +315,9 @@ impl<'w> Agent<'w> {
     }
 
     fn judge(&mut self, bytes: &[u8]) {
-        let Some((path, channel)) = self.settings.state.clone() else { return };
+        let Some((path, channel)) = self.settings.state.clone() else {
+            return;
+        };
         let digest = sha256(bytes);
         if self.judged == Some(Judged::Settled(digest)) {
             return;
@@ -322,9 +348,16 @@ impl<'w> Agent<'w> {
     fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Outcome, String> {
         let trust = crate::files::read(&self.settings.trust, crate::subject::LIMIT).map_err(|e| e.to_string())?;
         let shown = self.settings.trust.display().to_string();
-        let received = Received { name: &shown, bytes: &trust, format: Format::of_path(&self.settings.trust) };
+        let received = Received {
+            name: &shown,
+            bytes: &trust,
+            format: Format::of_path(&self.settings.trust),
+        };
         let root = TrustRoot::open(received).map_err(|e| format!("{shown}: {e}"))?;
-        let root = self.plane.trust_root(root, self.settings.config.tenant.as_ref()).map_err(|e| format!("{shown}: {e}"))?;
+        let root = self
+            .plane
+            .trust_root(root, self.settings.config.tenant.as_ref())
+            .map_err(|e| format!("{shown}: {e}"))?;
         let floors = self.plane.floors().map_err(|e| e.to_string())?;
         let now = self.plane.now().map_err(|e| e.to_string())?;
         let context = Context {
@@ -338,7 +371,15 @@ impl<'w> Agent<'w> {
             allow_unscoped: allow_unscoped(&self.settings, channel),
         };
         let name = path.display().to_string();
-        match verify_state(Received { name: &name, bytes, format: Format::of_path(path) }, &root, &context) {
+        match verify_state(
+            Received {
+                name: &name,
+                bytes,
+                format: Format::of_path(path),
+            },
+            &root,
+            &context,
+        ) {
             Ok(verified) => self.plane.apply(&verified).map_err(|e| e.to_string()),
             Err(refused) => {
                 let why = format!("{name}: {refused}");
@@ -365,12 +406,17 @@ impl<'w> Agent<'w> {
     }
 
     fn flow(&mut self) {
-        let Some(artifact) = &self.settings.artifact else { return };
+        let Some(artifact) = &self.settings.artifact else {
+            return;
+        };
         self.live.phase = "running the flow".into();
         self.live.write(&self.run_dir);
         let flow = flow::run(&self.plane, &self.world, artifact, &self.settings.environment);
         if !flow.ok {
-            let (step, why) = (flow.failed.as_deref().unwrap_or("?"), flow.reason.as_deref().unwrap_or("?"));
+            let (step, why) = (
+                flow.failed.as_deref().unwrap_or("?"),
+                flow.reason.as_deref().unwrap_or("?"),
+            );
             self.live.trouble = Some(format!("flow: {step}: {why}"));
         }
         self.live.flow = serde_json::to_value(&flow).ok();
@@ -383,7 +429,9 @@ impl<'w> Agent<'w> {
         let before = self.settings.artifact.as_ref().map(|a| a.sha256.clone());
         let read = Settings::read(&self.given).and_then(|settings| {
             if settings.name != self.settings.name || settings.state_dir != self.settings.state_dir {
-                return Err(Failure::invalid("the name and the data folder of a running agent cannot change: restart it"));
+                return Err(Failure::invalid(
+                    "the name and the data folder of a running agent cannot change: restart it",
+                ));
             }
             let plane = Plane::open(settings.setup(), self.world).map_err(Failure::failed)?;
             Ok((settings, plane))
@@ -447,5 +495,9 @@ fn source(channel: Channel) -> Source {
 }
 
 fn allow_unscoped(settings: &Settings, channel: Channel) -> bool {
-    settings.policy.grants.get(&source(channel)).is_some_and(|g| g.allow_unscoped)
+    settings
+        .policy
+        .grants
+        .get(&source(channel))
+        .is_some_and(|g| g.allow_unscoped)
 }

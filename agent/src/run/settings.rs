@@ -76,9 +76,8 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads everything.
     pub(crate) fn read(given: &Given) -> Result<Self, Failure> {
-        let absolute = |path: &Path| {
-            std::path::absolute(path).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))
-        };
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())));
         let default = Path::new(installed::BAKED_CONFIG);
         let path = match &given.config {
             Some(path) => Some(absolute(path)?),
@@ -88,9 +87,8 @@ impl Settings {
         let mut config = match &path {
             None => None,
             Some(path) => {
-                let bytes = files::read(path, 1 << 20).map_err(|e| {
-                    Failure::invalid(e).help("name an artifact, or an agent.toml with --config")
-                })?;
+                let bytes = files::read(path, 1 << 20)
+                    .map_err(|e| Failure::invalid(e).help("name an artifact, or an agent.toml with --config"))?;
                 Some(installed::parse(path, &bytes).map_err(Failure::invalid)?)
             }
         };
@@ -120,18 +118,39 @@ impl Settings {
             (Some(state), baseline) => (Some(state), baseline),
             (None, first) => (first, None),
         };
-        let channel = |p: &Path| if p.starts_with(BAKED) { Channel::Baseline } else { Channel::Local };
+        let channel = |p: &Path| {
+            if p.starts_with(BAKED) {
+                Channel::Baseline
+            } else {
+                Channel::Local
+            }
+        };
         let state = state.map(|p| (p.clone(), channel(&p)));
 
         if config.is_none() {
             let name = own_name.ok_or_else(|| Failure::invalid("the document has no readable name"))?;
             config = Some(AgentConfig {
-                schema: None, name, product: None, service: None, artifact: None, state: None, policy: None, trust: None,
-                state_dir: None, secrets: None, network_user: None, tenant: None, device: None,
-                labels: std::collections::BTreeMap::new(), interval: None, hub: None,
+                schema: None,
+                name,
+                product: None,
+                service: None,
+                artifact: None,
+                state: None,
+                policy: None,
+                trust: None,
+                state_dir: None,
+                secrets: None,
+                network_user: None,
+                tenant: None,
+                device: None,
+                labels: std::collections::BTreeMap::new(),
+                interval: None,
+                hub: None,
             });
         }
-        let Some(config) = config else { return Err(Failure::invalid("no configuration")) };
+        let Some(config) = config else {
+            return Err(Failure::invalid("no configuration"));
+        };
         let or = |given: &Option<PathBuf>, configured: &Option<jos_schemas::text::AbsPath>, default: &str| match given {
             Some(path) => absolute(path),
             None => Ok(configured.as_ref().map_or_else(|| PathBuf::from(default), abs)),
@@ -153,7 +172,13 @@ impl Settings {
         protected.extend(folder.filter(|f| f.join("service.json").exists()).map(Path::to_owned));
         protected.extend(std::env::current_exe().ok());
         let service = config.service.as_ref().map_or_else(
-            || if path.as_deref() == Some(default) { "jos-agent".into() } else { format!("jos-agent-{}", config.name) },
+            || {
+                if path.as_deref() == Some(default) {
+                    "jos-agent".into()
+                } else {
+                    format!("jos-agent-{}", config.name)
+                }
+            },
             ToString::to_string,
         );
         for unit in ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"] {
@@ -184,7 +209,10 @@ impl Settings {
     /// An artifact runs only where somebody granted exactly these bytes.
     fn check(&self) -> Result<(), Failure> {
         let Some(artifact) = &self.artifact else { return Ok(()) };
-        let grant = self.policy.grants.get(&jos_schemas::documents::policy::Source::Artifact);
+        let grant = self
+            .policy
+            .grants
+            .get(&jos_schemas::documents::policy::Source::Artifact);
         for one in artifact.all() {
             if !grant.is_some_and(|g| g.programs.contains(&one.sha256)) {
                 let message = format!(
@@ -192,7 +220,8 @@ impl Settings {
                     one.path.display(),
                     one.sha256
                 );
-                let help = "`jos agent install` shows what it asks for and grants it; a later artifact needs a new grant";
+                let help =
+                    "`jos agent install` shows what it asks for and grants it; a later artifact needs a new grant";
                 return Err(Failure::failed(message).help(help));
             }
         }
@@ -242,7 +271,9 @@ fn sniff(path: &Path) -> Result<Sniffed, Failure> {
             Subject::State(state) => Ok(Sniffed::State(Some(state.meta.name))),
         };
     }
-    let name = node.ok().and_then(|n| Name::new(n.get("meta")?.get("name")?.as_str()?).ok());
+    let name = node
+        .ok()
+        .and_then(|n| Name::new(n.get("meta")?.get("name")?.as_str()?).ok());
     Ok(Sniffed::State(name))
 }
 

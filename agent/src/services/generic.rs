@@ -44,14 +44,25 @@ pub(super) fn start(service: &Service<'_>) -> Result<(), ServiceError> {
     let program = std::env::current_exe().map_err(|e| ServiceError::Other(format!("cannot find this program: {e}")))?;
     let config = service.folder.join("agent.toml");
     let mut command = Command::new(&program);
-    command.args(["agent", "supervise", "--must-start", "--config"]).arg(&config).arg("--log").arg(log_path(service));
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["agent", "supervise", "--must-start", "--config"])
+        .arg(&config)
+        .arg("--log")
+        .arg(log_path(service));
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     if nix::unistd::Uid::effective().is_root() && service.owner.uid != 0 {
         std::os::unix::process::CommandExt::uid(&mut command, service.owner.uid);
         std::os::unix::process::CommandExt::gid(&mut command, service.owner.gid);
         command.env("HOME", &service.owner.home);
     }
-    let failed = |said: String| ServiceError::Command { command: format!("{} agent supervise", program.display()), said };
+    let failed = |said: String| ServiceError::Command {
+        command: format!("{} agent supervise", program.display()),
+        said,
+    };
     let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
     let mut pipe = child.stdout.take().ok_or_else(|| failed("no pipe".into()))?;
     let deadline = Instant::now() + PATIENCE;
@@ -60,7 +71,11 @@ pub(super) fn start(service: &Service<'_>) -> Result<(), ServiceError> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let _ = stop(service);
-            return Err(failed(format!("not ready after {} s; see {}", PATIENCE.as_secs(), log_path(service).display())));
+            return Err(failed(format!(
+                "not ready after {} s; see {}",
+                PATIENCE.as_secs(),
+                log_path(service).display()
+            )));
         }
         if !readable(pipe.as_fd(), left) {
             continue;
@@ -105,9 +120,15 @@ pub(super) fn stop(service: &Service<'_>) -> Result<(), ServiceError> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(ServiceError::Other(format!("processes {told:?} did not end within {} s", PATIENCE.as_secs())));
+            return Err(ServiceError::Other(format!(
+                "processes {told:?} did not end within {} s",
+                PATIENCE.as_secs()
+            )));
         }
-        #[expect(clippy::disallowed_methods, reason = "a lock that another process holds gives no event; bounded by the deadline")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a lock that another process holds gives no event; bounded by the deadline"
+        )]
         // The kernel tells nobody when a lock is released.
         let _ = poll(&mut [], 10u8);
     }
@@ -121,7 +142,13 @@ pub(super) fn state(service: &Service<'_>) -> Option<State> {
         (Some(_), None) => "restarting",
         (None, None) => "stopped",
     };
-    Some(State { state: state.to_owned(), since: None, pid: agent, enabled: Some(false), restarts: None })
+    Some(State {
+        state: state.to_owned(),
+        since: None,
+        pid: agent,
+        enabled: Some(false),
+        restarts: None,
+    })
 }
 
 fn readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
@@ -137,7 +164,11 @@ pub(crate) fn supervise(config: &Path, log: &Path, run_dir: &Path, must_start: b
     // A session of its own: the terminal of the install takes nothing with it. Fails where it leads one already: as well.
     let _ = nix::unistd::setsid();
     let mut folders = std::fs::DirBuilder::new();
-    folders.recursive(true).mode(0o755).create(run_dir).map_err(other(run_dir.display().to_string()))?;
+    folders
+        .recursive(true)
+        .mode(0o755)
+        .create(run_dir)
+        .map_err(other(run_dir.display().to_string()))?;
     let _lock = Lock::take(&run_dir.join("supervisor.lock")).map_err(|e| match e {
         LockError::Held(pid) => ServiceError::Other(format!("it is already supervised by process {pid}")),
         file => ServiceError::Other(file.to_string()),
@@ -150,8 +181,14 @@ pub(crate) fn supervise(config: &Path, log: &Path, run_dir: &Path, must_start: b
     while !signals::stop_requested() {
         let started = Instant::now();
         let mut command = Command::new(&program);
-        command.args(["agent", "run", "--config"]).arg(config).env("JOS_SUPERVISED", "1");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["agent", "run", "--config"])
+            .arg(config)
+            .env("JOS_SUPERVISED", "1");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let ending = match command.spawn() {
             Ok(child) => attend(child, &signals, &mut log, &mut announced),
             Err(e) => format!("did not start: {e}"),
@@ -162,7 +199,10 @@ pub(crate) fn supervise(config: &Path, log: &Path, run_dir: &Path, must_start: b
         if started.elapsed() >= LONGEST {
             pause = SHORTEST;
         }
-        log.line(&format!("supervisor: the agent ended: {ending}; it is started again in {} s", pause.as_secs()));
+        log.line(&format!(
+            "supervisor: the agent ended: {ending}; it is started again in {} s",
+            pause.as_secs()
+        ));
         if must_start && !announced {
             // Whoever waits for the first start learns why; the supervisor goes on only once it ran.
             let _ = writeln!(io::stdout(), "the agent ended: {ending}: {}", log.last.trim());
@@ -213,7 +253,11 @@ fn attend(mut child: Child, signals: &Signals, log: &mut Log, announced: &mut bo
             fds.extend(out.as_ref().map(|o| PollFd::new(o.as_fd(), PollFlags::POLLIN)));
             let _ = poll(&mut fds, PollTimeout::NONE);
             let mut hot = fds.iter().map(|f| f.any().unwrap_or(false));
-            (hot.next(), err.is_some().then(|| hot.next()).flatten(), out.is_some().then(|| hot.next()).flatten())
+            (
+                hot.next(),
+                err.is_some().then(|| hot.next()).flatten(),
+                out.is_some().then(|| hot.next()).flatten(),
+            )
         };
         if ready.0 == Some(true) {
             signals.drain();
@@ -265,11 +309,20 @@ impl Log {
     fn open(path: &Path) -> Result<Self, ServiceError> {
         let failed = |e: io::Error| ServiceError::Other(format!("{}: {e}", path.display()));
         if let Some(folder) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed)?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(folder)
+                .map_err(failed)?;
         }
         let file = append(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        Ok(Self { path: path.to_owned(), file, size, last: String::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            last: String::new(),
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -283,7 +336,10 @@ impl Log {
         let _ = self.file.write_all(bytes);
         self.size += bytes.len() as u64;
         let text = String::from_utf8_lossy(bytes);
-        if let Some(line) = text.lines().rfind(|l| !l.trim().is_empty() && !l.starts_with("  help:")) {
+        if let Some(line) = text
+            .lines()
+            .rfind(|l| !l.trim().is_empty() && !l.starts_with("  help:"))
+        {
             self.last = line.to_owned();
         }
     }

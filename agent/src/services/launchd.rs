@@ -27,7 +27,11 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         log: &log.display().to_string(),
     }
     .render()?;
-    Ok(vec![ServiceFile { path: plist_path(service), text, mode: 0o644 }])
+    Ok(vec![ServiceFile {
+        path: plist_path(service),
+        text,
+        mode: 0o644,
+    }])
 }
 
 fn domain(service: &Service<'_>) -> String {
@@ -44,7 +48,15 @@ pub(super) fn enable(service: &Service<'_>) -> Result<(), ServiceError> {
     }
     let target = format!("{}/{}", domain(service), label(service));
     call("launchctl", &["enable", &target])?;
-    call("launchctl", &["bootstrap", &domain(service), &plist_path(service).display().to_string()]).map(drop)
+    call(
+        "launchctl",
+        &[
+            "bootstrap",
+            &domain(service),
+            &plist_path(service).display().to_string(),
+        ],
+    )
+    .map(drop)
 }
 
 pub(super) fn disable(service: &Service<'_>) -> Result<(), ServiceError> {
@@ -60,16 +72,21 @@ pub(super) fn state(service: &Service<'_>) -> Option<State> {
     let enabled = plist_path(service).exists();
     match call("launchctl", &["print", &target]) {
         Ok(text) => Some(parse(&text, enabled)),
-        Err(ServiceError::Command { said, .. }) if said.contains("Could not find service") => {
-            Some(State { state: "stopped".into(), enabled: Some(enabled), ..State::default() })
-        }
+        Err(ServiceError::Command { said, .. }) if said.contains("Could not find service") => Some(State {
+            state: "stopped".into(),
+            enabled: Some(enabled),
+            ..State::default()
+        }),
         Err(_) => None,
     }
 }
 
 /// The answer of `launchctl print`.
 fn parse(text: &str, enabled: bool) -> State {
-    let get = |key: &str| text.lines().find_map(|l| l.trim().strip_prefix(key)?.strip_prefix(" = "));
+    let get = |key: &str| {
+        text.lines()
+            .find_map(|l| l.trim().strip_prefix(key)?.strip_prefix(" = "))
+    };
     let state = match get("state") {
         Some("running") => "running",
         Some("spawn scheduled") => "restarting",
@@ -81,7 +98,9 @@ fn parse(text: &str, enabled: bool) -> State {
         since: None,
         pid: get("pid").and_then(|p| p.parse().ok()),
         enabled: Some(enabled),
-        restarts: get("runs").and_then(|r| r.parse::<u64>().ok()).map(|r| r.saturating_sub(1)),
+        restarts: get("runs")
+            .and_then(|r| r.parse::<u64>().ok())
+            .map(|r| r.saturating_sub(1)),
     }
 }
 
@@ -91,8 +110,12 @@ mod tests {
 
     #[test]
     fn the_answer_of_launchctl_becomes_a_state() {
-        let text = "system/org.josfox.jos-agent-x = {\n\tactive count = 1\n\tstate = running\n\truns = 3\n\tpid = 77\n}\n";
+        let text =
+            "system/org.josfox.jos-agent-x = {\n\tactive count = 1\n\tstate = running\n\truns = 3\n\tpid = 77\n}\n";
         let state = parse(text, true);
-        assert_eq!((state.state.as_str(), state.pid, state.restarts), ("running", Some(77), Some(2)));
+        assert_eq!(
+            (state.state.as_str(), state.pid, state.restarts),
+            ("running", Some(77), Some(2))
+        );
     }
 }

@@ -16,12 +16,20 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         program: content.program,
         config: &format!("{}/agent.toml", content.folder),
         artifact: &format!("{}/{}", content.folder, content.artifact),
-        user: if service.owner.uid == 0 { "" } else { &service.owner.name },
+        user: if service.owner.uid == 0 {
+            ""
+        } else {
+            &service.owner.name
+        },
         // The machine's /etc/config/jos feeds the baked agent only.
         uci: "",
     }
     .render()?;
-    Ok(vec![ServiceFile { path: script_path(service), text, mode: 0o755 }])
+    Ok(vec![ServiceFile {
+        path: script_path(service),
+        text,
+        mode: 0o755,
+    }])
 }
 
 fn links(service: &Service<'_>) -> [(PathBuf, String); 2] {
@@ -76,7 +84,9 @@ fn parse(text: &str, service: &str, enabled: bool) -> State {
     State {
         state: if running { "running" } else { "stopped" }.to_owned(),
         since: None,
-        pid: instance.and_then(|i| i["pid"].as_u64()).and_then(|p| u32::try_from(p).ok()),
+        pid: instance
+            .and_then(|i| i["pid"].as_u64())
+            .and_then(|p| u32::try_from(p).ok()),
         enabled: Some(enabled),
         restarts: None,
     }
@@ -99,7 +109,10 @@ mod tests {
     fn the_answer_of_ubus_becomes_a_state() {
         let text = r#"{"jos-agent":{"instances":{"instance1":{"running":true,"pid":1234}}}}"#;
         let state = parse(text, "jos-agent", true);
-        assert_eq!((state.state.as_str(), state.pid, state.enabled), ("running", Some(1234), Some(true)));
+        assert_eq!(
+            (state.state.as_str(), state.pid, state.enabled),
+            ("running", Some(1234), Some(true))
+        );
         assert_eq!(parse("{}", "jos-agent", false).state, "stopped");
     }
 }

@@ -22,7 +22,11 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         banner: "Written by `jos agent install`; `jos agent uninstall` removes it.",
         description: content.description,
         command: &command,
-        scope: if service.scope == Scope::User { unit::Scope::User } else { unit::Scope::System },
+        scope: if service.scope == Scope::User {
+            unit::Scope::User
+        } else {
+            unit::Scope::System
+        },
         user: (service.scope == Scope::System && service.owner.uid != 0).then_some(&service.owner.name),
         policy: content.policy,
         state_dir: content.state_dir,
@@ -30,7 +34,11 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         exists: &exists,
     }
     .render()?;
-    Ok(vec![ServiceFile { path: unit_path(service), text, mode: 0o644 }])
+    Ok(vec![ServiceFile {
+        path: unit_path(service),
+        text,
+        mode: 0o644,
+    }])
 }
 
 fn unit(service: &Service<'_>) -> String {
@@ -49,7 +57,11 @@ fn systemctl(service: &Service<'_>, arguments: &[&str]) -> Result<String, Servic
 
 fn wants(service: &Service<'_>) -> PathBuf {
     let path = unit_path(service);
-    let target = if service.scope == Scope::User { "default.target.wants" } else { "multi-user.target.wants" };
+    let target = if service.scope == Scope::User {
+        "default.target.wants"
+    } else {
+        "multi-user.target.wants"
+    };
     let folder = path.parent().map(|p| p.join(target)).unwrap_or_default();
     service.place.at(folder.join(unit(service)))
 }
@@ -98,7 +110,11 @@ pub(super) fn state(service: &Service<'_>) -> Option<State> {
 
 /// The answer of `systemctl show`.
 pub(super) fn parse(text: &str) -> State {
-    let get = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default();
+    let get = |key: &str| {
+        text.lines()
+            .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
+            .unwrap_or_default()
+    };
     let state = match (get("ActiveState"), get("SubState")) {
         ("active" | "reloading", _) => "running",
         ("activating", "auto-restart") => "restarting",
@@ -125,8 +141,18 @@ pub(super) fn parse(text: &str) -> State {
 
 pub(super) fn logs(service: &Service<'_>, follow: bool) -> Command {
     let mut command = Command::new("journalctl");
-    let option = if service.scope == Scope::User { "--user-unit" } else { "--unit" };
-    command.args(["--no-pager", "--output=short-iso", "--lines=200", option, &unit(service)]);
+    let option = if service.scope == Scope::User {
+        "--user-unit"
+    } else {
+        "--unit"
+    };
+    command.args([
+        "--no-pager",
+        "--output=short-iso",
+        "--lines=200",
+        option,
+        &unit(service),
+    ]);
     if follow {
         command.arg("--follow");
     }
@@ -142,10 +168,16 @@ mod tests {
         let text = "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=42\nStateChangeTimestamp=@1700000000\n\
                     UnitFileState=enabled\nNRestarts=3\n";
         let state = parse(text);
-        assert_eq!((state.state.as_str(), state.pid, state.enabled, state.restarts), ("running", Some(42), Some(true), Some(3)));
+        assert_eq!(
+            (state.state.as_str(), state.pid, state.enabled, state.restarts),
+            ("running", Some(42), Some(true), Some(3))
+        );
         assert_eq!(state.since.as_deref(), Some("2023-11-14T22:13:20Z"));
         let gone = parse("LoadState=not-found\nActiveState=inactive\nSubState=dead\nMainPID=0\n");
         assert_eq!((gone.state.as_str(), gone.pid), ("not installed", None));
-        assert_eq!(parse("ActiveState=activating\nSubState=auto-restart\n").state, "restarting");
+        assert_eq!(
+            parse("ActiveState=activating\nSubState=auto-restart\n").state,
+            "restarting"
+        );
     }
 }

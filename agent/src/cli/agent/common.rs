@@ -17,7 +17,9 @@ pub(crate) fn name(text: &str) -> Result<Name, String> {
 
 /// Checks the address of a hub: https, a host, no login, no fragment.
 pub(crate) fn hub(url: &str) -> Result<String, String> {
-    let rest = url.strip_prefix("https://").ok_or("expected an address that starts with https://")?;
+    let rest = url
+        .strip_prefix("https://")
+        .ok_or("expected an address that starts with https://")?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_graphic() && !"\"'<>\\^`{|}".contains(c);
     if host.is_empty() || host.starts_with(':') {
@@ -29,7 +31,9 @@ pub(crate) fn hub(url: &str) -> Result<String, String> {
     if rest.contains('#') || !url.chars().all(plain) {
         return Err("expected a plain address without spaces, quotes or '#'".into());
     }
-    if let Some((_, port)) = host.rsplit_once(':').filter(|(h, _)| !h.is_empty() && !host.ends_with(']'))
+    if let Some((_, port)) = host
+        .rsplit_once(':')
+        .filter(|(h, _)| !h.is_empty() && !host.ends_with(']'))
         && port.parse::<u16>().is_err()
     {
         return Err(format!("found port {port:?}, expected a number up to 65535"));
@@ -71,12 +75,27 @@ mod tests {
 
     #[test]
     fn a_hub_is_an_https_address_with_a_host_and_no_login() {
-        for good in ["https://hub.example.com", "https://hub.example.com:8443/a/b", "https://[::1]:8443/", "https://10.0.0.1"] {
+        for good in [
+            "https://hub.example.com",
+            "https://hub.example.com:8443/a/b",
+            "https://[::1]:8443/",
+            "https://10.0.0.1",
+        ] {
             assert!(hub(good).is_ok(), "{good}");
         }
-        for bad in ["http://hub", "https://", "https:///x", "https://:8443", "https://a:b@hub", "https://hub:99999", "hub",
-            "https://hub/\nX: y", "https://hub/a b", "https://hub/#x", "https://hub/\"x"]
-        {
+        for bad in [
+            "http://hub",
+            "https://",
+            "https:///x",
+            "https://:8443",
+            "https://a:b@hub",
+            "https://hub:99999",
+            "hub",
+            "https://hub/\nX: y",
+            "https://hub/a b",
+            "https://hub/#x",
+            "https://hub/\"x",
+        ] {
             assert!(hub(bad).is_err(), "{bad:?}");
         }
     }
@@ -84,7 +103,20 @@ mod tests {
     #[test]
     fn a_name_is_one_harmless_path_component() {
         assert!(name("print-server-2").is_ok());
-        for bad in ["", ".", "..", "../x", "a/b", "A", "a b", "a\n", "-a", "a%n", "ä", &"a".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "A",
+            "a b",
+            "a\n",
+            "-a",
+            "a%n",
+            "ä",
+            &"a".repeat(65),
+        ] {
             assert!(name(bad).is_err(), "{bad:?}");
         }
     }

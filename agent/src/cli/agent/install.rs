@@ -85,7 +85,10 @@ impl Undo {
         if left.is_empty() {
             return failure;
         }
-        Failure { message: format!("{}; could not be taken back: {}", failure.message, left.join("; ")), ..failure }
+        Failure {
+            message: format!("{}; could not be taken back: {}", failure.message, left.join("; ")),
+            ..failure
+        }
     }
 }
 
@@ -119,13 +122,27 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         "policy": ready.policy, "not_granted": ready.not_granted,
     });
     let mut text = String::new();
-    let done = if place.is_live() { "installed and running" } else { "installed; it starts at the first boot" };
-    let _ = writeln!(text, "{} {done} ({}, as {})", ui.paint("1", ready.name.as_str()), ready.init.word(), ready.owner.name);
+    let done = if place.is_live() {
+        "installed and running"
+    } else {
+        "installed; it starts at the first boot"
+    };
+    let _ = writeln!(
+        text,
+        "{} {done} ({}, as {})",
+        ui.paint("1", ready.name.as_str()),
+        ready.init.word(),
+        ready.owner.name
+    );
     let _ = writeln!(text, "  files   {}", ready.folder.display());
     for file in service_files(&place, &ready) {
         let _ = writeln!(text, "  service {}", file.display());
     }
-    let _ = writeln!(text, "  data    {}", ready.state_dir.join(ready.name.as_str()).display());
+    let _ = writeln!(
+        text,
+        "  data    {}",
+        ready.state_dir.join(ready.name.as_str()).display()
+    );
     if let Some(url) = &args.hub {
         let _ = writeln!(text, "  hub     {url} ({NOT_CONTACTED})");
     }
@@ -180,7 +197,10 @@ fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         return Err(Failure::invalid(message).help("run it with sudo, or leave --user out"));
     }
     if owner.home == Path::new("/") {
-        return Err(Failure::invalid(format!("user {:?} has no home folder to keep the agent in", owner.name)));
+        return Err(Failure::invalid(format!(
+            "user {:?} has no home folder to keep the agent in",
+            owner.name
+        )));
     }
     let scope = if caller.uid == 0 { Scope::System } else { Scope::User };
     let init = match args.init.or_else(|| Init::detect(place)) {
@@ -199,7 +219,11 @@ fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         Some(given) => std::path::absolute(given).map_err(|e| Failure::invalid(format!("--state-dir: {e}")))?,
     };
     if place.at(&folder).symlink_metadata().is_ok() {
-        let message = format!("an agent called {:?} is installed already: {}", name.as_str(), place.at(&folder).display());
+        let message = format!(
+            "an agent called {:?} is installed already: {}",
+            name.as_str(),
+            place.at(&folder).display()
+        );
         return Err(Failure::failed(message).help(format!(
             "a later artifact needs a new grant: `jos agent uninstall {name}` first (its ledger stays), or choose another --name"
         )));
@@ -211,7 +235,11 @@ fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
             ("artifact.jos", title.unwrap_or_else(|| format!("jos agent {name}")))
         }
         Subject::State(_) => (
-            if read.format == Format::Toml { "artifact.toml" } else { "artifact.json" },
+            if read.format == Format::Toml {
+                "artifact.toml"
+            } else {
+                "artifact.json"
+            },
             format!("jos agent {name}"),
         ),
     };
@@ -250,7 +278,12 @@ fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         artifact: Some(path(artifact).map_err(bad)?),
         state: None,
         policy: Some(path("policy.toml").map_err(bad)?),
-        trust: args.trust.is_some().then(|| path("trust.json")).transpose().map_err(bad)?,
+        trust: args
+            .trust
+            .is_some()
+            .then(|| path("trust.json"))
+            .transpose()
+            .map_err(bad)?,
         state_dir: Some(AbsPath::new(state_dir.to_string_lossy().into_owned()).map_err(bad)?),
         secrets: None,
         network_user: None,
@@ -265,7 +298,11 @@ fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
     let policy_text = toml::to_string(&policy).map_err(|e| Failure::failed(format!("policy.toml: {e}")))?;
     let config = format!("{banner}{config}");
     files.push((artifact, read.bytes, 0o644));
-    files.push(("policy.toml", format!("# What the person who installed this agent granted it.\n{policy_text}").into(), 0o644));
+    files.push((
+        "policy.toml",
+        format!("# What the person who installed this agent granted it.\n{policy_text}").into(),
+        0o644,
+    ));
     if !environment.is_empty() {
         files.push((environment::FILE, environment::write(&environment).into(), 0o600));
     }
@@ -277,7 +314,20 @@ fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
     };
     let service = format!("jos-agent-{name}");
     Ok(Ready {
-        name, owner, init, scope, service, folder, artifact, state_dir, policy, not_granted, config, files, description, program,
+        name,
+        owner,
+        init,
+        scope,
+        service,
+        folder,
+        artifact,
+        state_dir,
+        policy,
+        not_granted,
+        config,
+        files,
+        description,
+        program,
     })
 }
 
@@ -290,11 +340,17 @@ fn composed(
     let base = loaded.path.parent().unwrap_or(Path::new(".")).to_owned();
     for other in loaded.all().into_iter().skip(1) {
         let relative = other.path.strip_prefix(&base).unwrap_or(&other.path);
-        let relative: PathBuf = relative.components().filter(|c| !matches!(c, std::path::Component::CurDir)).collect();
-        let name = relative.to_str().filter(|n| !n.contains('/') && n.ends_with(".jos")).ok_or_else(|| {
-            let help = "put them into the same folder, with names that end in .jos";
-            Failure::invalid(format!("{message}, and {} is not beside it", relative.display())).help(help)
-        })?;
+        let relative: PathBuf = relative
+            .components()
+            .filter(|c| !matches!(c, std::path::Component::CurDir))
+            .collect();
+        let name = relative
+            .to_str()
+            .filter(|n| !n.contains('/') && n.ends_with(".jos"))
+            .ok_or_else(|| {
+                let help = "put them into the same folder, with names that end in .jos";
+                Failure::invalid(format!("{message}, and {} is not beside it", relative.display())).help(help)
+            })?;
         if name == "artifact.jos" {
             return Err(Failure::invalid(format!("{message}, one of which is called artifact.jos")).help("rename it"));
         }
@@ -316,19 +372,32 @@ fn trust(args: &Args, read: &subject::Read, name: &Name, own_name: &Name) -> Res
     };
     let Some(path) = &args.trust else {
         let message = format!("{}: a desired state needs --trust FILE", args.artifact.display());
-        return Err(Failure::invalid(message).help("the trust root says whose signatures count; `jos trust init` makes one"));
+        return Err(
+            Failure::invalid(message).help("the trust root says whose signatures count; `jos trust init` makes one")
+        );
     };
     if name != own_name {
-        let message = format!("the state's meta.name is {own_name:?}, the agent's name {name:?}; they must be equal",
-            own_name = own_name.as_str(), name = name.as_str());
+        let message = format!(
+            "the state's meta.name is {own_name:?}, the agent's name {name:?}; they must be equal",
+            own_name = own_name.as_str(),
+            name = name.as_str()
+        );
         return Err(Failure::invalid(message).help("leave --name out"));
     }
     let bytes = files::read(path, subject::LIMIT).map_err(Failure::invalid)?;
     let shown = path.display().to_string();
-    let root = jos_trust::TrustRoot::open(Received { name: &shown, bytes: &bytes, format: Format::of_path(path) })
-        .map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
+    let root = jos_trust::TrustRoot::open(Received {
+        name: &shown,
+        bytes: &bytes,
+        format: Format::of_path(path),
+    })
+    .map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
     let state = args.artifact.display().to_string();
-    let received = Received { name: &state, bytes: &read.bytes, format: read.format };
+    let received = Received {
+        name: &state,
+        bytes: &read.bytes,
+        format: read.format,
+    };
     jos_trust::state::authenticate(received, &root).map_err(|e| {
         let failure = Failure::failed(format!("{state}: {e}"));
         match e.help() {
@@ -381,9 +450,8 @@ fn write(place: &Place, ready: &Ready) -> Result<(), Failure> {
 
 fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
     let failed = |e: files::FileError| Failure::failed(e);
-    let home = Folder::open(&place.at(&ready.owner.home)).map_err(|e| {
-        Failure::failed(e).help(format!("the home folder of {:?} must exist", ready.owner.name))
-    })?;
+    let home = Folder::open(&place.at(&ready.owner.home))
+        .map_err(|e| Failure::failed(e).help(format!("the home folder of {:?} must exist", ready.owner.name)))?;
     // Folders on the way go again when they were made here and nothing else is in them.
     let mut agents = home;
     for part in [".jos", "agents"] {
@@ -420,7 +488,9 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
     for (name, bytes, mode) in &ready.files {
         folder.write_new(name, bytes, *mode, &ready.owner).map_err(failed)?;
     }
-    folder.write_new("agent.toml", ready.config.as_bytes(), 0o644, &ready.owner).map_err(failed)?;
+    folder
+        .write_new("agent.toml", ready.config.as_bytes(), 0o644, &ready.owner)
+        .map_err(failed)?;
     let record = Record {
         init: ready.init,
         scope: ready.scope,
@@ -429,7 +499,9 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
         granted: Utc::from_unix(jos_runtime::world::Clock::now(&crate::world::SystemClock)).to_string(),
     };
     let record = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
-    folder.write_new("service.json", &record, 0o644, &ready.owner).map_err(failed)?;
+    folder
+        .write_new("service.json", &record, 0o644, &ready.owner)
+        .map_err(failed)?;
     agents.rename(&staged, ready.name.as_str()).map_err(failed)?;
     data_folder(place, ready, undo)?;
 
@@ -445,14 +517,19 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
     for file in ready.init.files(&service, &content).map_err(Failure::failed)? {
         let path = place.at(&file.path);
         if path.symlink_metadata().is_ok() {
-            let message = format!("{} is there already, and no agent is installed under this name", path.display());
+            let message = format!(
+                "{} is there already, and no agent is installed under this name",
+                path.display()
+            );
             return Err(Failure::failed(message).help("remove it if nobody needs it, or choose another --name"));
         }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|e| Failure::failed(format!("{}: {e}", parent.display())))?;
         }
         files::replace(&path, file.text.as_bytes(), file.mode, true).map_err(failed)?;
-        undo.push(path.display().to_string(), move || std::fs::remove_file(&path).map_err(|e| e.to_string()));
+        undo.push(path.display().to_string(), move || {
+            std::fs::remove_file(&path).map_err(|e| e.to_string())
+        });
     }
     // Pushed after the files and so taken back before them: the init system stops what it still knows.
     {
@@ -462,13 +539,22 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
         undo.push("the service", move || {
             let (place, name, owner) = (&place, &name, &owner);
             let service = Service {
-                place, name, service: &service, scope, owner, folder: &folder, state_dir: &state_dir,
+                place,
+                name,
+                service: &service,
+                scope,
+                owner,
+                folder: &folder,
+                state_dir: &state_dir,
             };
             init.disable(&service).map_err(|e| e.to_string())
         });
     }
     ready.init.enable(&service).map_err(|e| {
-        let help = format!("nothing of it is left; try it in the foreground: jos agent run {}", ready.artifact);
+        let help = format!(
+            "nothing of it is left; try it in the foreground: jos agent run {}",
+            ready.artifact
+        );
         Failure::failed(format!("the service did not start: {e}")).help(help)
     })
 }
@@ -486,7 +572,8 @@ fn data_folder(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Fail
         (Some(parent), Some(name)) => (parent.to_owned(), name.to_owned()),
         _ => return Err(Failure::invalid("--state-dir: not a folder's path")),
     };
-    let parent = Folder::open(&parent).map_err(|e| Failure::failed(e).help("make the folder above --state-dir first"))?;
+    let parent =
+        Folder::open(&parent).map_err(|e| Failure::failed(e).help("make the folder above --state-dir first"))?;
     parent.make(&name, 0o700, &ready.owner).map_err(Failure::failed)?;
     undo.push(path.display().to_string(), move || {
         // What a first start put there is data already; it goes with the failed install.

@@ -25,7 +25,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     for agent in &agents {
         let state = common::with_service(&place, agent, |service| status::state(agent.init(&place), service));
         let kind = if agent.baked() { "baked" } else { "installed" };
-        let what = agent.config.as_ref().ok().and_then(|c| c.artifact.as_ref().or(c.state.as_ref())).map(ToString::to_string);
+        let what = agent
+            .config
+            .as_ref()
+            .ok()
+            .and_then(|c| c.artifact.as_ref().or(c.state.as_ref()))
+            .map(ToString::to_string);
         values.push(json!({
             "name": agent.name, "kind": kind, "init": agent.init(&place), "service": agent.service(),
             "user": agent.owner.name, "state": state.state, "artifact": what, "folder": agent.folder,
@@ -34,13 +39,23 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         let _ = writeln!(
             text,
             "{:<24} {:<9} {:<8} {:<12} {:<8} {what}",
-            agent.name.as_str(), kind, agent.init(&place).word(), state.state, agent.owner.name
+            agent.name.as_str(),
+            kind,
+            agent.init(&place).word(),
+            state.state,
+            agent.owner.name
         );
     }
     if agents.is_empty() {
         text.push_str("no agent is installed; `jos agent install ARTIFACT` installs one\n");
     } else {
-        text.insert_str(0, &format!("{:<24} {:<9} {:<8} {:<12} {:<8} {}\n", "NAME", "KIND", "INIT", "STATE", "USER", "RUNS"));
+        text.insert_str(
+            0,
+            &format!(
+                "{:<24} {:<9} {:<8} {:<12} {:<8} {}\n",
+                "NAME", "KIND", "INIT", "STATE", "USER", "RUNS"
+            ),
+        );
     }
     ui.result(&json!({ "agents": values }), text);
     Ok(0)

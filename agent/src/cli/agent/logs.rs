@@ -25,7 +25,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     let failed = |e: std::io::Error| Failure::failed(format!("{shown}: {e}"));
     if ui.json {
         if args.follow {
-            return Err(Failure::invalid("--follow has no end that JSON could close").help("leave --json or --follow out"));
+            return Err(
+                Failure::invalid("--follow has no end that JSON could close").help("leave --json or --follow out")
+            );
         }
         let output = command.output().map_err(failed)?;
         let text = String::from_utf8_lossy(&output.stdout);

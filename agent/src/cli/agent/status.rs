@@ -52,7 +52,10 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
 /// The init system's word; where it cannot be asked, the lock's.
 pub(crate) fn state(init: Init, service: &Service<'_>) -> State {
     if !service.place.is_live() {
-        return State { state: "not started".into(), ..State::default() };
+        return State {
+            state: "not started".into(),
+            ..State::default()
+        };
     }
     let holder = Lock::holder(&run_dir(service.state_dir, service.name.as_str()).join("lock"));
     let by_lock = || State {
@@ -63,9 +66,10 @@ pub(crate) fn state(init: Init, service: &Service<'_>) -> State {
     match init.state(service) {
         None => by_lock(),
         // Run by hand, or by something else: it runs all the same.
-        Some(known) if holder.is_some() && matches!(known.state.as_str(), "stopped" | "not installed") => {
-            State { enabled: known.enabled, ..by_lock() }
-        }
+        Some(known) if holder.is_some() && matches!(known.state.as_str(), "stopped" | "not installed") => State {
+            enabled: known.enabled,
+            ..by_lock()
+        },
         Some(known) => known,
     }
 }
@@ -76,14 +80,19 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
     let live = Live::read(&run_dir(&place.at(agent.state_dir()), agent.name.as_str()));
     let running = matches!(state.state.as_str(), "running");
     // A file of an earlier process says nothing of this one.
-    let current = live.as_ref().filter(|l| running && state.pid.is_none_or(|pid| pid == l.pid || pid == 0));
+    let current = live
+        .as_ref()
+        .filter(|l| running && state.pid.is_none_or(|pid| pid == l.pid || pid == 0));
     if let Some(current) = current
         && state.since.is_none()
     {
         state.since = Some(current.started.clone());
     }
     let config = agent.config.as_ref().ok();
-    let hub = live.as_ref().and_then(|l| l.hub.clone()).or_else(|| config.and_then(|c| c.hub.as_ref()).map(|h| h.url.clone()));
+    let hub = live
+        .as_ref()
+        .and_then(|l| l.hub.clone())
+        .or_else(|| config.and_then(|c| c.hub.as_ref()).map(|h| h.url.clone()));
     let plane = live.as_ref().map_or(&Value::Null, |l| &l.plane);
     let value = json!({
         "name": agent.name,
@@ -145,7 +154,10 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
         Some(false) => ", does not start at boot",
         None => "",
     };
-    line("service", format!("{} ({}, as {}){boot}", agent.service(), init.word(), agent.owner.name));
+    line(
+        "service",
+        format!("{} ({}, as {}){boot}", agent.service(), init.word(), agent.owner.name),
+    );
     if let Some(error) = value["config_error"].as_str() {
         line("settings", ui.paint("31", error));
     }
@@ -165,11 +177,22 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
         line("flow", format!("{done}{failed}"));
     }
     if let Some(live) = live {
-        let next = live.next_wake.as_ref().map(|n| format!(", next at {n}")).unwrap_or_default();
+        let next = live
+            .next_wake
+            .as_ref()
+            .map(|n| format!(", next at {n}"))
+            .unwrap_or_default();
         line("turns", format!("{}, now {}{next}", live.turns, live.phase));
         for mechanism in &live.confinement {
-            let mark = if mechanism.active { ui.paint("32", "on ") } else { ui.paint("33", "off") };
-            line("confinement", format!("{mark} {:<12} {}", mechanism.name, mechanism.detail));
+            let mark = if mechanism.active {
+                ui.paint("32", "on ")
+            } else {
+                ui.paint("33", "off")
+            };
+            line(
+                "confinement",
+                format!("{mark} {:<12} {}", mechanism.name, mechanism.detail),
+            );
         }
     }
     if let Some(hub) = value["hub"].as_object() {
@@ -184,7 +207,9 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
 }
 
 fn outcome(last: &Value) -> String {
-    let Some(word) = last["outcome"].as_str() else { return "none yet".to_owned() };
+    let Some(word) = last["outcome"].as_str() else {
+        return "none yet".to_owned();
+    };
     let mut text = word.replace('_', " ");
     if let Some(version) = last["version"].as_u64().filter(|v| *v > 0) {
         let _ = write!(text, " version {version}");
@@ -194,7 +219,12 @@ fn outcome(last: &Value) -> String {
             let _ = write!(text, " {before} {said}");
         }
     }
-    for reason in last["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for reason in last["reasons"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         let _ = write!(text, "; {reason}");
     }
     text

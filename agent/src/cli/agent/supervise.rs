@@ -24,9 +24,20 @@ pub(crate) fn run(args: &Args) -> Done {
     let bytes = files::read(&args.config, 1 << 20).map_err(Failure::invalid)?;
     let config = installed::parse(&args.config, &bytes).map_err(Failure::invalid)?;
     let owner = Place::new(None).caller();
-    let state_dir = config.state_dir.as_ref().map_or_else(|| owner.state_dir(), |p| PathBuf::from(p.as_str()));
-    let log = args.log.clone().unwrap_or_else(|| owner.logs().join(format!("{}.log", config.name)));
-    services::supervise(&args.config, &log, &run_dir(Path::new(&state_dir), config.name.as_str()), args.must_start)
-        .map_err(Failure::failed)?;
+    let state_dir = config
+        .state_dir
+        .as_ref()
+        .map_or_else(|| owner.state_dir(), |p| PathBuf::from(p.as_str()));
+    let log = args
+        .log
+        .clone()
+        .unwrap_or_else(|| owner.logs().join(format!("{}.log", config.name)));
+    services::supervise(
+        &args.config,
+        &log,
+        &run_dir(Path::new(&state_dir), config.name.as_str()),
+        args.must_start,
+    )
+    .map_err(Failure::failed)?;
     Ok(0)
 }
