@@ -46,10 +46,6 @@ pub(crate) fn child_ended() {
 }
 
 /// Ends the program when a stop was asked for. Called where the plane waits: for a command, between two tries.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a stop leaves as a crash does; no destructor may finish the apply"
-)]
 pub(crate) fn leave_if_stopping() {
     if stop_requested() {
         log::info!("stopped; what was under way is taken back at the next start");

@@ -1,5 +1,7 @@
 //! The root half: recovery, the flow, the turns.
 
+mod judge;
+
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -7,13 +9,10 @@ use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
 use jos_runtime::world::World;
-use jos_runtime::{Outcome, Plane};
-use jos_schemas::documents::policy::Source;
-use jos_schemas::read::Format;
+use jos_runtime::Plane;
 use jos_schemas::text::Utc;
-use jos_trust::root::Received;
-use jos_trust::state::{Channel, Context};
-use jos_trust::{Digest, TrustRoot, sha256, verify_state};
+use jos_trust::Digest;
+use jos_trust::state::Channel;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::confine::{self, Mechanism};
@@ -314,83 +313,6 @@ impl<'w> Agent<'w> {
         }
     }
 
-    fn judge(&mut self, bytes: &[u8]) {
-        let Some((path, channel)) = self.settings.state.clone() else {
-            return;
-        };
-        let digest = sha256(bytes);
-        if self.judged == Some(Judged::Settled(digest)) {
-            return;
-        }
-        self.live.trouble = None;
-        self.judge_as(&path, bytes, channel);
-        if self.judged.is_none() {
-            self.judged = Some(Judged::Settled(digest));
-        }
-    }
-
-    fn judge_as(&mut self, path: &Path, bytes: &[u8], channel: Channel) {
-        self.judged = None;
-        match self.try_judge(path, bytes, channel) {
-            Ok(outcome) => {
-                // A good end is in the log already; its changes are in the ledger.
-                if outcome.exit_code() != 0 {
-                    self.trouble(outcome.to_string());
-                }
-            }
-            Err(why) => {
-                self.judged = Some(Judged::Refused);
-                self.trouble(why);
-            }
-        }
-    }
-
-    fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Outcome, String> {
-        let trust = crate::files::read(&self.settings.trust, crate::subject::LIMIT).map_err(|e| e.to_string())?;
-        let shown = self.settings.trust.display().to_string();
-        let received = Received {
-            name: &shown,
-            bytes: &trust,
-            format: Format::of_path(&self.settings.trust),
-        };
-        let root = TrustRoot::open(received).map_err(|e| format!("{shown}: {e}"))?;
-        let root = self
-            .plane
-            .trust_root(root, self.settings.config.tenant.as_ref())
-            .map_err(|e| format!("{shown}: {e}"))?;
-        let floors = self.plane.floors().map_err(|e| e.to_string())?;
-        let now = self.plane.now().map_err(|e| e.to_string())?;
-        let context = Context {
-            channel,
-            name: &self.settings.name,
-            tenant: self.settings.config.tenant.as_ref(),
-            device: self.settings.config.device.as_deref(),
-            labels: &self.settings.config.labels,
-            now: &now,
-            floors: &floors,
-            allow_unscoped: allow_unscoped(&self.settings, channel),
-        };
-        let name = path.display().to_string();
-        match verify_state(
-            Received {
-                name: &name,
-                bytes,
-                format: Format::of_path(path),
-            },
-            &root,
-            &context,
-        ) {
-            Ok(verified) => self.plane.apply(&verified).map_err(|e| e.to_string()),
-            Err(refused) => {
-                let why = format!("{name}: {refused}");
-                if let Err(error) = self.plane.refuse(source(channel), None, &why) {
-                    log::error!("{error}");
-                }
-                Err(why)
-            }
-        }
-    }
-
     fn converge(&mut self) {
         match self.plane.converge() {
             Ok(outcome) => {
@@ -484,20 +406,4 @@ impl<'w> Agent<'w> {
         }
         self.live.write(&self.run_dir);
     }
-}
-
-fn source(channel: Channel) -> Source {
-    match channel {
-        Channel::Baseline => Source::Baseline,
-        Channel::Local => Source::Local,
-        Channel::Hub => Source::Hub,
-    }
-}
-
-fn allow_unscoped(settings: &Settings, channel: Channel) -> bool {
-    settings
-        .policy
-        .grants
-        .get(&source(channel))
-        .is_some_and(|g| g.allow_unscoped)
 }

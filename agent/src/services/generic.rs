@@ -125,10 +125,6 @@ pub(super) fn stop(service: &Service<'_>) -> Result<(), ServiceError> {
                 PATIENCE.as_secs()
             )));
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a lock that another process holds gives no event; bounded by the deadline"
-        )]
         // The kernel tells nobody when a lock is released.
         let _ = poll(&mut [], 10u8);
     }
