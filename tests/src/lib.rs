@@ -4,16 +4,20 @@
 //! - [`programs`] finds `jos` and `jos-image` as they were built.
 //! - [`command`] runs a program within a time limit and keeps everything it said.
 //! - [`wait`] waits for a condition; nothing here waits for time to pass.
+//! - [`baked`] has `jos-image` bake packages, signed by a vendor's key.
 //! - [`cache`] makes a costly thing once for all tests and later runs, outside the checkout.
 //! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
+//! - [`readers`] reads formats that have no second tool here.
 //! - [`qemu`] boots a Debian on an emulated amd64 or arm64 machine, whose power can be cut.
 //!
 //! Everything here panics on failure with all it knows: it is called by tests, and a test's report is its panic message.
 //! It links none of the workspace's crates: what it tests are programs, as a person has them.
 
+pub mod baked;
 pub mod cache;
 pub mod command;
 pub mod nspawn;
 pub mod programs;
 pub mod qemu;
+pub mod readers;
 pub mod wait;
