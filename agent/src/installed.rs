@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use jos_schemas::documents::agent_config::AgentConfig;
+use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use crate::place::{Owner, Place, SYSTEM_STATE};
 use crate::services::{Init, Scope};
 
 /// The configuration of the baked agent.
-pub(crate) const BAKED_CONFIG: &str = "/etc/jos/agent.toml";
+pub(crate) const BAKED_CONFIG: &str = Layout::HERE.config;
 
 /// What an install remembers: `service.json` beside the configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +65,7 @@ impl Agent {
     pub(crate) fn service(&self) -> String {
         match (&self.record, &self.config) {
             (Some(record), _) => record.service.clone(),
+            (None, Ok(AgentConfig { identifier: Some(label), .. })) if cfg!(target_os = "macos") => label.to_string(),
             (None, Ok(config)) => config
                 .service
                 .as_ref()

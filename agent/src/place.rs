@@ -2,12 +2,13 @@
 //!
 //! Owns where things lie; changes nothing.
 
+use jos_schemas::layout::Layout;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 
 /// Data of agents that run as root.
-pub(crate) const SYSTEM_STATE: &str = "/var/lib/jos";
+pub(crate) const SYSTEM_STATE: &str = Layout::HERE.state;
 
 /// The running machine, or a folder that will become one.
 #[derive(Clone, Debug)]
@@ -156,7 +157,7 @@ impl From<User> for Owner {
 /// Where a running agent keeps what is true only until the next boot: its lock and its status. Not on flash where the
 /// machine has a place in memory for it.
 pub(crate) fn run_dir(state_dir: &Path, name: &str) -> PathBuf {
-    let system = [SYSTEM_STATE, "/etc/jos/state"]
+    let system = [SYSTEM_STATE, Layout::OPENWRT.state]
         .iter()
         .any(|s| state_dir == Path::new(s));
     let volatile = ["/run", "/var/run"].iter().find(|d| Path::new(d).is_dir());

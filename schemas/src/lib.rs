@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod check;
 pub mod documents;
+pub mod layout;
 pub mod node;
 pub mod read;
 pub mod report;

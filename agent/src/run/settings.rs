@@ -7,6 +7,7 @@ use jos_runtime::Setup;
 use jos_schemas::documents::agent_config::AgentConfig;
 use jos_schemas::documents::desired_state;
 use jos_schemas::documents::policy::Policy;
+use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
 use jos_trust::state::Channel;
@@ -17,11 +18,7 @@ use crate::subject::{self, Loaded, Subject};
 use crate::{environment, files, installed};
 
 /// Defaults of a baked device.
-pub(crate) const POLICY: &str = "/etc/jos/policy.toml";
-pub(crate) const TRUST: &str = "/usr/share/jos/trust.json";
-pub(crate) const SECRETS: &str = "/etc/jos/secrets";
-/// What lies here came with the package.
-const BAKED: &str = "/usr/share/jos";
+const HERE: Layout = Layout::HERE;
 const INTERVAL: u32 = 60;
 
 /// What the command line says; it goes before the configuration file.
@@ -119,7 +116,7 @@ impl Settings {
             (None, first) => (first, None),
         };
         let channel = |p: &Path| {
-            if p.starts_with(BAKED) {
+            if p.starts_with(HERE.share) {
                 Channel::Baseline
             } else {
                 Channel::Local
@@ -129,24 +126,7 @@ impl Settings {
 
         if config.is_none() {
             let name = own_name.ok_or_else(|| Failure::invalid("the document has no readable name"))?;
-            config = Some(AgentConfig {
-                schema: None,
-                name,
-                product: None,
-                service: None,
-                artifact: None,
-                state: None,
-                policy: None,
-                trust: None,
-                state_dir: None,
-                secrets: None,
-                network_user: None,
-                tenant: None,
-                device: None,
-                labels: std::collections::BTreeMap::new(),
-                interval: None,
-                hub: None,
-            });
+            config = Some(AgentConfig::named(name));
         }
         let Some(config) = config else {
             return Err(Failure::invalid("no configuration"));
@@ -155,13 +135,13 @@ impl Settings {
             Some(path) => absolute(path),
             None => Ok(configured.as_ref().map_or_else(|| PathBuf::from(default), abs)),
         };
-        let policy_path = or(&given.policy, &config.policy, POLICY)?;
+        let policy_path = or(&given.policy, &config.policy, HERE.policy)?;
         let policy = read_policy(&policy_path)?;
-        let trust = or(&given.trust, &config.trust, TRUST)?;
+        let trust = or(&given.trust, &config.trust, HERE.trust)?;
         let place = Place::new(None);
         let own_state = place.caller().state_dir();
         let state_dir = or(&given.state_dir, &config.state_dir, &own_state.to_string_lossy())?;
-        let secrets = or(&None, &config.secrets, SECRETS)?;
+        let secrets = or(&None, &config.secrets, HERE.secrets)?;
         let folder = path.as_deref().and_then(Path::parent);
         let environment = match folder {
             Some(folder) => environment::load(folder).map_err(Failure::invalid)?,

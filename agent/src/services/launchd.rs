@@ -6,8 +6,12 @@ use jos_schemas::unit;
 
 use super::{Content, Scope, Service, ServiceError, ServiceFile, State, call, log_path};
 
+/// A baked service is named by its whole label, in the vendor's own domain; an installed one gets ours before its name.
 fn label(service: &Service<'_>) -> String {
-    format!("org.josfox.{}", service.service)
+    match service.service {
+        whole if whole.contains('.') => whole.to_owned(),
+        name => format!("org.josfox.{name}"),
+    }
 }
 
 pub(super) fn plist_path(service: &Service<'_>) -> PathBuf {

@@ -4,7 +4,8 @@
 //! Never: the service's own file, which [`jos_schemas::unit`] writes.
 
 use jos_schemas::documents::agent_config::{AgentConfig, HubConfig};
-use jos_schemas::text::{AbsPath, Name};
+use jos_schemas::layout::Layout;
+use jos_schemas::text::{AbsPath, Name, ServiceName};
 use serde::Serialize;
 use serde_json::json;
 
@@ -12,43 +13,13 @@ use super::BakeError;
 use super::appliance::Appliance;
 use crate::targets::System;
 
-/// Where things lie on one system.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    /// The program.
-    pub(super) program: &'static str,
-    /// Configuration.
-    pub(super) etc: &'static str,
-    /// What the package alone writes: trust, baseline, brand.
-    pub(super) share: &'static str,
-    /// Data of the agent, where it is not the agent's own default.
-    pub(super) state: &'static str,
-}
-
 /// The layout of a system.
 #[must_use]
 pub(super) fn layout(system: System) -> Layout {
     match system {
-        System::Debian => Layout {
-            program: "/usr/bin/jos",
-            etc: "/etc/jos",
-            share: "/usr/share/jos",
-            state: "/var/lib/jos",
-        },
-        // Kept over sysupgrade together with the settings.
-        System::OpenWrt => Layout {
-            program: "/usr/bin/jos",
-            etc: "/etc/jos",
-            share: "/usr/share/jos",
-            state: "/etc/jos/state",
-        },
-        // /etc and /var are links there, and the plane follows none.
-        System::MacOs => Layout {
-            program: "/usr/local/bin/jos",
-            etc: "/Library/Application Support/jos",
-            share: "/Library/Application Support/jos/share",
-            state: "/Library/Application Support/jos/state",
-        },
+        System::Debian => Layout::LINUX,
+        System::OpenWrt => Layout::OPENWRT,
+        System::MacOs => Layout::MACOS,
     }
 }
 
@@ -75,22 +46,23 @@ pub(super) fn agent_toml(app: &Appliance, system: System) -> Result<String, Bake
         None => None,
     };
     let config = AgentConfig {
-        schema: None,
-        name: app.name.clone(),
         product: Some(app.product().to_owned()),
         service: Some(Name::new(app.service.clone()).map_err(|e| BakeError::text("service", e))?),
-        artifact: None,
-        state: None,
+        identifier: match &app.package.identifier {
+            Some(label) if system == System::MacOs => {
+                Some(ServiceName::new(label.clone()).map_err(|e| BakeError::text("identifier", e))?)
+            }
+            _ => None,
+        },
         policy: below(at.etc, "policy.toml")?,
         trust: below(at.share, "trust.json")?,
         state_dir: Some(path(at.state.to_owned())?),
         secrets: below(at.etc, "secrets")?,
-        network_user: None,
         tenant: app.tenant.clone(),
-        device: None,
         labels: app.labels.clone(),
         interval: app.interval,
         hub: app.hub.clone().map(|url| HubConfig { url, ca }),
+        ..AgentConfig::named(app.name.clone())
     };
     let head = format!(
         "# How the agent of {} runs on this device. Your changes survive upgrades.\n",

@@ -3,15 +3,17 @@
 //! A path that another program executes, or reads to decide what it executes, is code whatever it is called. The list
 //! errs on the strict side: `code = true` beside a glob is one word for the person who grants it.
 
+use jos_schemas::layout::Layout;
 use jos_schemas::documents::policy::{CommandGrant, Policy};
 
 use crate::globs;
 
 /// jos' own, whatever is granted. The agent adds its unit, its program and its files.
 const PROTECTED: &[&str] = &[
-    "/etc/jos",
-    "/var/lib/jos",
-    "/usr/share/jos",
+    Layout::LINUX.etc,
+    Layout::LINUX.state,
+    Layout::LINUX.share,
+    Layout::MACOS.etc,
     "/etc/config/jos",
     "/usr/bin/jos",
     "/usr/sbin/jos",

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ruled;
-use crate::text::{AbsPath, Name};
+use crate::text::{AbsPath, Name, ServiceName};
 
 /// The configuration of one agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct AgentConfig {
     /// The service's name where it differs from the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Name>,
+    /// The launchd label, in reverse DNS, where macOS runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<ServiceName>,
     /// The artifact or desired state that it runs; the command line's wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<AbsPath>,
@@ -65,6 +68,31 @@ pub struct AgentConfig {
     /// The hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubConfig>,
+}
+
+impl AgentConfig {
+    /// The configuration that says nothing but the name.
+    pub fn named(name: Name) -> Self {
+        Self {
+            schema: None,
+            name,
+            product: None,
+            service: None,
+            identifier: None,
+            artifact: None,
+            state: None,
+            policy: None,
+            trust: None,
+            state_dir: None,
+            secrets: None,
+            network_user: None,
+            tenant: None,
+            device: None,
+            labels: BTreeMap::new(),
+            interval: None,
+            hub: None,
+        }
+    }
 }
 
 /// Which hub.

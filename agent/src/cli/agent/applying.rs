@@ -9,6 +9,7 @@ use jos_runtime::{Plane, PlaneError, RootError, Setup};
 use jos_schemas::documents::agent_config::AgentConfig;
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::{Policy, Source};
+use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::{AbsPath, Name};
 use jos_trust::{Channel, Context, TrustRoot, Verified, verify_state};
@@ -18,10 +19,7 @@ use crate::cli::signing::{Doc, refused, trust_refused};
 use crate::place::Place;
 use crate::world::{Real, built};
 
-const CONFIG: &str = "/etc/jos/agent.toml";
-const POLICY: &str = "/etc/jos/policy.toml";
-const TRUST: &str = "/usr/share/jos/trust.json";
-const SECRETS: &str = "/etc/jos/secrets";
+const HERE: Layout = Layout::HERE;
 
 /// Which device, and by whose rules.
 #[derive(Args)]
@@ -92,12 +90,12 @@ impl Target {
                 .and_then(|c| set(c).as_ref())
                 .map_or(default, AbsPath::as_str)),
         };
-        let policy_path = of(&self.policy, |c| &c.policy, POLICY);
+        let policy_path = of(&self.policy, |c| &c.policy, HERE.policy);
         let policy = document::<Policy>(
             &policy_path,
             "the policy says what may be done: name one with --policy FILE",
         )?;
-        let trust_path = of(&self.trust, |c| &c.trust, TRUST);
+        let trust_path = of(&self.trust, |c| &c.trust, HERE.trust);
         let trust = Doc::read(&trust_path).map_err(|f| f.help("name the first trust root with --trust FILE"))?;
         let root = TrustRoot::open(trust.received()).map_err(|r| trust_refused(&trust.name, &r))?;
         let name = match (&self.name, &config) {
@@ -108,7 +106,7 @@ impl Target {
         let default_state = place.caller().state_dir();
         let default_state = default_state.to_str().unwrap_or(crate::place::SYSTEM_STATE);
         let tree = self.root.clone().filter(|r| r != Path::new("/"));
-        let mut protected: Vec<PathBuf> = vec![policy_path, trust_path, place.at(CONFIG)];
+        let mut protected: Vec<PathBuf> = vec![policy_path, trust_path, place.at(HERE.config)];
         if place.is_live() {
             protected.extend(std::env::current_exe().ok());
         }
@@ -118,7 +116,7 @@ impl Target {
             name,
             root: tree.unwrap_or_else(|| "/".into()),
             state_dir: of(&self.state_dir, |c| &c.state_dir, default_state),
-            secrets: of(&self.secrets, |c| &c.secrets, SECRETS),
+            secrets: of(&self.secrets, |c| &c.secrets, HERE.secrets),
             policy,
             protected,
             own_services: vec![service.map_or_else(|| "jos-agent".into(), String::from)],
@@ -203,7 +201,7 @@ pub(super) fn failed(error: PlaneError) -> Failure {
 }
 
 fn config(place: &Place) -> Result<Option<AgentConfig>, Failure> {
-    let path = place.at(CONFIG);
+    let path = place.at(HERE.config);
     if !path.exists() {
         return Ok(None);
     }

@@ -129,12 +129,7 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
     let path = |file: &str| AbsPath::new(folder.join(file).to_string_lossy().into_owned());
     let bad = |e: jos_schemas::text::RuleBroken| Failure::invalid(format!("the home folder cannot be used: {e}"));
     let config = AgentConfig {
-        schema: None,
-        name: name.clone(),
-        product: None,
-        service: None,
         artifact: Some(path(artifact).map_err(bad)?),
-        state: None,
         policy: Some(path("policy.toml").map_err(bad)?),
         trust: args
             .trust
@@ -143,13 +138,10 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
             .transpose()
             .map_err(bad)?,
         state_dir: Some(AbsPath::new(state_dir.to_string_lossy().into_owned()).map_err(bad)?),
-        secrets: None,
-        network_user: None,
-        tenant: None,
-        device: None,
         labels: BTreeMap::new(),
         interval: args.interval,
         hub: args.hub.clone().map(|url| HubConfig { url, ca: None }),
+        ..AgentConfig::named(name.clone())
     };
     let banner = "# Written by `jos agent install`; `jos schema agent-config` describes it.\n";
     let config = toml::to_string(&config).map_err(|e| Failure::failed(format!("agent.toml: {e}")))?;
