@@ -66,7 +66,7 @@ pub(super) fn package(
     };
     let package = DebPackage {
         control,
-        scripts: scripts(&unit),
+        scripts: scripts(&unit, &brought_units(app)),
         tree: files.tree,
         epoch: app.epoch,
         ..DebPackage::default()
@@ -102,10 +102,34 @@ fn libraries(program: &[u8]) -> Vec<String> {
     }
 }
 
+/// Units that the appliance brings besides its agent's, by file name.
+fn brought_units(app: &Appliance) -> Vec<String> {
+    const KINDS: [&str; 5] = [".mount", ".path", ".service", ".socket", ".timer"];
+    let Some(tree) = app.files.get(&System::Debian) else {
+        return Vec::new();
+    };
+    let names = tree.entries().filter_map(|entry| {
+        let name = entry.path.strip_prefix("usr/lib/systemd/system/")?;
+        // Templates are left out: what an instance is called only the state knows.
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b":._-".contains(&b));
+        (plain && KINDS.iter().any(|kind| name.ends_with(kind))).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
 /// deb-systemd-helper keeps an administrator's own `systemctl disable` over upgrades; deb-systemd-invoke honours
-/// policy-rc.d. Both come with init-system-helpers, which is essential.
-fn scripts(unit: &str) -> Scripts {
-    let fill = |text: &str| Some(text.replace("@UNIT@", unit));
+/// policy-rc.d. Both come with init-system-helpers, which is essential. Who enables a brought unit is the signed state;
+/// postinst notes its links, so that a purge can take them back.
+fn scripts(unit: &str, brought: &[String]) -> Scripts {
+    let brought: String = brought.iter().map(|unit| format!(" '{unit}'")).collect();
+    let fill = |text: &str| {
+        let mut lines: Vec<&str> = text.lines().collect();
+        if brought.is_empty() {
+            lines.retain(|line| !line.contains("@BROUGHT@"));
+        }
+        let text = lines.join("\n") + "\n";
+        Some(text.replace("@UNIT@", unit).replace("@BROUGHT@", &brought))
+    };
     Scripts {
         preinst: None,
         postinst: fill(include_str!("scripts/postinst.sh")),

@@ -17,6 +17,7 @@ configure | abort-upgrade | abort-deconfigure | abort-remove)
 	else
 		deb-systemd-helper update-state '@UNIT@' > /dev/null || true
 	fi
+	deb-systemd-helper update-state@BROUGHT@ > /dev/null || true
 	if [ -d /run/systemd/system ]; then
 		systemctl --system daemon-reload > /dev/null || true
 		if [ -n "$2" ]; then
