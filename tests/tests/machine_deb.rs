@@ -136,6 +136,22 @@ fn the_deb_installs_runs_heals_and_comes_back_after_kill_and_reboot() {
     agrees_with_systemctl(&machine, &status);
     assert_eq!(machine.property("night-light-lamp", "ActiveState"), "active");
 
+    // An admin's own look by hand finds the same: nothing to do.
+    let plan = machine
+        .run(&[
+            "jos",
+            "agent",
+            "plan",
+            "/usr/share/jos/baseline.json",
+            "--source",
+            "baseline",
+            "--json",
+        ])
+        .ok()
+        .json();
+    assert_eq!(plan["changes"], Value::Array(Vec::new()), "{plan:#}");
+    assert_eq!(plan["in_force"], true, "{plan:#}");
+
     // Its words reach the journal, and stopping it takes no time.
     let stop = machine.run(&["systemctl", "stop", "night-light"]).ok();
     assert!(stop.took < Duration::from_secs(5), "{stop}");
