@@ -65,7 +65,13 @@ impl Agent {
     pub(crate) fn service(&self) -> String {
         match (&self.record, &self.config) {
             (Some(record), _) => record.service.clone(),
-            (None, Ok(AgentConfig { identifier: Some(label), .. })) if cfg!(target_os = "macos") => label.to_string(),
+            (
+                None,
+                Ok(AgentConfig {
+                    identifier: Some(label),
+                    ..
+                }),
+            ) if cfg!(target_os = "macos") => label.to_string(),
             (None, Ok(config)) => config
                 .service
                 .as_ref()

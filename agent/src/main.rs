@@ -1,6 +1,9 @@
 //! `jos`: the device program. Parses the command line and calls; everything else is elsewhere.
 
-#![allow(clippy::result_large_err, reason = "a failure is made once, printed and the program ends")]
+#![allow(
+    clippy::result_large_err,
+    reason = "a failure is made once, printed and the program ends"
+)]
 
 mod cli;
 mod environment;

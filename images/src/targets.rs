@@ -56,7 +56,11 @@ pub struct Triple {
     pub environment: &'static [(&'static str, &'static str)],
 }
 
-const CRT_STATIC: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static";
+const CRT_STATIC: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no";
+/// On MIPS every call and datum of position-independent code goes through a table, and flash is smallest there: the program
+/// is linked at a fixed address, as OpenWrt's own are by default, and its panics name no source line.
+const MIPS_SMALL: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no \
+    -Crelocation-model=static -Zlocation-detail=none";
 /// zig's Mach-O linker cannot strip through rustc (no rust-objcopy); `-s` does it at link time.
 const MACOS: &[(&str, &str)] = &[
     ("MACOSX_DEPLOYMENT_TARGET", "11.0"),
@@ -72,15 +76,18 @@ const fn musl(name: &'static str, rustflags: &'static str) -> Triple {
 }
 
 /// 64-bit PCs and routers.
-pub const X86_64: Triple = musl("x86_64-unknown-linux-musl", "-Clink-self-contained=no");
+pub const X86_64: Triple = musl(
+    "x86_64-unknown-linux-musl",
+    "-Clink-self-contained=no -Cforce-unwind-tables=no",
+);
 /// 64-bit ARM.
 pub const AARCH64: Triple = musl("aarch64-unknown-linux-musl", CRT_STATIC);
 /// ARMv6 with hardware floating point: runs on every Raspberry Pi and on all later ARM.
 pub const ARM: Triple = musl("arm-unknown-linux-musleabihf", CRT_STATIC);
 /// Little-endian MIPS, soft float: MediaTek MT76xx routers.
-pub const MIPSEL: Triple = musl("mipsel-unknown-linux-musl", CRT_STATIC);
+pub const MIPSEL: Triple = musl("mipsel-unknown-linux-musl", MIPS_SMALL);
 /// Big-endian MIPS, soft float: Atheros and QCA routers.
-pub const MIPS: Triple = musl("mips-unknown-linux-musl", CRT_STATIC);
+pub const MIPS: Triple = musl("mips-unknown-linux-musl", MIPS_SMALL);
 /// Macs with Apple silicon.
 pub const MAC_ARM: Triple = Triple {
     name: "aarch64-apple-darwin",

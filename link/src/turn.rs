@@ -177,7 +177,9 @@ impl Turn {
     /// network half, if there was one.
     pub fn set_half(&mut self, now: u64, half: bool) {
         self.config.half = half;
-        self.half = Half::Down { start: if half { now } else { u64::MAX } };
+        self.half = Half::Down {
+            start: if half { now } else { u64::MAX },
+        };
     }
 
     /// Takes what happened at `now`, gives what to do.

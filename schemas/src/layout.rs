@@ -35,7 +35,10 @@ impl Layout {
         state: "/var/lib/jos",
     };
     /// OpenWrt: `/var` is a RAM disk, and what lies below `/etc` can be kept over sysupgrade.
-    pub const OPENWRT: Layout = Layout { state: "/etc/jos/state", ..Layout::LINUX };
+    pub const OPENWRT: Layout = Layout {
+        state: "/etc/jos/state",
+        ..Layout::LINUX
+    };
     /// macOS: `/etc` and `/var` are links, and `/usr/share` is sealed.
     pub const MACOS: Layout = Layout {
         program: "/usr/local/bin/jos",
@@ -48,5 +51,9 @@ impl Layout {
         state: "/Library/Application Support/jos/state",
     };
     /// The system that this program was compiled for. OpenWrt is Linux; its packages name their data folder in agent.toml.
-    pub const HERE: Layout = if cfg!(target_os = "macos") { Layout::MACOS } else { Layout::LINUX };
+    pub const HERE: Layout = if cfg!(target_os = "macos") {
+        Layout::MACOS
+    } else {
+        Layout::LINUX
+    };
 }

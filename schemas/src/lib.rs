@@ -10,12 +10,12 @@ pub mod layout;
 pub mod node;
 pub mod read;
 pub mod report;
-pub mod text;
-pub mod unit;
 mod ruled;
 #[cfg(feature = "json-schema")]
 mod schema;
 mod tagged;
+pub mod text;
+pub mod unit;
 mod untagged;
 
 pub use catalogue::{Document, catalogue, detect};

@@ -32,7 +32,10 @@ pub enum Format {
 impl Format {
     /// By extension: `.toml` is TOML, everything else (`.json`, `.jos`) is JSON.
     pub fn of_path(path: impl AsRef<Path>) -> Self {
-        let toml = path.as_ref().extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+        let toml = path
+            .as_ref()
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("toml"));
         if toml { Format::Toml } else { Format::Json }
     }
 }
@@ -48,7 +51,10 @@ pub struct Limits {
 
 impl Limits {
     /// Every document: 1 MiB, depth 64.
-    pub const DOCUMENT: Limits = Limits { bytes: 1 << 20, depth: 64 };
+    pub const DOCUMENT: Limits = Limits {
+        bytes: 1 << 20,
+        depth: 64,
+    };
 }
 
 impl Default for Limits {
@@ -78,7 +84,10 @@ pub fn parse(name: &str, bytes: &[u8], format: Format) -> Result<Node, Report> {
 pub fn parse_within(name: &str, bytes: &[u8], format: Format, limits: &Limits) -> Result<Node, Report> {
     if bytes.len() > limits.bytes || bytes.len() >= u32::MAX as usize {
         let message = format!("found {} bytes, expected {} at most", bytes.len(), limits.bytes);
-        return Err(Report::one(name, Issue::new(message).help("a document is small: large content goes into blobs, by hash")));
+        return Err(Report::one(
+            name,
+            Issue::new(message).help("a document is small: large content goes into blobs, by hash"),
+        ));
     }
     let text = text_of(name, bytes)?;
     match format {
@@ -91,13 +100,32 @@ fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Report> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         let valid = std::str::from_utf8(&bytes[..at]).unwrap_or_default();
-        let found = format!("found byte 0x{:02x} at offset {at}, expected UTF-8", bytes.get(at).copied().unwrap_or_default());
+        let found = format!(
+            "found byte 0x{:02x} at offset {at}, expected UTF-8",
+            bytes.get(at).copied().unwrap_or_default()
+        );
         let issue = Issue::new(found).at(valid, &(at as u32..at as u32));
-        Report::one(name, Issue { line: issue.line.max(1), column: issue.column.max(1), ..issue })
+        Report::one(
+            name,
+            Issue {
+                line: issue.line.max(1),
+                column: issue.column.max(1),
+                ..issue
+            },
+        )
     })?;
     if text.starts_with('\u{feff}') {
         let issue = Issue::new("found a byte order mark, expected the document itself").at(text, &(0..0));
-        return Err(Report::one(name, Issue { excerpt: None, line: 1, column: 1, ..issue }.help("save the file as UTF-8 without BOM")));
+        return Err(Report::one(
+            name,
+            Issue {
+                excerpt: None,
+                line: 1,
+                column: 1,
+                ..issue
+            }
+            .help("save the file as UTF-8 without BOM"),
+        ));
     }
     Ok(text)
 }

@@ -66,13 +66,22 @@ pub struct RuleBroken {
 
 impl fmt::Display for RuleBroken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "found {:?}, expected {}", self.found.chars().take(120).collect::<String>(), self.expected)
+        write!(
+            f,
+            "found {:?}, expected {}",
+            self.found.chars().take(120).collect::<String>(),
+            self.expected
+        )
     }
 }
 impl std::error::Error for RuleBroken {}
 
-fn lower_or_digit(b: u8) -> bool { b.is_ascii_lowercase() || b.is_ascii_digit() }
-fn hex(s: &str) -> bool { s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) }
+fn lower_or_digit(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit()
+}
+fn hex(s: &str) -> bool {
+    s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
 
 ruled_string!(
     /// An agent's, service's or package's own name: one path component that is safe everywhere.
@@ -132,7 +141,9 @@ ruled_string!(
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 );
 
-fn two(b: &[u8], at: usize) -> u8 { (b[at] - b'0') * 10 + (b[at + 1] - b'0') }
+fn two(b: &[u8], at: usize) -> u8 {
+    (b[at] - b'0') * 10 + (b[at + 1] - b'0')
+}
 
 impl Utc {
     /// Seconds since 1970-01-01T00:00:00Z (POSIX time; leap seconds do not exist there).
@@ -160,13 +171,20 @@ impl Utc {
         let mp = (5 * doy + 2) / 153;
         let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
         let year = yoe + era * 400 + i64::from(month <= 2);
-        Self(format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60))
+        Self(format!(
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+            rest / 3600,
+            rest / 60 % 60,
+            rest % 60
+        ))
     }
 }
 
 impl Mode {
     /// The bits.
-    pub fn bits(&self) -> u32 { u32::from_str_radix(&self.0, 8).unwrap_or(0) }
+    pub fn bits(&self) -> u32 {
+        u32::from_str_radix(&self.0, 8).unwrap_or(0)
+    }
 }
 
 /// What the upstream standard's examples write for a value to be filled in. A path and a service name may be one, so that
@@ -176,7 +194,11 @@ pub const PLACEHOLDER: &str = "...";
 impl AbsPath {
     /// Reads `text`, [`PLACEHOLDER`] included.
     pub(crate) fn or_placeholder(text: String) -> Result<Self, RuleBroken> {
-        if text == PLACEHOLDER { Ok(Self(text)) } else { Self::new(text) }
+        if text == PLACEHOLDER {
+            Ok(Self(text))
+        } else {
+            Self::new(text)
+        }
     }
     /// Is still to be filled in.
     pub fn is_placeholder(&self) -> bool {
@@ -187,7 +209,11 @@ impl AbsPath {
 impl ServiceName {
     /// Reads `text`, [`PLACEHOLDER`] included.
     pub(crate) fn or_placeholder(text: String) -> Result<Self, RuleBroken> {
-        if text == PLACEHOLDER { Ok(Self(text)) } else { Self::new(text) }
+        if text == PLACEHOLDER {
+            Ok(Self(text))
+        } else {
+            Self::new(text)
+        }
     }
     /// Is still to be filled in.
     pub fn is_placeholder(&self) -> bool {

@@ -20,7 +20,13 @@ where
     A: DeserializeOwned,
     B: DeserializeOwned,
 {
-    d.deserialize_any(Shapes { expected, text, table, list: None::<fn(Vec<String>) -> T>, of: PhantomData })
+    d.deserialize_any(Shapes {
+        expected,
+        text,
+        table,
+        list: None::<fn(Vec<String>) -> T>,
+        of: PhantomData,
+    })
 }
 
 /// The same, and a list of texts as `list`.
@@ -36,7 +42,13 @@ where
     A: DeserializeOwned,
     B: DeserializeOwned,
 {
-    d.deserialize_any(Shapes { expected, text, table, list: Some(list), of: PhantomData })
+    d.deserialize_any(Shapes {
+        expected,
+        text,
+        table,
+        list: Some(list),
+        of: PhantomData,
+    })
 }
 
 struct Shapes<A, B, T> {

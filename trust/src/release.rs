@@ -23,7 +23,11 @@ pub fn sign_file(name: &str, bytes: &[u8], key: &SecretKey) -> Result<String, Lo
     }
     let signature = key.sign(bytes);
     let signature = STANDARD.decode(signature.sig).expect("our own base64");
-    Ok(text(&format!("signature of {name} by {}", key.id()), &key.public(), &signature))
+    Ok(text(
+        &format!("signature of {name} by {}", key.id()),
+        &key.public(),
+        &signature,
+    ))
 }
 
 /// The public key in the form that signify and usign take with `-p`.
@@ -50,7 +54,9 @@ mod tests {
         assert!(comment.starts_with("untrusted comment: "));
         let bytes = STANDARD.decode(value.trim_end()).expect("base64");
         assert_eq!((&bytes[..2], bytes.len()), (b"Ed".as_slice(), 2 + 8 + 64));
-        let public = STANDARD.decode(public_text(&key.public()).lines().nth(1).expect("two lines")).expect("base64");
+        let public = STANDARD
+            .decode(public_text(&key.public()).lines().nth(1).expect("two lines"))
+            .expect("base64");
         assert_eq!((public.len(), &public[2..10]), (2 + 8 + 32, &bytes[2..10]));
         let signature: [u8; 64] = bytes[10..].try_into().expect("64 bytes");
         assert!(key.public().verifies(b"abc  x\n", &signature));
@@ -59,6 +65,9 @@ mod tests {
     #[test]
     fn bytes_that_could_be_a_document_are_not_signed() {
         let key = SecretKey::from_bytes(&[7; 32]);
-        assert_eq!(sign_file("x", b"jos-signature-v1\njos.trust\n{}", &key), Err(LooksLikeADocument));
+        assert_eq!(
+            sign_file("x", b"jos-signature-v1\njos.trust\n{}", &key),
+            Err(LooksLikeADocument)
+        );
     }
 }

@@ -107,7 +107,10 @@ pub fn sign_document(name: &str, text: &str, node: &Node, kind: &str, key: &Secr
 
 /// The signatures that stand in a document, as they are.
 pub fn signatures_of(node: &Node) -> Vec<&Node> {
-    node.get("signature").into_iter().chain(node.get("signatures").map_or(&[][..], Node::items)).collect()
+    node.get("signature")
+        .into_iter()
+        .chain(node.get("signatures").map_or(&[][..], Node::items))
+        .collect()
 }
 
 /// The same document without its signatures.

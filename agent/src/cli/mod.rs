@@ -25,8 +25,10 @@ pub(crate) use ui::{Done, Failure, Ui};
 /// Declarative, config-driven appliances: every change is an inert decision that one plane gates, records and applies.
 #[derive(Parser)]
 #[command(name = "jos", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 bad use or invalid input.\n\
-    Every command takes --json; errors are then one JSON object on standard error.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 bad use or invalid input.\n\
+    Every command takes --json; errors are then one JSON object on standard error."
+)]
 struct Cli {
     /// Print the result as JSON
     #[arg(long, global = true)]

@@ -26,11 +26,21 @@ pub(crate) struct Failure {
 impl Failure {
     /// The input or the use is wrong: exit code 2.
     pub(crate) fn invalid(message: impl Display) -> Self {
-        Self { code: 2, message: message.to_string(), help: None, details: Value::Null }
+        Self {
+            code: 2,
+            message: message.to_string(),
+            help: None,
+            details: Value::Null,
+        }
     }
     /// Refused, or failed while doing: exit code 1.
     pub(crate) fn failed(message: impl Display) -> Self {
-        Self { code: 1, message: message.to_string(), help: None, details: Value::Null }
+        Self {
+            code: 1,
+            message: message.to_string(),
+            help: None,
+            details: Value::Null,
+        }
     }
     /// Adds what to do next.
     pub(crate) fn help(mut self, help: impl Display) -> Self {
@@ -63,7 +73,10 @@ impl Ui {
     /// Colour only for a terminal that wants it (<https://no-color.org>).
     pub(crate) fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Self { json, colour: !json && wanted && std::io::stdout().is_terminal() }
+        Self {
+            json,
+            colour: !json && wanted && std::io::stdout().is_terminal(),
+        }
     }
 
     /// Prints a result: `value` for scripts, `text` for people. A closed pipe ends quietly.
@@ -83,7 +96,11 @@ impl Ui {
 
     /// Wraps `text` in an SGR colour where colour is on.
     pub(crate) fn paint(&self, sgr: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{sgr}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{sgr}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Prints the failure, if any, and gives the exit code.

@@ -19,7 +19,6 @@ use crate::place::{Owner, Place};
 
 pub(crate) use generic::supervise;
 
-
 /// An init system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -106,7 +105,9 @@ impl Content<'_> {
     fn command(&self) -> Vec<String> {
         let config = format!("{}/agent.toml", self.folder);
         let artifact = format!("{}/{}", self.folder, self.artifact);
-        [self.program, "agent", "run", "--config", &config, &artifact].map(str::to_owned).into()
+        [self.program, "agent", "run", "--config", &config, &artifact]
+            .map(str::to_owned)
+            .into()
     }
 }
 
@@ -243,7 +244,9 @@ impl Init {
 
 /// Where an init system without a logger writes.
 pub(crate) fn log_path(service: &Service<'_>) -> PathBuf {
-    service.place.at(service.owner.logs().join(format!("{}.log", service.name)))
+    service
+        .place
+        .at(service.owner.logs().join(format!("{}.log", service.name)))
 }
 
 fn tail(path: &Path, follow: bool) -> Command {
@@ -260,8 +263,14 @@ fn tail(path: &Path, follow: bool) -> Command {
 /// Runs a program of the init system to its end.
 fn call(program: &str, arguments: &[&str]) -> Result<String, ServiceError> {
     let command = || format!("{program} {}", arguments.join(" "));
-    let ran = Command::new(program).args(arguments).stdin(std::process::Stdio::null()).output();
-    let ran = ran.map_err(|e| ServiceError::Command { command: command(), said: e.to_string() })?;
+    let ran = Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output();
+    let ran = ran.map_err(|e| ServiceError::Command {
+        command: command(),
+        said: e.to_string(),
+    })?;
     if ran.status.success() {
         return Ok(String::from_utf8_lossy(&ran.stdout).into_owned());
     }
@@ -269,5 +278,8 @@ fn call(program: &str, arguments: &[&str]) -> Result<String, ServiceError> {
     if said.is_empty() {
         said = ran.status.to_string();
     }
-    Err(ServiceError::Command { command: command(), said })
+    Err(ServiceError::Command {
+        command: command(),
+        said,
+    })
 }

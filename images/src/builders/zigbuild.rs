@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, cargo_home, clean_cargo, cross};
-use super::{BuildError, Builder, Provenance, Sources, Watch, cargo, check};
+use super::{BuildError, Builder, Provenance, Sources, Watch, cargo, check, elf};
 use crate::targets::Triple;
 
 /// See the module.
@@ -73,6 +73,16 @@ impl Zigbuild {
     }
 }
 
+/// How the standard library is built: without unwinding, since a panic ends the program; for Linux also without the
+/// symbolizer of backtraces, which finds nothing in a stripped program, and with the smaller of its algorithms.
+fn std_flags(triple: &Triple) -> impl Iterator<Item = &'static str> {
+    let small = triple
+        .name
+        .contains("linux")
+        .then_some("-Zbuild-std-features=optimize_for_size");
+    std::iter::once("-Zbuild-std=std,panic_abort").chain(small)
+}
+
 impl Builder for Zigbuild {
     fn name(&self) -> &'static str {
         "zigbuild"
@@ -84,7 +94,7 @@ impl Builder for Zigbuild {
         let mut flags = self.flags(triple, true);
         flags.extend(triple.environment.iter().map(|(name, value)| format!("{name}={value}")));
         flags.extend(cargo::PROGRAM.map(str::to_owned));
-        flags.push("-Zbuild-std=std,panic_abort".into());
+        flags.extend(std_flags(triple).map(str::to_owned));
         let sources = self.sources.sha256.clone();
         Ok(Some(Provenance {
             builder: self.name().into(),
@@ -100,7 +110,7 @@ impl Builder for Zigbuild {
             .current_dir(&self.sources.root)
             .arg("zigbuild")
             .args(cargo::PROGRAM);
-        command.args(["-Zbuild-std=std,panic_abort", "--target", triple.name]);
+        command.args(std_flags(triple)).args(["--target", triple.name]);
         if let Some(jobs) = self.jobs {
             command.arg("-j").arg(jobs.to_string());
         }
@@ -117,7 +127,11 @@ impl Builder for Zigbuild {
         let path = cargo::run(&mut command, &what, triple.name, watch)?;
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;
-        Ok(bytes)
+        Ok(if triple.name.starts_with("mips") {
+            elf::without_sections(bytes)
+        } else {
+            bytes
+        })
     }
 }
 

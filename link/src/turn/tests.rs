@@ -188,7 +188,14 @@ fn a_late_reply_is_not_taken_for_the_present_one() {
 
 #[test]
 fn an_agent_without_a_document_starts_no_network_half_and_converges_at_once() {
-    let mut turn = Turn::new(Config { half: false, ..config() }, 8, 0);
+    let mut turn = Turn::new(
+        Config {
+            half: false,
+            ..config()
+        },
+        8,
+        0,
+    );
     assert_eq!(turn.step(0, Event::Time), [Do::Converge]);
     assert_eq!(turn.step(1, Event::Done), []);
     assert!(turn.next_wake().abs_diff(60_001) <= 6000);

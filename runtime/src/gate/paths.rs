@@ -3,8 +3,8 @@
 //! A path that another program executes, or reads to decide what it executes, is code whatever it is called. The list
 //! errs on the strict side: `code = true` beside a glob is one word for the person who grants it.
 
-use jos_schemas::layout::Layout;
 use jos_schemas::documents::policy::{CommandGrant, Policy};
+use jos_schemas::layout::Layout;
 
 use crate::globs;
 

@@ -316,7 +316,10 @@ pub fn merge(base: &mut Node, over: Node, refuse: &mut dyn FnMut(&Node, &str)) {
         return;
     };
     if !matches!(base.kind, Kind::Object(_)) {
-        *base = Node { span: over.span.clone(), kind: Kind::Object(Vec::new()) };
+        *base = Node {
+            span: over.span.clone(),
+            kind: Kind::Object(Vec::new()),
+        };
     }
     let Kind::Object(under) = &mut base.kind else { return };
     let is_addition = |e: &crate::node::Entry| e.key.ends_with('+') && matches!(e.value.kind, Kind::Array(_));
@@ -328,7 +331,10 @@ pub fn merge(base: &mut Node, over: Node, refuse: &mut dyn FnMut(&Node, &str)) {
             Some(known) => *known = entry,
             None => {
                 // Additions inside a table that nothing lies under are folded all the same.
-                let mut folded = Node { span: entry.value.span.clone(), kind: Kind::Null };
+                let mut folded = Node {
+                    span: entry.value.span.clone(),
+                    kind: Kind::Null,
+                };
                 merge(&mut folded, entry.value, refuse);
                 entry.value = folded;
                 under.push(entry);
@@ -343,7 +349,13 @@ pub fn merge(base: &mut Node, over: Node, refuse: &mut dyn FnMut(&Node, &str)) {
                 (Kind::Array(items), Kind::Array(more)) => items.extend(more),
                 _ => {
                     let message = format!("\"{0}+\" adds to a list, but {0:?} under it is no list", entry.key);
-                    refuse(&Node { span: entry.key_span, kind: Kind::Null }, &message);
+                    refuse(
+                        &Node {
+                            span: entry.key_span,
+                            kind: Kind::Null,
+                        },
+                        &message,
+                    );
                 }
             },
         }

@@ -9,7 +9,10 @@ fn node(toml: &str) -> Node {
 
 fn merged(base: &str, over: &str) -> Result<serde_json::Value, String> {
     let mut refused = None;
-    let mut all = Node { span: 0..0, kind: Kind::Object(Vec::new()) };
+    let mut all = Node {
+        span: 0..0,
+        kind: Kind::Object(Vec::new()),
+    };
     merge(&mut all, node(base), &mut |_, _| {});
     merge(&mut all, node(over), &mut |_, key| refused = Some(key.to_owned()));
     refused.map_or(Ok(all.to_json()), Err)
