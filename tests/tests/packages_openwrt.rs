@@ -299,7 +299,7 @@ fn applies(cpu: &Cpu, root: &Path) {
     .expect("a scratch root");
     assert_ne!(text(&path), signed, "the baseline has version 1");
     fs::write(&files[0].0, "broken\n").expect("a scratch root");
-    let refused = jos(&["agent", "apply"]).exits(1);
+    let refused = jos(&["agent", "apply"]).exits(1).says("changed after signing");
     assert_eq!(text(&files[0].0), "broken\n", "{refused}");
     fs::write(&path, signed).expect("a scratch root");
 }
