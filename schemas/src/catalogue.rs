@@ -145,10 +145,10 @@ pub fn find(name: &str) -> Result<Document, Option<&'static str>> {
 pub fn detect(node: &Node) -> Option<Document> {
     let text = |key: &str| node.get(key).and_then(Node::as_str);
     let has = |key: &str| node.get(key).is_some();
-    if let Some(kind) = text("kind") {
-        if let Some(document) = catalogue().into_iter().find(|document| document.kind == Some(kind)) {
-            return Some(document);
-        }
+    if let Some(kind) = text("kind")
+        && let Some(document) = catalogue().into_iter().find(|document| document.kind == Some(kind))
+    {
+        return Some(document);
     }
     let named = text("$schema")
         .and_then(|id| id.rsplit('/').next())

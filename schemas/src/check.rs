@@ -71,7 +71,7 @@ impl Issues {
 impl fmt::Display for Issues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Found { pointer, message, help } in &self.0 {
-            write!(f, "{OPEN}{pointer}{NEXT}{message}{NEXT}{help}\n")?;
+            writeln!(f, "{OPEN}{pointer}{NEXT}{message}{NEXT}{help}")?;
         }
         Ok(())
     }

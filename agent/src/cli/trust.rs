@@ -369,14 +369,14 @@ fn show(args: &Show, ui: &Ui) -> Done {
         for line in &missing {
             text.push_str(&format!("missing  {line}\n"));
         }
-        if let Some((previous, _)) = &before {
-            if trust.version != previous.version + 1 {
-                let refused = TrustRefused::Gap {
-                    found: trust.version,
-                    expected: previous.version + 1,
-                };
-                return Err(trust_refused(&name, &refused));
-            }
+        if let Some((previous, _)) = &before
+            && trust.version != previous.version + 1
+        {
+            let refused = TrustRefused::Gap {
+                found: trust.version,
+                expected: previous.version + 1,
+            };
+            return Err(trust_refused(&name, &refused));
         }
         text.push('\n');
         value["file"] = json!(path);

@@ -132,12 +132,12 @@ fn checked(
     *known = Some(document);
     (document.check)(file, text, &node)?;
     agree(&document, file, &node)?;
-    if document.name == "desired-state" {
-        if let Ok(state) = read::from_node::<DesiredState>(file, text, &node) {
-            let open = state.placeholders();
-            if !open.is_empty() {
-                notes.push(format!("\"...\" is still to be filled in at {}", open.join(", ")));
-            }
+    if document.name == "desired-state"
+        && let Ok(state) = read::from_node::<DesiredState>(file, text, &node)
+    {
+        let open = state.placeholders();
+        if !open.is_empty() {
+            notes.push(format!("\"...\" is still to be filled in at {}", open.join(", ")));
         }
     }
     Ok(())

@@ -135,11 +135,11 @@ impl Collector<'_, '_> {
 
     /// Tries the next made-up value for a missing field, or gives up on the table that misses it.
     fn next_candidate(&mut self, node: &Node, field: &str) -> bool {
-        if let Some(holes) = self.context.holes.borrow_mut().get_mut(&(node as *const Node)) {
-            if let Some((_, candidate)) = holes.iter_mut().find(|(f, c)| *f == field && *c + 1 < CANDIDATES) {
-                *candidate += 1;
-                return true;
-            }
+        if let Some(holes) = self.context.holes.borrow_mut().get_mut(&(node as *const Node))
+            && let Some((_, candidate)) = holes.iter_mut().find(|(f, c)| *f == field && *c + 1 < CANDIDATES)
+        {
+            *candidate += 1;
+            return true;
         }
         let path = self.path_to(node);
         self.pass_over(&path)

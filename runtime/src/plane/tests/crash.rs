@@ -149,15 +149,15 @@ fn disk_full_at_any_write_is_a_clean_failure_or_a_success() {
             let old = m.snapshot();
             let state = m.local(1, spec(true));
             let tap = Cut::once(k, kind);
-            cut(&m, &tap, &|plane| match plane.apply(&state) {
-                Ok(outcome) => match outcome.kind {
+            cut(&m, &tap, &|plane| {
+                // An error: the record itself could not be written, and recovery settles it.
+                let Ok(outcome) = plane.apply(&state) else { return };
+                match outcome.kind {
                     OutcomeKind::Applied => assert_eq!(m.snapshot(), new, "k = {k}"),
                     OutcomeKind::RolledBack => assert_eq!(m.snapshot(), old, "k = {k}: {outcome}"),
                     OutcomeKind::Broken => {}
                     other => panic!("k = {k}: {other:?}"),
-                },
-                // The record itself could not be written: recovery settles it.
-                Err(_) => {}
+                }
             });
             check_after(&m, &old, &new, k);
             if !tap.happened() {
