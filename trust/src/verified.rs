@@ -124,7 +124,7 @@ impl<T: Signable> Verified<T> {
     }
 
     /// The whole document with its signatures as canonical JSON: what to store. [`crate::state::reopen`] and
-    /// [`crate::TrustRoot::stored`] read it back.
+    /// [`crate::TrustRoot::open`] read it back.
     pub fn to_bytes(&self) -> Vec<u8> {
         canonical::to_bytes(&self.node).expect("a verified document has canonical bytes: they were verified")
     }

@@ -19,7 +19,7 @@ pub(super) struct SigningArgs {
     /// Sign with a throwaway key kept in the cache folder; everything made is marked as a development build
     #[arg(long)]
     dev_key: bool,
-    /// First trust root of the devices, in place of the profile's [trust] file
+    /// First trust root of the devices, in place of the profile's `[trust]` file
     #[arg(long, value_name = "FILE", conflicts_with = "dev_key")]
     trust: Option<PathBuf>,
 }

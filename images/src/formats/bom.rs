@@ -1,6 +1,6 @@
 //! The bill of materials ("BOMStore") a macOS installer keeps as its receipt.
 //!
-//! Owns: writing one for a tree; [`read`] is the reader, written apart from the writer.
+//! Owns: writing one for a tree; [`read()`] is the reader, written apart from the writer.
 //! Apple does not document the format; this follows what is known of it in public (`lsbom`'s behaviour and the
 //! descriptions of the free readers). Nothing here can prove that macOS takes it.
 //!

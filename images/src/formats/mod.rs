@@ -1,7 +1,7 @@
 //! Package formats: deterministic writers, and the reader behind `jos-image inspect`.
 //!
 //! Owns: the bytes of `.deb`, `.ipk` and macOS `.pkg` packages and of universal Mach-O programs, built in memory from
-//! a [`Tree`]; and [`inspect`], which takes such a file apart again.
+//! a [`Tree`]; and [`inspect()`], which takes such a file apart again.
 //! Never: decides what goes into a package (the pipeline does), runs a program, signs, or writes to disk.
 //!
 //! Determinism: every writer takes its one time stamp from the caller (`epoch`, seconds since 1970, the value of

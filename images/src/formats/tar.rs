@@ -2,7 +2,7 @@
 //!
 //! Owns: headers, long names and padding. Names are `./path`, directories end in `/`, the root `./` comes first, as
 //! dpkg-deb and opkg write and expect them; owners are numbers, the time is one for all members.
-//! Never: reads; [`super::inspect`] uses the `tar` crate, so that writer and reader cannot share a mistake.
+//! Never: reads; [`super::inspect()`] uses the `tar` crate, so that writer and reader cannot share a mistake.
 //!
 //! The crate's builder is not used for writing: it drops the `./` that both package managers expect.
 //!
@@ -47,7 +47,7 @@ pub fn write(tree: &Tree, epoch: u32, owners: Owners) -> Result<Vec<u8>, FormatE
 /// Named files in the given order, mode 0644 and without a root entry: the outer archive of an .ipk.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_files(files: &[(&str, &[u8])], epoch: u32) -> Result<Vec<u8>, FormatError> {
     let mut out = Vec::new();
     let style = Style {
