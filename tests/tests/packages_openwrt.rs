@@ -47,6 +47,10 @@ const X86_64: Cpu = Cpu {
     architectures: &["x86_64"],
 };
 
+/// Bytes. What a router with 16 MB of flash has room for; only lowered.
+const LARGEST_PROGRAM: u64 = 2_500_000;
+const LARGEST_IPK: u64 = 1_200_000;
+
 #[test]
 fn the_mipsel_ipk_has_opkgs_layout_and_its_program_applies_its_baseline() {
     holds(&MIPSEL);
@@ -84,11 +88,21 @@ fn holds(cpu: &Cpu) {
             let ipk = only(&folder, &format!("_{architecture}.ipk"));
             let root = vendor.at(&format!("{profile}-{architecture}"));
             has_the_layout(&ipk, profile, architecture, &root);
+            is_small(&ipk, LARGEST_IPK);
+            is_small(&root.join("usr/bin/jos"), LARGEST_PROGRAM);
             shellcheck(&root, profile);
         }
         let root = vendor.at(&format!("{profile}-{}", cpu.architectures[0]));
         applies(cpu, &root);
     }
+}
+
+fn is_small(path: &Path, limit: u64) {
+    let found = fs::metadata(path)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+        .len();
+    println!("{found:>9} bytes  {}", path.display());
+    assert!(found <= limit, "{} has {found} bytes, {limit} at most", path.display());
 }
 
 fn text(path: &Path) -> String {
