@@ -58,7 +58,7 @@ pub struct Triple {
 
 const CRT_STATIC: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no";
 /// On MIPS every call and datum of position-independent code goes through a table, and flash is smallest there: the program
-/// is linked at a fixed address, as OpenWrt's own are by default, and its panics name no source line.
+/// is linked at a fixed address, and its panics name no source line (docs/decisions/043).
 const MIPS_SMALL: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no \
     -Crelocation-model=static -Zlocation-detail=none";
 /// zig's Mach-O linker cannot strip through rustc (no rust-objcopy); `-s` does it at link time.
