@@ -5,8 +5,10 @@ use jos_schemas::documents::policy::{DriftPolicy, Source};
 use jos_trust::{Digest, sha256};
 use serde_json::{Value, json};
 
-use super::apply::{Covered, Transaction, impossible};
-use super::{Plane, PlaneError, payload};
+use super::record::payload;
+use super::report::impossible;
+use super::transact::{Covered, Transaction};
+use super::{Plane, PlaneError};
 use crate::act::Done;
 use crate::book::{Book, Drift};
 use crate::compare::Wanted;
@@ -23,7 +25,7 @@ impl Plane<'_> {
     pub fn converge(&self) -> Result<Outcome, PlaneError> {
         let _lock = self.lock()?;
         self.recover_under_lock()?;
-        let ledger = self.ledger()?;
+        let ledger = self.open_ledger()?;
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let held = self.held(&floors, &book)?;
         let unchanged = |version| {
@@ -125,7 +127,7 @@ impl Plane<'_> {
         let mut report = Report::new(OutcomeKind::Drifted);
         report.changes = changes;
         let set = set_of(&report.changes);
-        let mut ledger = self.ledger()?;
+        let mut ledger = self.open_ledger()?;
         if self.repeated(book, set)?.is_some() {
             return Ok(self.outcome(&ledger, Source::Drift, Some(version), report, false));
         }

@@ -10,7 +10,8 @@ use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{AbsPath, Mode, ServiceName};
 use serde_json::json;
 
-use super::apply::{Covered, Transaction, impossible};
+use super::report::impossible;
+use super::transact::{Covered, Transaction};
 use super::{Plane, PlaneError};
 use crate::act::Done;
 use crate::compare::{Part, Wanted};
@@ -143,7 +144,7 @@ impl Plane<'_> {
         }
         if plan.is_empty() {
             let report = Report::new(OutcomeKind::Unchanged);
-            let outcome = self.outcome(&self.ledger()?, source, None, report, false);
+            let outcome = self.outcome(&self.open_ledger()?, source, None, report, false);
             return Ok(FlowOutcome::of(outcome, None));
         }
         for task in &mut plan.tasks {

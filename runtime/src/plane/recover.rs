@@ -2,7 +2,8 @@
 
 use jos_schemas::documents::ledger::{Decision, OutcomeKind};
 
-use super::{Plane, PlaneError, payload};
+use super::record::payload;
+use super::{Plane, PlaneError};
 use crate::act::Hands;
 use crate::journal::Phase;
 use crate::outcome::{Outcome, Report};
@@ -66,7 +67,7 @@ impl Plane<'_> {
 
     /// A decision without an outcome and without a trial: it was recorded, and nothing was touched.
     fn dangling(&self) -> Result<Option<Outcome>, PlaneError> {
-        let mut ledger = self.ledger()?;
+        let mut ledger = self.open_ledger()?;
         let Some(last) = ledger.last()?.filter(|r| r.kind == "decision") else {
             return Ok(None);
         };

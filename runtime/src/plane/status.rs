@@ -62,7 +62,7 @@ pub struct Status {
 impl Plane<'_> {
     /// See [`Status`].
     pub fn status(&self) -> Result<Status, PlaneError> {
-        let ledger = self.ledger()?;
+        let ledger = self.open_ledger()?;
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let journal = self.journal()?;
         let trial = if journal.trial()?.is_some() {

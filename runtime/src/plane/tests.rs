@@ -355,7 +355,7 @@ fn a_flow_step_is_a_decision_of_the_source_artifact() {
     assert!(avoided.reason.unwrap().contains("guardrails"));
     let mut sources = Vec::new();
     plane
-        .ledger()
+        .open_ledger()
         .unwrap()
         .read(&mut |r, _| sources.push((r.kind.clone(), r.source)))
         .unwrap();

@@ -1,0 +1,167 @@
+//! How a transaction ends: kept or taken back, recorded, cleaned up.
+
+use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::documents::ledger::OutcomeKind;
+use jos_trust::Verified;
+
+use super::record::{payload, version};
+use super::{Plane, PlaneError};
+use crate::act::{Failed, Hands};
+use crate::book::{Drift, Kept};
+use crate::gate::step_path;
+use crate::journal::{Phase, Trial};
+use crate::outcome::{Outcome, Report};
+use crate::store;
+
+impl Plane<'_> {
+    /// Takes the trial back and records that.
+    pub(super) fn revert(
+        &self,
+        hands: &Hands<'_>,
+        trial: &Trial,
+        adopts: Option<&Verified<DesiredState>>,
+        mut report: Report,
+        failed: Failed,
+    ) -> Result<Outcome, PlaneError> {
+        log::warn!("{}: {}; taking everything back", self.setup.name, failed.why);
+        report.reasons.push(failed.why);
+        report.kind = OutcomeKind::RolledBack;
+        // If this cannot be written the phase stays `trying`, from which recovery goes the same way.
+        let _ = hands.journal.set_phase(Phase::Reverting, Some(payload(&report)));
+        if let Some(state) = adopts.filter(|_| !failed.environment)
+            && let Err(e) = store::change_floors(&self.data, &mut |floors| floors.fail(state))
+        {
+            log::error!("{e}");
+        }
+        self.take_back(hands, trial, report)
+    }
+
+    /// Undo, then the outcome. The journal goes only when nothing is left to do.
+    pub(super) fn take_back(
+        &self,
+        hands: &Hands<'_>,
+        trial: &Trial,
+        mut report: Report,
+    ) -> Result<Outcome, PlaneError> {
+        let back = hands.back(trial);
+        report.reasons.extend(back.notes);
+        report.left = back.left;
+        if report.left.is_empty() {
+            report.kind = OutcomeKind::RolledBack;
+            let outcome = self.close(trial, report)?;
+            hands.journal.end()?;
+            return Ok(outcome);
+        }
+        report.kind = OutcomeKind::Broken;
+        self.close(trial, report)
+    }
+
+    /// After the commit point: clean up and record. Every part may be done twice, so a crash anywhere is finished by
+    /// doing all of it again.
+    pub(super) fn finish(&self, hands: &Hands<'_>, trial: &Trial, report: Report) -> Result<Outcome, PlaneError> {
+        hands.drop_asides(trial)?;
+        let outcome = self.close(trial, report)?;
+        hands.journal.end()?;
+        Ok(outcome)
+    }
+
+    /// The outcome record (once for each decision and kind), the book, the owners, the stored states.
+    pub(super) fn close(&self, trial: &Trial, report: Report) -> Result<Outcome, PlaneError> {
+        let mut ledger = self.open_ledger()?;
+        let (source, version) = (trial.source, version(trial.version));
+        let cause = format!("#{}", trial.decision);
+        let same = |r: &jos_schemas::documents::ledger::Record| r.cause.as_ref() == Some(&cause);
+        let value = payload(&report);
+        let known = ledger
+            .last_where(&same)?
+            .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
+        if !known {
+            let value = self.shrink(value)?;
+            ledger.append(vec![self.entry(
+                source,
+                version,
+                Some(trial.decision),
+                "outcome",
+                value,
+            )?])?;
+        }
+        let mut book = self.book(&ledger)?;
+        let good = matches!(report.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
+        if let (Some((counter, content)), true) = (&trial.adopts, good) {
+            let (content, since, pending) = (*content, self.now()?, report.pending);
+            book.streams.insert(
+                counter.stream,
+                Kept {
+                    source,
+                    version: trial.version,
+                    content,
+                    since,
+                    pending,
+                },
+            );
+        }
+        if trial.completes {
+            if good {
+                book.streams.values_mut().for_each(|k| k.pending = false);
+                book.first_boot = Default::default();
+            } else {
+                // An hour at most between two tries.
+                let tries = book.first_boot.tries + 1;
+                let after = 60_i64.saturating_mul(1 << tries.min(6)).min(3600);
+                book.first_boot = crate::book::FirstBoot {
+                    tries,
+                    next: self.now()?.unix() + after,
+                };
+            }
+        }
+        if let Some(set) = trial.drift {
+            match &mut book.drift {
+                Some(drift) if drift.set == set && drift.decision == Some(trial.decision) => drift.repeats += 1,
+                _ => {
+                    let since = self.now()?;
+                    book.drift = Some(Drift {
+                        set,
+                        decision: Some(trial.decision),
+                        since,
+                        repeats: 0,
+                    });
+                }
+            }
+        }
+        book.last = Some(self.last(source, version, &report)?);
+        book.save(&self.data, &self.at("state.json"))?;
+        self.claim(None)?;
+        self.forget_states()?;
+        self.after_turn(&mut ledger)?;
+        Ok(self.outcome(&ledger, source, version, report, !known))
+    }
+
+    /// The agent owns the paths of the states in force and, during a trial, of the one that is tried.
+    pub(super) fn claim(&self, tried: Option<&DesiredState>) -> Result<(), PlaneError> {
+        let floors = self.floors()?;
+        let book = self.book(&self.open_ledger()?)?;
+        let held = self.held(&floors, &book)?;
+        let states = held.iter().map(|h| h.state.value()).chain(tried);
+        let paths = states
+            .flat_map(|s| &s.spec.apply)
+            .filter_map(step_path)
+            .map(str::to_owned);
+        Ok(store::own(&self.data, &self.setup.name, &mut { paths })?)
+    }
+
+    /// Stored states that are not in force go.
+    pub(super) fn forget_states(&self) -> Result<(), PlaneError> {
+        let floors = self.floors()?;
+        let kept: Vec<String> = floors
+            .counters()
+            .filter_map(|(_, f)| f.in_force.as_ref())
+            .map(|k| format!("{}.json", k.content))
+            .collect();
+        for name in self.data.list(&self.at("states"))? {
+            if let Some(name) = name.to_str().filter(|n| !kept.iter().any(|k| k == n)) {
+                self.data.remove(&self.at(&format!("states/{name}")))?;
+            }
+        }
+        Ok(())
+    }
+}

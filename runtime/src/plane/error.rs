@@ -1,0 +1,47 @@
+//! Why the plane could not do its work at all.
+
+use jos_schemas::text::Name;
+
+use crate::disk::DiskError;
+use crate::journal::JournalError;
+use crate::ledger::LedgerError;
+use crate::store::StoreError;
+
+/// Why the plane could not do its work at all. Whatever a state does wrong is an [`Outcome`], not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// Another apply is under way.
+    #[error("another apply of {name} is under way (process {holder}); wait for it with --wait SECONDS")]
+    Locked {
+        /// The agent.
+        name: Name,
+        /// Its process id, as it left it.
+        holder: String,
+    },
+    /// An earlier trial could not be taken back, and still cannot.
+    #[error("an earlier change could not be taken back completely; left to do:\n  {}\nPut that right, then run this again", left.join("\n  "))]
+    Unfinished {
+        /// What is left.
+        left: Vec<String>,
+    },
+    /// The state is for another agent.
+    #[error("the state is for {found}, this plane is {expected}")]
+    OtherName {
+        /// Whose it is.
+        found: Name,
+        /// Who this is.
+        expected: Name,
+    },
+    /// See [`LedgerError`].
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// See [`JournalError`].
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// See [`DiskError`].
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}

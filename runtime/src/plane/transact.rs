@@ -1,0 +1,227 @@
+//! The transaction: decision, floors, journal, acts, judgement, and then kept or taken back.
+
+use jos_schemas::documents::desired_state::{Confirm, DesiredState, HealthCheck};
+use jos_schemas::documents::ledger::{Decision, OutcomeKind};
+use jos_schemas::documents::policy::Source;
+use jos_trust::{Digest, Verified};
+
+use super::record::{payload, version};
+use super::{Plane, PlaneError};
+use crate::act::{Done, Failed, Hands};
+use crate::gate::Gate;
+use crate::health;
+use crate::journal::{Phase, Trial};
+use crate::outcome::{Outcome, Report};
+use crate::plan::{Action, Plan};
+use crate::store;
+use crate::world::{Invocation, Ran};
+
+/// A transaction to be done, for whatever reason.
+pub(super) struct Transaction<'t> {
+    pub(super) source: Source,
+    pub(super) version: u64,
+    pub(super) plan: &'t Plan,
+    /// The state that comes into force, where one does.
+    pub(super) adopts: Option<&'t Verified<DesiredState>>,
+    pub(super) decision: Covered,
+    /// What decides at the end, and under whose grant.
+    pub(super) health: Option<(Source, &'t HealthCheck)>,
+    pub(super) confirm: Option<&'t Confirm>,
+    /// A failed health check takes the change back. Not for drift: what was before is nothing to go back to.
+    pub(super) health_decides: bool,
+    /// What waited for the first boot is done with this.
+    pub(super) completes: bool,
+    /// What drifted, where that is the reason.
+    pub(super) drift: Option<Digest>,
+    pub(super) env: Vec<(String, String)>,
+}
+
+/// The decision that a transaction acts under.
+pub(super) enum Covered {
+    /// To be recorded.
+    New(Decision),
+    /// Recorded earlier: the same drift, put right again.
+    Earlier(u64),
+}
+
+impl Plane<'_> {
+    /// Does it all, or takes it all back.
+    pub(super) fn transact(
+        &self,
+        gate: &Gate<'_>,
+        wanted: &Transaction<'_>,
+        done: &mut Done,
+    ) -> Result<Outcome, PlaneError> {
+        let mut ledger = self.open_ledger()?;
+        let journal = self.journal()?;
+        if let Some(state) = wanted.adopts {
+            self.data
+                .write_private(&self.state_path(&state.content()), &state.to_bytes())?;
+        }
+        // 1. The decision is durable before anything acts.
+        let decision = match &wanted.decision {
+            Covered::Earlier(index) => *index,
+            Covered::New(decision) => {
+                let value = serde_json::to_value(decision).expect("a decision is plain data");
+                ledger.append(vec![self.entry(
+                    wanted.source,
+                    version(wanted.version),
+                    None,
+                    "decision",
+                    value,
+                )?])?
+            }
+        };
+        // 2. So are the floors, and whose the paths are.
+        if let Some(state) = wanted.adopts {
+            store::change_floors(&self.data, &mut |floors| floors.begin(state))?;
+        }
+        self.claim(wanted.adopts.map(Verified::value))?;
+        // 3. So is the way back.
+        let mut random = [0; 8];
+        self.world.random.fill(&mut random);
+        let trial = Trial {
+            format: 0,
+            tag: crate::hex::encode(&random),
+            decision,
+            source: wanted.source,
+            version: wanted.version,
+            adopts: wanted.adopts.map(|s| (s.counter().clone(), s.content())),
+            completes: wanted.completes,
+            drift: wanted.drift,
+            undo: Vec::new(),
+            services: Vec::new(),
+        };
+        self.disk.set_tag(&trial.tag);
+        let services = self.live().then_some(self.world.services);
+        let trial = match journal.begin(&self.disk, services, wanted.plan, trial.clone()) {
+            Ok(trial) => trial,
+            Err(why) => {
+                let reason = format!("the journal could not be written, nothing was touched: {why}");
+                let report = Report::new(OutcomeKind::RolledBack).because(vec![reason]);
+                journal.end()?;
+                return self.close(&trial, report);
+            }
+        };
+        let hands = Hands {
+            disk: &self.disk,
+            journal: &journal,
+            world: self.world,
+            live: self.live(),
+            env: &wanted.env,
+        };
+        // 4. Act.
+        let mut report = Report::new(OutcomeKind::Applied);
+        let result = hands
+            .forward(wanted.plan, &trial, done)
+            .and_then(|()| self.judge_result(gate, wanted, done, &mut report));
+        report.changes = wanted
+            .plan
+            .changes
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| !done.skipped.contains(i))
+            .map(|(_, c)| c.clone())
+            .collect();
+        report.captured = std::mem::take(&mut done.captured);
+        report.notified = std::mem::take(&mut done.notified);
+        if let Err(failed) = result {
+            return self.revert(&hands, &trial, wanted.adopts, report, failed);
+        }
+        report.released.clone_from(&wanted.plan.released);
+        let waits = |c: &&crate::plan::Change| c.action == Action::Pending;
+        report.pending = !self.live()
+            && (wanted.plan.changes.iter().any(|c| waits(&c)) || wanted.health.is_some())
+            && wanted.adopts.is_some();
+        if wanted.plan.is_empty() && report.reasons.is_empty() {
+            report.kind = OutcomeKind::Unchanged;
+        }
+        // 5. Keep it. The floors are the commit point of an adoption, the phase that of everything else.
+        let phase = if wanted.adopts.is_some() {
+            Phase::Confirming
+        } else {
+            Phase::Confirmed
+        };
+        if let Err(e) = journal.set_phase(phase, Some(payload(&report))) {
+            return self.revert(
+                &hands,
+                &trial,
+                wanted.adopts,
+                report,
+                Failed::environment(e.to_string()),
+            );
+        }
+        if let Some(state) = wanted.adopts {
+            let kept = store::change_floors(&self.data, &mut |floors| floors.confirm(state));
+            if let Err(e) = kept {
+                let floors = self.floors()?;
+                if floors
+                    .in_force(state.counter())
+                    .is_none_or(|f| f.content != state.content())
+                {
+                    return self.revert(
+                        &hands,
+                        &trial,
+                        wanted.adopts,
+                        report,
+                        Failed::environment(e.to_string()),
+                    );
+                }
+            }
+        }
+        self.finish(&hands, &trial, report)
+    }
+
+    /// Health, then the confirm command.
+    fn judge_result(
+        &self,
+        gate: &Gate<'_>,
+        wanted: &Transaction<'_>,
+        done: &mut Done,
+        report: &mut Report,
+    ) -> Result<(), Failed> {
+        if !self.live() {
+            return Ok(());
+        }
+        if let Some((source, check)) = wanted.health {
+            match health::check(self.world, gate, source, check) {
+                Ok(good) => report.health = Some(good),
+                Err(bad) => {
+                    report.health = Some(format!("failed: {bad}"));
+                    let why = format!("the health check failed: {bad}");
+                    if wanted.health_decides {
+                        return Err(Failed {
+                            why,
+                            environment: false,
+                        });
+                    }
+                    report.reasons.push(why);
+                }
+            }
+        }
+        if let Some(text) = wanted.confirm.and_then(|c| c.command.as_ref()) {
+            let failed = |why: String| Failed {
+                why: format!("confirm.command: {why}"),
+                environment: false,
+            };
+            let argv = gate
+                .command(wanted.source, text)
+                .ok_or_else(|| failed("not listed".into()))?;
+            let timeout = std::time::Duration::from_secs(60);
+            let ran: Ran = self
+                .world
+                .processes
+                .run(&Invocation {
+                    argv,
+                    env: Vec::new(),
+                    timeout,
+                })
+                .map_err(failed)?;
+            done.captured.push(crate::act::Captured::of("confirm.command", &ran));
+            if !ran.ok() {
+                return Err(failed(format!("it ended with {}", ran.ending())));
+            }
+        }
+        Ok(())
+    }
+}
