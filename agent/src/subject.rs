@@ -94,6 +94,20 @@ pub(crate) fn read(path: &Path) -> Result<Read, Failure> {
     Ok(Read { subject, bytes, format })
 }
 
+/// Refuses a state in which an example's `"..."` still stands: nobody could say what it would do.
+pub(crate) fn filled_in(file: &str, state: &DesiredState) -> Result<(), Failure> {
+    let open = state.placeholders();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{file}: \"...\" is still to be filled in at {}", open.join(", "));
+    Err(Failure::invalid(message)
+        .help(format!(
+            "write there what is meant, raise meta.version and sign it again; `jos validate {file}` shows what is left"
+        ))
+        .details(serde_json::json!({ "file": file, "placeholders": open })))
+}
+
 fn load(path: &Path, bytes: &[u8], above: &mut Vec<PathBuf>) -> Result<Loaded, Failure> {
     let name = path.display().to_string();
     if above.iter().any(|p| p == path) {
@@ -193,21 +207,25 @@ fn act(definition: &Definition, at: &str, path: &Path, above: &mut Vec<PathBuf>)
             Ok(Act::Service { name, action })
         }
         "jos" => {
-            let other = PathBuf::from(need(&definition.path, "path")?);
+            let other = either(at, ("path", &definition.path), ("artifact", &definition.artifact))?;
+            let other = PathBuf::from(other);
             // Only beside this one or below: an artifact brings what it is composed of.
             if !other
                 .components()
                 .all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
             {
-                let message = format!("{at}/path: {:?} leaves the artifact's folder", other.display());
+                let message = format!("{at}: {:?} leaves the artifact's folder", other.display());
                 return Err(Failure::invalid(message).help("give a relative path without .."));
             }
             let other = path.parent().unwrap_or(Path::new(".")).join(other);
-            let bytes = files::read(&other, LIMIT).map_err(|e| Failure::invalid(format!("{at}/path: {e}")))?;
+            let bytes = files::read(&other, LIMIT).map_err(|e| Failure::invalid(format!("{at}: {e}")))?;
             Ok(Act::Artifact(Box::new(load(&other, &bytes, above)?)))
         }
         "prompt" => {
-            let message = format!("{at}: type \"prompt\" is unsupported in this build: it has no model adapter");
+            let text = either(at, ("prompt", &definition.prompt), ("template", &definition.template))?;
+            let start: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
+            let message =
+                format!("{at}: type \"prompt\" is unsupported in this build: it has no model adapter to ask {start:?}");
             Err(Failure::invalid(message).help("remove the step, or run the artifact where a model is configured"))
         }
         other => {
@@ -217,21 +235,35 @@ fn act(definition: &Definition, at: &str, path: &Path, above: &mut Vec<PathBuf>)
     }
 }
 
-/// The command for this system: its own variant, else the common one.
+/// One value under our name or upstream's; both only where they say the same.
+fn either<'d>(
+    at: &str,
+    (ours, own): (&str, &'d Option<String>),
+    (theirs, upstream): (&str, &'d Option<String>),
+) -> Result<&'d str, Failure> {
+    match (own, upstream) {
+        (Some(own), Some(upstream)) if own != upstream => {
+            let message = format!("{at}: {ours:?} is {own:?} and {theirs:?} is {upstream:?}; they mean the same thing");
+            Err(Failure::invalid(message).help("keep one of them"))
+        }
+        (Some(text), _) | (None, Some(text)) => Ok(text),
+        (None, None) => Err(Failure::invalid(format!("{at}: found neither {ours:?} nor {theirs:?}"))
+            .help(format!("{theirs:?} is upstream's name for {ours:?}; give one of them"))),
+    }
+}
+
+/// The command for this system: its own variant, else that of every Unix, else the common one.
 fn command(definition: &Definition) -> Option<&str> {
     let openwrt = cfg!(target_os = "linux") && Path::new("/etc/openwrt_release").exists();
-    let mut own = Vec::new();
-    if openwrt {
-        own.push(&definition.command_openwrt);
-    }
-    if cfg!(target_os = "linux") {
-        own.push(&definition.command_linux);
-    }
-    if cfg!(target_os = "macos") {
-        own.push(&definition.command_darwin);
-    }
-    own.push(&definition.command);
-    own.into_iter().flatten().next().map(String::as_str)
+    let variants = [
+        (openwrt, &definition.command_openwrt),
+        (cfg!(target_os = "linux"), &definition.command_linux),
+        (cfg!(target_os = "macos"), &definition.command_darwin),
+        (cfg!(unix), &definition.command_unix),
+        (true, &definition.command),
+    ];
+    let mut here = variants.into_iter().filter(|(here, _)| *here);
+    here.find_map(|(_, command)| command.as_deref())
 }
 
 impl Loaded {

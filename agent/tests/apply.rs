@@ -311,6 +311,22 @@ fn bad_use_names_what_is_missing_and_how_to_give_it() {
 }
 
 #[test]
+fn a_state_with_placeholders_is_neither_planned_nor_applied_and_each_is_named() {
+    let b = Bench::new();
+    let state = json!({
+        "kind": "jos.agent.desired_state", "meta": { "name": "portal", "version": 1 },
+        "spec": { "apply": [file("/etc/motd", "x"), file("...", "..."), { "type": "shell", "command": "..." }] },
+    });
+    fs::write(b.path("state.json"), state.to_string()).expect("written");
+    for verb in ["plan", "apply"] {
+        let (code, out, err) = b.agent(verb, "");
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains("at /spec/apply/1/path, /spec/apply/2/command"), "{err}");
+    }
+    assert!(!b.path("data").exists() && !b.exists("etc/motd"));
+}
+
+#[test]
 fn an_apply_that_is_under_way_is_named() {
     let b = Bench::new();
     b.state(1, json!([file("/etc/motd", "x")]));

@@ -237,6 +237,26 @@ fn what_no_device_could_verify_is_not_signed_and_nothing_is_written() {
 }
 
 #[test]
+fn a_state_with_placeholders_is_not_signed_and_each_is_named() {
+    let desk = Desk::set_up();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/fixtures/accept/desired-state");
+    for file in ["seed-example.json", "seed-example.toml"] {
+        let example = fs::read_to_string(format!("{examples}/{file}")).expect("the standard's example");
+        desk.write(file, &example);
+        let before = desk.files();
+        let err = desk.fails(2, &format!("sign --key admin.key --json {file}"));
+        let error: Value = serde_json::from_str(&err).expect("JSON");
+        let open = ["/spec/apply/0/command", "/spec/apply/1/path", "/spec/apply/2/name"];
+        assert_eq!(error["details"]["placeholders"], serde_json::json!(open), "{err}");
+        assert!(open.iter().all(|at| {
+            desk.fails(2, &format!("sign --key admin.key --output - {file}"))
+                .contains(at)
+        }));
+        assert_eq!((desk.files(), desk.read(file)), (before, example));
+    }
+}
+
+#[test]
 fn signing_again_replaces_an_earlier_version_but_never_another_document() {
     let desk = Desk::set_up();
     desk.ok("sign --key admin.key state.toml");

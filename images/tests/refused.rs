@@ -98,6 +98,36 @@ fn an_unknown_target_is_refused_with_the_nearest_one() {
 }
 
 #[test]
+fn a_target_that_none_of_several_profiles_has_is_refused() {
+    let bench = Bench::new();
+    let second = common::PROFILE.replace("\"openwrt/mipsel_24kc\"", "\"debian/amd64\"");
+    bench.write("second.toml", second);
+    let both = |target: &str| {
+        let words = [
+            "build",
+            "lobby.toml",
+            "second.toml",
+            "--dev-key",
+            "--builder",
+            "prebuilt=programs",
+        ];
+        let targets = ["--target", "debian/arm64", "--target", target];
+        bench.run(&[words.as_slice(), &targets].concat())
+    };
+    let said = both("openwrt/mips_24kc").invalid();
+    assert!(
+        said.contains("no profile named here is for openwrt/mips_24kc"),
+        "{said}"
+    );
+    assert!(!bench.path("dist").exists(), "something was written");
+    // Each profile is made for those of the targets that it has.
+    both("debian/amd64").ok();
+    let made = |file: &str| bench.path(&format!("dist/{file}")).exists();
+    assert!(made("second/lobby-printer_1.4.2-1_amd64.deb") && made("second/lobby-printer_1.4.2-1_arm64.deb"));
+    assert!(made("lobby/lobby-printer_1.4.2-1_arm64.deb") && !made("lobby/lobby-printer_1.4.2-1_amd64.deb"));
+}
+
+#[test]
 fn a_missing_ca_file_is_refused() {
     let bench = Bench::new();
     bench.edit(

@@ -191,7 +191,35 @@ mod tests {
         );
     }
 
+    fn any_message() -> impl Strategy<Value = FromFetcher> {
+        // Longer than a text may be, of characters of every width.
+        let text = prop::collection::vec(any::<char>(), 0..MAX_TEXT / 2).prop_map(String::from_iter);
+        let bytes = prop::collection::vec(any::<u8>(), 0..64);
+        prop_oneof![
+            (any::<u32>(), text.clone())
+                .prop_map(|(protocol, confinement)| FromFetcher::Hello { protocol, confinement }),
+            (any::<u32>(), bytes).prop_map(|(sequence, bytes)| FromFetcher::Offer { sequence, bytes }),
+            any::<u32>().prop_map(|sequence| FromFetcher::Nothing { sequence }),
+            (any::<u32>(), text).prop_map(|(sequence, text)| FromFetcher::Trouble { sequence, text }),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn a_message_comes_back_from_its_frame_with_a_long_text_cut_between_characters(message in any_message()) {
+            let back = FromFetcher::from_frame(message.clone().into_frame());
+            let (sent, found) = match (&message, &back) {
+                (FromFetcher::Hello { confinement: sent, .. }, Ok(FromFetcher::Hello { confinement: found, .. }))
+                | (FromFetcher::Trouble { text: sent, .. }, Ok(FromFetcher::Trouble { text: found, .. })) => (sent, found),
+                _ => {
+                    prop_assert_eq!(back, Ok(message));
+                    return Ok(());
+                }
+            };
+            prop_assert!(sent.starts_with(found.as_str()));
+            prop_assert!(found == sent || found.len() > MAX_TEXT - 4);
+        }
+
         #[test]
         fn any_frame_is_a_message_or_an_error(kind: u8, sequence: u32, body in prop::collection::vec(any::<u8>(), 0..64)) {
             let frame = Frame { kind, sequence, body };

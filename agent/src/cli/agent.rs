@@ -23,30 +23,23 @@ use super::{Done, Ui};
 An agent is a service that runs one .jos artifact, or keeps this machine as one signed desired state says.
 It may do what its policy grants and nothing else; `install` writes that policy, shows it and asks.
 
-  jos agent install kiosk.jos                    the artifact's commands are shown, granted and run at every start
-  jos agent install state.json --trust root.json a signed state is kept converged, drift is put right
-  jos agent status kiosk                         state, version, last outcome, next look, confinement
-  jos agent uninstall kiosk                      the service goes, its ledger stays (--purge drops it too)
+  jos agent install kiosk.jos                      the artifact's commands are shown, granted and run at every start
+  jos agent install state.json --trust trust.json  a signed state is kept converged, drift is put right
+  jos agent status kiosk                           state, version, last outcome, next look, confinement
+  jos agent uninstall kiosk                        the service goes, its ledger stays (--purge drops it too)
+  jos agent plan state.json --root ./image         what a state would change, in a folder that will be a machine
 
 Files: ~/.jos/agents/NAME/ (artifact, agent.toml, policy.toml, trust.json, environment), data in /var/lib/jos or
 ~/.jos/state, services in /etc/systemd/system, ~/.config/systemd/user, /etc/init.d, /Library/LaunchDaemons or
 ~/Library/LaunchAgents.")]
 pub(crate) enum AgentCommand {
-    /// Show what applying a signed desired state would change
     Plan(plan::Args),
-    /// Apply a signed desired state, with rollback
     Apply(apply::Args),
-    /// Install a .jos artifact or a desired state as a service
     Install(install::Args),
-    /// Remove an installed agent; its data stays unless --purge
     Uninstall(uninstall::Args),
-    /// Show one agent, or all
     Status(status::Args),
-    /// Show an agent's log
     Logs(logs::Args),
-    /// List all agents on this machine, installed and baked in
     List(list::Args),
-    /// Run an agent in the foreground (what the services call)
     Run(run::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),

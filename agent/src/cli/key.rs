@@ -12,6 +12,9 @@ use super::{Done, Failure, Ui};
 
 /// Make signing keys and show their public halves
 #[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    jos key new --out admin.key        writes admin.key (secret) and admin.key.pub\n  \
+    jos key show admin.key")]
 pub(super) struct KeyCommand {
     #[command(subcommand)]
     command: KeyVerb,

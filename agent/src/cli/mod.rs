@@ -25,12 +25,18 @@ pub(crate) use ui::{Done, Failure, Ui};
 /// Declarative, config-driven appliances: every change is an inert decision that one plane gates, records and applies.
 #[derive(Parser)]
 #[command(name = "jos", version, propagate_version = true, arg_required_else_help = true)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 bad use or invalid input.\n\
-    Every command takes --json; errors are then one JSON object on standard error."
-)]
+#[command(after_help = "Examples:\n  \
+    jos agent install kiosk.jos                                  a service out of a .jos artifact\n  \
+    jos key new --out admin.key                                  a signed state, from key to device:\n  \
+    jos trust init --key admin.key --out trust.json\n  \
+    jos sign --key admin.key state.toml\n  \
+    jos agent plan state.json --trust trust.json --policy policy.toml\n  \
+    jos agent install state.json --trust trust.json\n\n\
+    Every command's --help has examples of its own.\n\
+    Exit codes: 0 done, 1 refused or failed, 2 bad use or invalid input.\n\
+    With --json the result is JSON on standard output, an error one JSON object on standard error.")]
 struct Cli {
-    /// Print the result as JSON
+    /// Print the result, or the error, as JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -52,10 +58,8 @@ enum Command {
     Hub(beside::Args),
     /// Run the program jos-image: bake packages and images
     Image(beside::Args),
-    /// Print a shell's completion script
     #[cfg(feature = "full")]
     Completions(manual::CompletionsArgs),
-    /// Write the manual pages
     #[cfg(feature = "full")]
     Man(manual::ManArgs),
 }
@@ -75,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Hub(args) => beside::run("jos-hub", args),
         Command::Image(args) => beside::run("jos-image", args),
         #[cfg(feature = "full")]
-        Command::Completions(args) => manual::completions(args, <Cli as clap::CommandFactory>::command(), &ui),
+        Command::Completions(args) => manual::completions(args, &<Cli as clap::CommandFactory>::command(), &ui),
         #[cfg(feature = "full")]
         Command::Man(args) => manual::man(args, <Cli as clap::CommandFactory>::command(), &ui),
     };

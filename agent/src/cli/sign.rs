@@ -20,11 +20,12 @@ use super::{Done, Failure, Ui};
 /// already stay, so the holders of a threshold sign one after the other.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
-    jos sign --key admin.key state.toml                  writes state.json\n  \
+    jos sign --key admin.key state.toml                      writes state.json\n  \
     jos sign --key admin.key --trust trust.json state.toml   also says whether devices will take it\n  \
-    jos sign --key second.key state.json                 adds the second signature of a threshold\n  \
-    jos sign --key root.key trust.v2.json\n\n\
-    Raise `meta.version` with every change: devices refuse the same version with other content.")]
+    jos sign --key second.key state.json                     adds the second signature of a threshold\n  \
+    jos sign --key root.key trust.v2.json                    adds a root's signature to the next trust document\n\n\
+    Raise `meta.version` with every change: devices refuse the same version with other content.\n\
+    Exit codes: 0 signed, 1 the trust document of --trust refuses it, 2 bad use or invalid input.")]
 pub(super) struct SignCommand {
     /// The secret key; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
@@ -35,7 +36,7 @@ pub(super) struct SignCommand {
     /// Drop the signatures that the document already has
     #[arg(long)]
     replace: bool,
-    /// Check the result against this trust document; several are walked in order
+    /// Check the result against this trust document; several are walked in order, oldest first
     #[arg(long, value_name = "FILE")]
     trust: Vec<PathBuf>,
     /// The document, JSON or TOML
@@ -52,6 +53,7 @@ pub(super) fn run(args: &SignCommand, ui: &Ui) -> Done {
     let doc = Doc::read(&args.file)?;
     let parsed = doc.parse()?;
     let kind = sign::kind_of(&parsed).map_err(|e| cannot_sign(&doc.name, &e))?;
+    doc.filled_in(&parsed)?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None if doc.format == Format::Toml => args.file.with_extension("json"),

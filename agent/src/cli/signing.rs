@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::trust::Role;
 use jos_schemas::node::Node;
 use jos_schemas::read::{self, Format, Limits};
@@ -17,6 +18,7 @@ use jos_trust::{Floors, SecretKey, TrustRoot};
 use serde_json::json;
 
 use super::Failure;
+use crate::subject;
 
 /// A document as it lies in a file.
 pub(super) struct Doc {
@@ -62,6 +64,14 @@ impl Doc {
 
     pub(super) fn parse(&self) -> Result<Node, Failure> {
         read::parse(&self.name, &self.bytes, self.format).map_err(|report| Failure::invalid(&report).details(report))
+    }
+
+    /// Refuses a desired state that still holds placeholders. What is none, or a broken one, is left to its reader.
+    pub(super) fn filled_in(&self, node: &Node) -> Result<(), Failure> {
+        match read::from_node::<DesiredState>(&self.name, self.text(), node) {
+            Ok(state) => subject::filled_in(&self.name, &state),
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -127,11 +137,7 @@ pub(super) fn public(path: &Path) -> Result<NamedKey, Failure> {
 }
 
 pub(super) fn key_failure(error: KeyFileError) -> Failure {
-    let failure = Failure::invalid(&error);
-    match error.help() {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
+    helped(Failure::invalid(&error), error.help().as_deref())
 }
 
 /// A refusal of `file`: exit code 2 where the file is no document of its kind, else 1.
@@ -166,7 +172,8 @@ pub(super) fn cannot_sign(file: &str, error: &CannotSign) -> Failure {
     helped(Failure::invalid(format!("{file}: not signed: {error}")), error.help())
 }
 
-fn helped(failure: Failure, help: Option<&str>) -> Failure {
+/// Adds help where there is some.
+pub(super) fn helped(failure: Failure, help: Option<&str>) -> Failure {
     match help {
         Some(help) => failure.help(help),
         None => failure,

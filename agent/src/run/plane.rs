@@ -35,6 +35,7 @@ pub(crate) fn daemon(given: &Given, once: bool) -> Done {
     }
     let signals = Signals::install(false).map_err(|e| Failure::failed(format!("signals: {e}")))?;
     let settings = Settings::read(given)?;
+    settings.filled_in_at_first()?;
     let run_dir = run_dir(&settings.state_dir, settings.name.as_str());
     let folder = |path: &Path, mode| {
         let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);

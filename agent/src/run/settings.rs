@@ -208,6 +208,24 @@ impl Settings {
         Ok(())
     }
 
+    /// A first start over a state that still holds placeholders is refused before anything is written. Later there is
+    /// something in force to keep: the agent stays, and the document is refused when it is judged.
+    pub(crate) fn filled_in_at_first(&self) -> Result<(), Failure> {
+        if self.state_dir.join(self.name.as_str()).exists() {
+            return Ok(());
+        }
+        let states = self.state.iter().map(|(path, _)| path).chain(&self.baseline);
+        for path in states.filter(|path| path.exists()) {
+            // What cannot be read now is judged each turn.
+            if let Ok(read) = subject::read(path)
+                && let Subject::State(state) = &read.subject
+            {
+                subject::filled_in(&path.display().to_string(), state)?;
+            }
+        }
+        Ok(())
+    }
+
     /// For the plane.
     pub(crate) fn setup(&self) -> Setup {
         Setup {

@@ -109,11 +109,11 @@ pub(super) fn stop(service: &Service<'_>) -> Result<(), ServiceError> {
     loop {
         let mut held = false;
         for (lock, told) in locks.iter().zip(&mut told) {
-            let Some(pid) = Lock::holder(lock) else { continue };
-            held = true;
-            if pid > 1 && *told != pid {
+            let holder = Lock::look(lock);
+            held |= holder.is_held();
+            if let Some(pid) = holder.pid().filter(|pid| *pid > 1 && *told != *pid) {
                 *told = pid;
-                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+                let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM);
             }
         }
         if !held {
@@ -131,17 +131,17 @@ pub(super) fn stop(service: &Service<'_>) -> Result<(), ServiceError> {
 }
 
 pub(super) fn state(service: &Service<'_>) -> Option<State> {
-    let supervisor = Lock::holder(&supervisor_lock(service));
-    let agent = Lock::holder(&agent_lock(service));
-    let state = match (supervisor, agent) {
-        (_, Some(_)) => "running",
-        (Some(_), None) => "restarting",
-        (None, None) => "stopped",
+    let supervisor = Lock::look(&supervisor_lock(service));
+    let agent = Lock::look(&agent_lock(service));
+    let state = match (supervisor.is_held(), agent.is_held()) {
+        (_, true) => "running",
+        (true, false) => "restarting",
+        (false, false) => "stopped",
     };
     Some(State {
         state: state.to_owned(),
         since: None,
-        pid: agent,
+        pid: agent.pid(),
         enabled: Some(false),
         restarts: None,
     })
@@ -166,7 +166,7 @@ pub(crate) fn supervise(config: &Path, log: &Path, run_dir: &Path, must_start: b
         .create(run_dir)
         .map_err(other(run_dir.display().to_string()))?;
     let _lock = Lock::take(&run_dir.join("supervisor.lock")).map_err(|e| match e {
-        LockError::Held(pid) => ServiceError::Other(format!("it is already supervised by process {pid}")),
+        LockError::Held(by) => ServiceError::Other(format!("it is already supervised by {by}")),
         file => ServiceError::Other(file.to_string()),
     })?;
     let signals = Signals::install(true).map_err(other("signals".into()))?;

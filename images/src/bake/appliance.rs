@@ -110,7 +110,8 @@ impl Appliance {
     }
 }
 
-/// Reads everything that `resolved` names and signs what is to be signed, for `wanted` targets (all when empty).
+/// Reads everything that `resolved` names and signs what is to be signed, for those of its targets that are
+/// `wanted` (all when empty).
 ///
 /// # Errors
 /// Everything that is wrong, by file, line and column.
@@ -127,19 +128,18 @@ pub fn assemble(
     check::to_build(profile, node, &mut problems);
     let named = profile.target.clone().unwrap_or_default().targets;
     let mut list: Vec<&'static Target> = named.iter().filter_map(|t| targets::find(t)).collect();
-    for target in wanted {
-        if !list.contains(target) {
-            let help = format!("it is for {}", named.join(", "));
+    if !wanted.is_empty() {
+        list.retain(|t| wanted.contains(t));
+        if list.is_empty() {
+            let asked: Vec<&str> = wanted.iter().map(|t| t.name).collect();
+            let found = format!("this profile is not for {}", asked.join(" or "));
             problems.at(
                 node,
                 "/target/targets",
-                format!("this profile is not for {}", target.name),
-                help,
+                found,
+                format!("it is for {}", named.join(", ")),
             );
         }
-    }
-    if !wanted.is_empty() {
-        list.retain(|t| wanted.contains(t));
     }
     if !problems.is_empty() {
         problems.finish()?;

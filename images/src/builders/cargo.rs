@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{BuildError, Watch, cache};
+use super::{BuildError, Steps, cache};
 
 /// Lines of a failed compilation that are worth showing.
 const TAIL: usize = 60;
@@ -27,7 +27,7 @@ pub(super) const PROGRAM: [&str; 9] = [
 ];
 
 /// Runs `command` and gives the path of the program it made.
-pub(super) fn run(command: &mut Command, what: &str, triple: &str, watch: &dyn Watch) -> Result<PathBuf, BuildError> {
+pub(super) fn run(command: &mut Command, what: &str, triple: &str, steps: &dyn Steps) -> Result<PathBuf, BuildError> {
     command.arg("--message-format=json-render-diagnostics");
     command
         .stdin(Stdio::null())
@@ -38,7 +38,7 @@ pub(super) fn run(command: &mut Command, what: &str, triple: &str, watch: &dyn W
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (units, made, tail) = std::thread::scope(|scope| {
         let tail = scope.spawn(move || err.map(last_lines).unwrap_or_default());
-        let (units, made) = out.map(|out| listen(out, watch)).unwrap_or_default();
+        let (units, made) = out.map(|out| listen(out, steps)).unwrap_or_default();
         (units, made, tail.join().unwrap_or_default())
     });
     let status = child.wait().map_err(|e| BuildError::io(&program, e))?;
@@ -55,7 +55,7 @@ pub(super) fn run(command: &mut Command, what: &str, triple: &str, watch: &dyn W
     }
 }
 
-fn listen(out: impl Read, watch: &dyn Watch) -> (u64, Option<PathBuf>) {
+fn listen(out: impl Read, steps: &dyn Steps) -> (u64, Option<PathBuf>) {
     let (mut units, mut made) = (0, None);
     for line in BufReader::new(out).lines().map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(&line) else {
@@ -66,7 +66,7 @@ fn listen(out: impl Read, watch: &dyn Watch) -> (u64, Option<PathBuf>) {
         }
         units += 1;
         let name = message["target"]["name"].as_str().unwrap_or("");
-        watch.step(name);
+        steps.step(name);
         if let Some(path) = message["executable"].as_str().filter(|_| name == "jos") {
             made = Some(Path::new(path).to_owned());
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::toolchain::{Rust, clean_cargo, host, on_path};
-use super::{BuildError, Builder, Provenance, Sources, Watch, cargo, check};
+use super::{BuildError, Builder, Provenance, Sources, Steps, cargo, check};
 use crate::targets::Triple;
 
 /// See the module.
@@ -103,7 +103,7 @@ impl Builder for Cross {
         }))
     }
 
-    fn build(&self, triple: &Triple, watch: &dyn Watch) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let mut command = clean_cargo(&self.rust, &self.cross, None);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
@@ -124,7 +124,7 @@ impl Builder for Cross {
             &mut command,
             &format!("cross build for {}", triple.name),
             triple.name,
-            watch,
+            steps,
         )?;
         // `cross` names the path as the container sees it.
         let path = if path.exists() {

@@ -105,23 +105,32 @@ impl BuildError {
     }
 }
 
-/// Hears how far a compilation is.
+/// Hears how far compilations are; several may run at once.
 pub trait Watch: Sync {
     /// Work on `what` begins; `units` is how many steps it took last time.
-    fn begin(&self, what: &str, units: Option<u64>);
+    fn begin(&self, what: &str, units: Option<u64>) -> Box<dyn Steps + '_>;
+}
+
+/// Hears how far one of them is.
+pub trait Steps {
     /// One more step is done: `item`.
     fn step(&self, item: &str);
-    /// Work on `what` is over.
-    fn end(&self, what: &str, how: &str);
+    /// It is over.
+    fn end(self: Box<Self>, how: &str);
 }
 
 /// Hears nothing.
 pub struct Silent;
 
 impl Watch for Silent {
-    fn begin(&self, _: &str, _: Option<u64>) {}
+    fn begin(&self, _: &str, _: Option<u64>) -> Box<dyn Steps + '_> {
+        Box::new(Silent)
+    }
+}
+
+impl Steps for Silent {
     fn step(&self, _: &str) {}
-    fn end(&self, _: &str, _: &str) {}
+    fn end(self: Box<Self>, _: &str) {}
 }
 
 /// A program for one triple.
@@ -175,7 +184,7 @@ pub trait Builder: Sync {
     ///
     /// # Errors
     /// Any [`BuildError`].
-    fn build(&self, triple: &Triple, watch: &dyn Watch) -> Result<Vec<u8>, BuildError>;
+    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError>;
 }
 
 /// The program for `triple`: out of the cache when the same was made before, else made and kept.
@@ -185,7 +194,7 @@ pub trait Builder: Sync {
 pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn Watch) -> Result<Program, BuildError> {
     let what = format!("jos for {}", triple.name);
     let Some(provenance) = builder.provenance(triple)? else {
-        let bytes = builder.build(triple, watch)?;
+        let bytes = builder.build(triple, &Silent)?;
         let provenance = Provenance {
             builder: builder.name().into(),
             toolchain: Vec::new(),
@@ -214,9 +223,9 @@ pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn 
     if let Some(bytes) = slot.read()? {
         return Ok(finish(bytes, provenance, true));
     }
-    watch.begin(&what, slot.units());
-    let made = builder.build(triple, watch);
-    watch.end(&what, if made.is_ok() { "compiled" } else { "failed" });
+    let steps = watch.begin(&what, slot.units());
+    let made = builder.build(triple, &*steps);
+    steps.end(if made.is_ok() { "compiled" } else { "failed" });
     let bytes = made?;
     slot.write(&bytes, &provenance)?;
     Ok(finish(bytes, provenance, false))

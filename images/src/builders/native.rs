@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, cargo_home, clean_cargo, host};
-use super::{BuildError, Builder, Provenance, Sources, Watch, cargo, check};
+use super::{BuildError, Builder, Provenance, Sources, Steps, cargo, check};
 use crate::targets::{System, Target, Triple};
 
 /// See the module.
@@ -96,7 +96,7 @@ impl Builder for Native {
         }))
     }
 
-    fn build(&self, triple: &Triple, watch: &dyn Watch) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let mut command = clean_cargo(&self.rust, &self.rust.cargo, None);
         command
             .current_dir(&self.sources.root)
@@ -113,7 +113,7 @@ impl Builder for Native {
         command
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env("CARGO_TARGET_DIR", &self.target_dir);
-        let path = cargo::run(&mut command, "cargo build", triple.name, watch)?;
+        let path = cargo::run(&mut command, "cargo build", triple.name, steps)?;
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;
         Ok(bytes)

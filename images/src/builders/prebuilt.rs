@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BuildError, Builder, Provenance, Watch, check};
+use super::{BuildError, Builder, Provenance, Steps, check};
 use crate::targets::Triple;
 
 /// The most bytes a program may have: 64 MiB, against a folder that was named by mistake.
@@ -47,7 +47,7 @@ impl Builder for Prebuilt {
         Ok(None)
     }
 
-    fn build(&self, triple: &Triple, _: &dyn Watch) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let path = self.dir.join(triple.name).join("jos");
         let meta = std::fs::metadata(&path).map_err(|_| BuildError::Missing {
             what: format!("program at {}", path.display()),

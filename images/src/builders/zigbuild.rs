@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, cargo_home, clean_cargo, cross};
-use super::{BuildError, Builder, Provenance, Sources, Watch, cargo, check, elf};
+use super::{BuildError, Builder, Provenance, Sources, Steps, cargo, check, elf};
 use crate::targets::Triple;
 
 /// See the module.
@@ -16,7 +16,8 @@ pub struct Zigbuild {
     zig: PathBuf,
     versions: Vec<String>,
     sources: Sources,
-    target_dir: PathBuf,
+    /// A folder for each triple: cargo locks what it builds in, and several triples are compiled at once.
+    target_dirs: PathBuf,
     jobs: Option<usize>,
 }
 
@@ -48,7 +49,7 @@ impl Zigbuild {
             zig,
             versions,
             sources,
-            target_dir: cache.join("cross"),
+            target_dirs: cache.join("cross"),
             jobs,
         })
     }
@@ -64,7 +65,7 @@ impl Zigbuild {
             flags.push(format!("--remap-path-prefix={from}={to}"));
         };
         remap(&self.sources.root, "/jos");
-        remap(&self.target_dir, "/target");
+        remap(&self.target_dirs.join(triple.name), "/target");
         remap(&self.library, "/rust/library");
         if let Some(home) = cargo_home() {
             remap(&home, "/cargo");
@@ -104,7 +105,7 @@ impl Builder for Zigbuild {
         }))
     }
 
-    fn build(&self, triple: &Triple, watch: &dyn Watch) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let mut command = clean_cargo(&self.rust, &self.rust.cargo, Some(&self.zig));
         command
             .current_dir(&self.sources.root)
@@ -118,13 +119,13 @@ impl Builder for Zigbuild {
         command.env("CARGO_ENCODED_RUSTFLAGS", self.flags(triple, false).join("\x1f"));
         command
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", &self.target_dir);
+            .env("CARGO_TARGET_DIR", self.target_dirs.join(triple.name));
         // zig's own cache of start files and headers, beside ours rather than in the home folder.
-        command.env("ZIG_GLOBAL_CACHE_DIR", self.target_dir.join("zig"));
-        command.env("CARGO_ZIGBUILD_CACHE_DIR", self.target_dir.join("zigbuild"));
+        command.env("ZIG_GLOBAL_CACHE_DIR", self.target_dirs.join("zig"));
+        command.env("CARGO_ZIGBUILD_CACHE_DIR", self.target_dirs.join("zigbuild"));
         command.envs(triple.environment.iter().copied());
         let what = format!("cargo zigbuild for {}", triple.name);
-        let path = cargo::run(&mut command, &what, triple.name, watch)?;
+        let path = cargo::run(&mut command, &what, triple.name, steps)?;
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;
         Ok(if triple.name.starts_with("mips") {

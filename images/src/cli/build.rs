@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use serde_json::json;
@@ -28,7 +30,7 @@ pub(super) struct Args {
     /// Profiles: files, or names looked up in --profiles DIR and ./profiles
     #[arg(required = true, value_name = "PROFILE")]
     profiles: Vec<String>,
-    /// Only these of the profile's targets (repeatable)
+    /// Only these of the profiles' targets (repeatable)
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// Where the folders go
@@ -61,15 +63,19 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let epoch = epoch()?;
     let signing = args.keys.signing()?;
     let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, epoch, ui)?;
+    if let Some(target) = wanted.iter().find(|t| !apps.iter().any(|a| a.targets.contains(t))) {
+        let failure = Failure::invalid(format!("--target: no profile named here is for {}", target.name));
+        return Err(failure.help("`jos-image explain PROFILE` shows for which targets it is"));
+    }
     for app in &apps {
         output::check(&args.out.join(&app.profile))?;
     }
     let jobs = args.jobs.map(usize::from);
     let builder = choose(args.builder.as_deref(), args.source.as_deref(), jobs)?;
-    let programs = programs(builder.as_ref(), &apps, ui)?;
     let workers = jobs
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
+    let programs = programs(builder.as_ref(), &apps, workers, ui)?;
     let mut results = Vec::new();
     for app in &apps {
         let packages = bake_all(app, builder.as_ref(), &programs, workers)?;
@@ -194,7 +200,9 @@ fn choose(given: Option<&str>, source: Option<&Path>, jobs: Option<usize>) -> Re
 
 type Programs = BTreeMap<&'static str, Program>;
 
-fn programs(builder: &dyn Builder, apps: &[Appliance], ui: &Ui) -> Result<Programs, Failure> {
+/// Compiles what is not in the cache, `workers` programs at a time: most of a compilation is optimising one crate after
+/// the other, which keeps one processor busy.
+fn programs(builder: &dyn Builder, apps: &[Appliance], workers: usize, ui: &Ui) -> Result<Programs, Failure> {
     let mut triples: Vec<Triple> = Vec::new();
     for target in apps.iter().flat_map(|a| &a.targets) {
         for triple in builder.triples(target)? {
@@ -205,9 +213,30 @@ fn programs(builder: &dyn Builder, apps: &[Appliance], ui: &Ui) -> Result<Progra
     }
     let progress = Progress::new(ui.json);
     let dir = cache::default_dir();
+    let queue = Mutex::new(triples.iter());
+    let work = || {
+        let mut made = Vec::new();
+        while let Some(triple) = queue.lock().ok().and_then(|mut queue| queue.next()) {
+            let program = builders::obtain(builder, triple, &dir, &progress);
+            if program.is_err()
+                && let Ok(mut queue) = queue.lock()
+            {
+                // The others finish what they began; nothing new is begun.
+                *queue = [].iter();
+            }
+            made.push((triple.name, program));
+        }
+        made
+    };
+    let made: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers.min(triples.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(ScopedJoinHandle::join).collect()
+    });
     let mut all = BTreeMap::new();
-    for triple in triples {
-        all.insert(triple.name, builders::obtain(builder, &triple, &dir, &progress)?);
+    for one in made {
+        for (name, program) in one.map_err(|_| Failure::failed("a compiling thread ended by a panic"))? {
+            all.insert(name, program?);
+        }
     }
     Ok(all)
 }
@@ -247,7 +276,7 @@ fn bake_all(
                 .iter()
                 .map(|(target, programs)| scope.spawn(|| bake::package(app, target, programs)))
                 .collect();
-            running.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+            running.into_iter().map(ScopedJoinHandle::join).collect()
         });
         for one in made {
             packages.push(one.map_err(|_| Failure::failed("a packaging thread ended by a panic"))??);

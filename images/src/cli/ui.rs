@@ -3,15 +3,14 @@
 use std::fmt::{Display, Write as _};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::bake::BakeError;
-use crate::builders::{BuildError, Watch};
+use crate::builders::{BuildError, Steps, Watch};
 use crate::output::OutputError;
 use crate::profile::Invalid;
 
@@ -165,50 +164,65 @@ fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// Shows a compilation: a bar with the time left on a terminal, else a line at its start and end.
+/// Shows compilations: a bar each with the time left on a terminal, else a line at start and end.
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
-    began: Mutex<Instant>,
+    bars: Option<MultiProgress>,
 }
 
 impl Progress {
     pub(super) fn new(json: bool) -> Self {
         let terminal = !json && std::io::stderr().is_terminal();
-        let bar = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
         Self {
-            bar,
-            began: Mutex::new(Instant::now()),
+            bars: terminal.then(MultiProgress::new),
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => drop(bars.println(line)),
+            None => drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())),
         }
     }
 }
 
 impl Watch for Progress {
-    fn begin(&self, what: &str, units: Option<u64>) {
-        if let Ok(mut began) = self.began.lock() {
-            *began = Instant::now();
+    fn begin(&self, what: &str, units: Option<u64>) -> Box<dyn Steps + '_> {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new(units.unwrap_or(0)));
+            let colour = if wants_colour() { ".cyan" } else { "" };
+            let template = match units {
+                Some(_) => format!("{{prefix}} {{bar:28{colour}}} {{pos}}/{{len}}, {{eta}} left  {{msg}}"),
+                // The first time nobody knows how many there are.
+                None => format!("{{prefix}} {{spinner{colour}}} {{pos}} parts in {{elapsed}}  {{msg}}"),
+            };
+            if let Ok(style) = ProgressStyle::with_template(&template) {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        if bar.is_none() {
+            self.say(&format!("jos-image: {what}: compiling"));
         }
-        let Some(bar) = &self.bar else {
-            let _ = std::io::stderr().write_all(format!("jos-image: {what}: compiling\n").as_bytes());
-            return;
-        };
-        let colour = if wants_colour() { ".cyan" } else { "" };
-        let template = match units {
-            Some(_) => format!("{{prefix}} {{bar:28{colour}}} {{pos}}/{{len}}, {{eta}} left  {{msg}}"),
-            // The first time nobody knows how many there are.
-            None => format!("{{prefix}} {{spinner{colour}}} {{pos}} parts in {{elapsed}}  {{msg}}"),
-        };
-        if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style);
-        }
-        bar.reset();
-        bar.set_length(units.unwrap_or(0));
-        bar.set_prefix(what.to_owned());
+        Box::new(Compiling {
+            progress: self,
+            what: what.to_owned(),
+            began: Instant::now(),
+            bar,
+        })
     }
+}
 
+/// One compilation under way.
+struct Compiling<'a> {
+    progress: &'a Progress,
+    what: String,
+    began: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Steps for Compiling<'_> {
     fn step(&self, item: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(item.to_owned());
@@ -216,21 +230,13 @@ impl Watch for Progress {
         }
     }
 
-    fn end(&self, what: &str, how: &str) {
-        let took = self.began.lock().map(|b| b.elapsed().as_secs()).unwrap_or(0);
-        if let Some(bar) = &self.bar {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        let _ = std::io::stderr().write_all(format!("jos-image: {what}: {how} in {took} s\n").as_bytes());
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
+    fn end(self: Box<Self>, how: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        let took = self.began.elapsed().as_secs();
+        self.progress
+            .say(&format!("jos-image: {}: {how} in {took} s", self.what));
     }
 }
 

@@ -175,3 +175,10 @@ fn a_key_is_made_from_all_the_random_bytes_it_asks_for() {
     assert_eq!((asked, key.public()), (32, SecretKey::from_bytes(&[7; 32]).public()));
     assert_eq!(key.id().as_str(), &sha256(key.public().as_bytes()).to_string()[..16]);
 }
+
+#[test]
+fn the_debug_form_of_a_key_shows_no_secret() {
+    let key = SecretKey::from_bytes(&[0xA5; 32]);
+    let shown = format!("{key:?}");
+    assert!(shown.contains("redacted") && !shown.contains("165"), "{shown}");
+}

@@ -33,10 +33,11 @@ pub(super) struct Target {
     /// What was granted [default: agent.toml's, else /etc/jos/policy.toml]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// The first trust root [default: agent.toml's, else /usr/share/jos/trust.json]
+    /// The trust document that the device began with [default: agent.toml's, else /usr/share/jos/trust.json]
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
-    /// Where ledger, journal and floors lie [default: agent.toml's, else /var/lib/jos]
+    /// Where ledger, journal and floors lie [default: agent.toml's, else /var/lib/jos as root or with --root, else
+    /// ~/.jos/state]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Where secrets lie, one file each, mode 0600 [default: agent.toml's, else /etc/jos/secrets]
@@ -48,7 +49,7 @@ pub(super) struct Target {
     /// Under whose grants, and in which sequence of versions
     #[arg(long, value_enum, default_value = "local")]
     source: Origin,
-    /// Wait so long for another apply to end
+    /// Seconds to wait for another apply of this agent to end
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u32,
 }
@@ -82,6 +83,7 @@ impl Target {
             return Err(Failure::invalid(format!("--root {}: not a folder", root.display())));
         }
         let doc = Doc::read(&self.state)?;
+        doc.filled_in(&doc.parse()?)?;
         let config = config(&place)?;
         let of = |given: &Option<PathBuf>, set: fn(&AgentConfig) -> &Option<AbsPath>, default: &str| match given {
             Some(path) => path.clone(),

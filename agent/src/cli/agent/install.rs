@@ -18,30 +18,41 @@ use crate::{grant, installed};
 use prepare::Ready;
 pub(super) use write::clear;
 
-/// Options of `jos agent install`.
+/// Install a .jos artifact or a signed desired state as a service, and start it
+///
+/// Shows what it asks for, asks you, writes exactly that as its policy, then installs and starts the service under this
+/// machine's init system. A failure leaves nothing behind. A later artifact needs a new grant: uninstall, then install.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos agent install kiosk.jos                            asks, then runs its flow at every start\n  \
+    jos agent install kiosk.jos --name lobby --env WIFI=guest --yes\n  \
+    jos agent install state.json --trust trust.json        keeps this machine as the state says\n  \
+    sudo jos agent install kiosk.jos --user kiosk          as that user, started at boot\n  \
+    jos agent install kiosk.jos --root ./image --init systemd   into a folder that will be a machine\n\n\
+    Exit codes: 0 installed and running, 1 refused or failed (nothing is left), 2 bad use or invalid input.")]
 pub(crate) struct Args {
     /// The .jos artifact, or a signed desired state
+    #[arg(value_name = "ARTIFACT")]
     artifact: PathBuf,
-    /// Address of the hub; checked and stored, not contacted by this build
+    /// Address of the hub (https); checked and stored, not contacted by this build
     #[arg(long, value_name = "URL", value_parser = common::hub)]
     hub: Option<String>,
-    /// The agent's name [default: the artifact's own]
+    /// The agent's name: a-z, 0-9 and '-', 64 at most [default: the artifact's own]
     #[arg(long, value_name = "NAME", value_parser = common::name)]
     name: Option<Name>,
     /// Run as this user [default: root as root, else yourself]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// A variable for the commands it runs; kept in a file that only its user reads (repeatable)
+    /// A variable for the commands it runs, kept in a file that only its user reads; may be given several times
     #[arg(long = "env", value_name = "KEY=VALUE")]
     env: Vec<String>,
-    /// The trust root that a desired state is verified against
+    /// The trust document that a desired state is verified against; JSON, needed for a desired state
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
-    /// Use this policy instead of the grants that the artifact asks for
+    /// Use this policy instead of one made of what the artifact asks for
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Grant without asking
+    /// Grant what is asked for without asking you; needed where there is no terminal
     #[arg(short, long)]
     yes: bool,
     /// The init system [default: the one that runs here]
@@ -53,7 +64,7 @@ pub(crate) struct Args {
     /// Where its data lies [default: /var/lib/jos as root, else ~/.jos/state]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Seconds between two looks at the world [default: 60]
+    /// Seconds between two looks at the world, 1 to 86400 [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     interval: Option<u32>,
 }
@@ -97,7 +108,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     if ready.init == Init::Generic {
         let _ = writeln!(
             text,
-            "  boot    not started at boot: there is no init system that we know; run this from your own start script:\n          \
+            "  boot    jos supervises it, but nothing starts it at boot; run this from your own start script:\n          \
              {} agent supervise --config {}/agent.toml",
             ready.program,
             ready.folder.display()

@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{common, status};
+use super::status;
 use crate::cli::{Done, Ui};
 use crate::installed;
 use crate::place::Place;
 
-/// Options of `jos agent list`.
+/// List the agents on this machine, installed and baked in
+///
+/// As root those of all users, else your own and the one that a package brought.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos agent list\n  \
+    jos agent list --root ./image          of a folder that will be a machine")]
 pub(crate) struct Args {
     /// Look into this folder instead of the running machine
     #[arg(long, value_name = "DIR")]
@@ -23,7 +28,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     let mut values = Vec::new();
     let mut text = String::new();
     for agent in &agents {
-        let state = common::with_service(&place, agent, |service| status::state(agent.init(&place), service));
+        let state = status::look(&place, agent).state;
         let kind = if agent.baked() { "baked" } else { "installed" };
         let what = agent
             .config

@@ -6,13 +6,19 @@ use super::common;
 use crate::cli::{Done, Failure, Ui};
 use crate::place::Place;
 
-/// Options of `jos agent logs`.
+/// Show the end of an agent's log
+///
+/// Its last 200 lines, read where the init system keeps it: systemd's journal, else ~/.jos/logs/NAME.log; on OpenWrt all
+/// that logread still holds.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos agent logs kiosk\n  \
+    jos agent logs kiosk --follow          goes on until Ctrl-C")]
 pub(crate) struct Args {
     /// The agent's name
     #[arg(value_parser = common::name)]
     name: Name,
-    /// Go on as new lines come
+    /// Go on as new lines come, until interrupted
     #[arg(short, long)]
     follow: bool,
 }

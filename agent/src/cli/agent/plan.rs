@@ -13,7 +13,9 @@ use crate::cli::{Done, Failure, Ui};
 #[derive(ClapArgs)]
 #[command(after_help = "Examples:\n  \
     jos agent plan state.json                      on this machine, by /etc/jos/policy.toml\n  \
-    jos agent plan state.json --root ./image       on a folder that will become a machine\n\n\
+    jos agent plan state.json --root ./image       on a folder that will become a machine\n  \
+    jos agent plan state.json --trust trust.json --policy policy.toml --root ./scratch --state-dir ./data\n                                                 \
+    on nothing but what lies here\n\n\
     Exit codes: 0 it could be applied (or nothing would change), 1 refused, 2 bad use or invalid input.")]
 pub(crate) struct Args {
     #[command(flatten)]

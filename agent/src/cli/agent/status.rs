@@ -9,18 +9,31 @@ use serde_json::{Value, json};
 use super::common::{self, NOT_CONTACTED};
 use crate::cli::{Done, Ui};
 use crate::installed::{self, Agent};
-use crate::lock::Lock;
+use crate::lock::{Held, Lock};
 use crate::place::{Place, run_dir};
 use crate::run::live::Live;
-use crate::services::{Init, Service, State};
+use crate::services::{Init, State};
 
-/// Options of `jos agent status`.
+/// The word of every init system for a service that runs.
+const RUNNING: &str = "running";
+/// Ours for one that runs and has not said anything of itself yet.
+const STARTING: &str = "starting";
+
+/// Show how an agent is: its process, the version in force, its last outcome, how it is confined
+///
+/// Puts together what the init system says, what the agent says of itself and what its ledger says. "starting" means
+/// that a process runs which has not said anything yet.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos agent status                       all agents of this machine\n  \
+    jos agent status kiosk\n  \
+    jos agent status kiosk --json | jq .last_outcome\n\n\
+    Exit codes: with a NAME 0 when it runs, 1 when not (or there is none); without one 0.")]
 pub(crate) struct Args {
     /// The agent's name; all agents when absent
     #[arg(value_parser = common::name)]
     name: Option<Name>,
-    /// In this folder instead of the running machine
+    /// Look into this folder instead of the running machine
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -49,51 +62,80 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     Ok(0)
 }
 
-/// The init system's word; where it cannot be asked, the lock's.
-pub(crate) fn state(init: Init, service: &Service<'_>) -> State {
-    if !service.place.is_live() {
-        return State {
+/// What there is to see of an agent.
+pub(crate) struct Seen {
+    /// What the init system says, or the lock where that cannot be asked.
+    pub(crate) state: State,
+    /// What it last said of itself, or an earlier process did.
+    live: Option<Live>,
+    /// Whether those are the words of the process that runs now.
+    current: bool,
+}
+
+/// Asks the init system, the lock and the agent's own words.
+pub(crate) fn look(place: &Place, agent: &Agent) -> Seen {
+    if !place.is_live() {
+        let state = State {
             state: "not started".into(),
             ..State::default()
         };
+        let live = Live::read(&run_dir(&place.at(agent.state_dir()), agent.name.as_str()));
+        return Seen {
+            state,
+            live,
+            current: false,
+        };
     }
-    let holder = Lock::holder(&run_dir(service.state_dir, service.name.as_str()).join("lock"));
+    let run_dir = run_dir(&agent.state_dir(), agent.name.as_str());
+    // The words first, then the lock: a process that starts meanwhile is never taken for the one that wrote them.
+    let live = Live::read(&run_dir);
+    let lock = Lock::look(&run_dir.join("lock"));
     let by_lock = || State {
-        state: if holder.is_some() { "running" } else { "stopped" }.into(),
-        pid: holder,
+        state: if lock.is_held() { "running" } else { "stopped" }.into(),
+        pid: lock.pid(),
         ..State::default()
     };
-    match init.state(service) {
+    let mut state = match common::with_service(place, agent, |service| agent.init(place).state(service)) {
         None => by_lock(),
         // Run by hand, or by something else: it runs all the same.
-        Some(known) if holder.is_some() && matches!(known.state.as_str(), "stopped" | "not installed") => State {
+        Some(known) if lock.is_held() && matches!(known.state.as_str(), "stopped" | "not installed") => State {
             enabled: known.enabled,
             ..by_lock()
         },
         Some(known) => known,
+    };
+    // Words are those of the process that holds the lock; of no other is it known that it runs.
+    let speaker = match lock {
+        Held::Hidden => state.pid,
+        seen => seen.pid(),
+    };
+    let current = live
+        .as_ref()
+        .filter(|l| state.state == RUNNING && Some(l.pid) == speaker);
+    match current {
+        Some(current) => {
+            state.since.get_or_insert_with(|| current.started.clone());
+        }
+        None if state.state == RUNNING && lock != Held::Hidden => state.state = STARTING.into(),
+        None => {}
     }
+    let current = current.is_some();
+    Seen { state, live, current }
 }
 
 fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
     let init = agent.init(place);
-    let mut state = common::with_service(place, agent, |service| state(init, service));
-    let live = Live::read(&run_dir(&place.at(agent.state_dir()), agent.name.as_str()));
-    let running = matches!(state.state.as_str(), "running");
-    // A file of an earlier process says nothing of this one.
-    let current = live
-        .as_ref()
-        .filter(|l| running && state.pid.is_none_or(|pid| pid == l.pid || pid == 0));
-    if let Some(current) = current
-        && state.since.is_none()
-    {
-        state.since = Some(current.started.clone());
-    }
+    let Seen { state, live, current } = look(place, agent);
+    let running = state.state == RUNNING;
+    let live = live.as_ref();
+    let current = live.filter(|_| current);
+    // How an earlier process ended is of interest until there is another.
+    let ended = live.filter(|_| state.state != STARTING);
     let config = agent.config.as_ref().ok();
     let hub = live
-        .as_ref()
         .and_then(|l| l.hub.clone())
         .or_else(|| config.and_then(|c| c.hub.as_ref()).map(|h| h.url.clone()));
-    let plane = live.as_ref().map_or(&Value::Null, |l| &l.plane);
+    let plane = live.map_or(&Value::Null, |l| &l.plane);
     let value = json!({
         "name": agent.name,
         "product": config.and_then(|c| c.product.clone()),
@@ -108,19 +150,19 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
         "restarts": state.restarts,
         "phase": current.map(|l| l.phase.clone()),
         "turns": current.map(|l| l.turns),
-        "last_turn": live.as_ref().and_then(|l| l.last_turn.clone()),
+        "last_turn": live.and_then(|l| l.last_turn.clone()),
         "next_wake": current.and_then(|l| l.next_wake.clone()),
         // The later stream overlays the earlier: the state in force goes before the baseline under it.
         "version": plane["in_force"].as_array().and_then(|all| all.last()).map(|s| s["version"].clone()),
         "last_outcome": plane["last"],
         "ledger": plane["ledger"],
         "plane": plane,
-        "flow": live.as_ref().and_then(|l| l.flow.clone()),
+        "flow": ended.and_then(|l| l.flow.clone()),
         "fetcher": current.and_then(|l| l.fetcher),
         "fetcher_restarts": current.map(|l| l.fetcher_restarts),
         "confinement": current.map(|l| l.confinement.clone()),
         "hub": hub.as_ref().map(|url| json!({ "url": url, "contact": NOT_CONTACTED })),
-        "trouble": live.as_ref().and_then(|l| l.trouble.clone()),
+        "trouble": ended.and_then(|l| l.trouble.clone()),
         "folder": agent.folder,
         "state_dir": agent.state_dir(),
         "config_error": agent.config.as_ref().err(),
@@ -132,7 +174,7 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
 fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &Value, ui: &Ui) -> String {
     let mut out = String::new();
     let colour = match state.state.as_str() {
-        "running" => "32",
+        RUNNING => "32",
         "failed" => "31",
         _ => "33",
     };

@@ -12,8 +12,15 @@ use crate::files::Folder;
 use crate::installed::Agent;
 use crate::place::{Place, run_dir};
 
-/// Options of `jos agent uninstall`.
+/// Stop and remove an installed agent; its data stays unless --purge
+///
+/// The service and the agent's folder go. Its ledger, and how far its versions had come, stay in the data folder, so that
+/// an older state is still refused when the agent is installed again.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos agent uninstall kiosk\n  \
+    jos agent uninstall kiosk --purge      its ledger, undo copies and log too\n\n\
+    What the agent changed on this machine stays as it is.")]
 pub(crate) struct Args {
     /// The agent's name
     #[arg(value_parser = common::name)]
@@ -21,7 +28,7 @@ pub(crate) struct Args {
     /// Drop its ledger and all other data too
     #[arg(long)]
     purge: bool,
-    /// In this folder instead of the running machine
+    /// Remove it from this folder instead of the running machine
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }

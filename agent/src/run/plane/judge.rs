@@ -69,24 +69,22 @@ impl Agent<'_> {
             allow_unscoped: allow_unscoped(&self.settings, channel),
         };
         let name = path.display().to_string();
-        match verify_state(
-            Received {
-                name: &name,
-                bytes,
-                format: Format::of_path(path),
+        let received = Received {
+            name: &name,
+            bytes,
+            format: Format::of_path(path),
+        };
+        let why = match verify_state(received, &root, &context) {
+            Ok(verified) => match crate::subject::filled_in(&name, verified.value()) {
+                Ok(()) => return self.plane.apply(&verified).map_err(|e| e.to_string()),
+                Err(open) => open.message,
             },
-            &root,
-            &context,
-        ) {
-            Ok(verified) => self.plane.apply(&verified).map_err(|e| e.to_string()),
-            Err(refused) => {
-                let why = format!("{name}: {refused}");
-                if let Err(error) = self.plane.refuse(source(channel), None, &why) {
-                    log::error!("{error}");
-                }
-                Err(why)
-            }
+            Err(refused) => format!("{name}: {refused}"),
+        };
+        if let Err(error) = self.plane.refuse(source(channel), None, &why) {
+            log::error!("{error}");
         }
+        Err(why)
     }
 }
 

@@ -11,6 +11,7 @@ use jos_trust::root::Received;
 
 use super::Args;
 use crate::cli::Failure;
+use crate::cli::signing::{refused, trust_refused};
 use crate::place::{Owner, Place};
 use crate::services::{Init, Scope};
 use crate::subject::{self, Subject};
@@ -36,6 +37,9 @@ pub(super) struct Ready {
 
 pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
     let read = subject::read(&args.artifact)?;
+    if let Subject::State(state) = &read.subject {
+        subject::filled_in(&args.artifact.display().to_string(), state)?;
+    }
     let own_name = match &read.subject {
         Subject::Artifact(loaded) => loaded.artifact.id_jos.clone(),
         Subject::State(state) => state.meta.name.clone(),
@@ -241,20 +245,14 @@ fn trust(args: &Args, read: &subject::Read, name: &Name, own_name: &Name) -> Res
         bytes: &bytes,
         format: Format::of_path(path),
     })
-    .map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
+    .map_err(|e| trust_refused(&shown, &e))?;
     let state = args.artifact.display().to_string();
     let received = Received {
         name: &state,
         bytes: &read.bytes,
         format: read.format,
     };
-    jos_trust::state::authenticate(received, &root).map_err(|e| {
-        let failure = Failure::failed(format!("{state}: {e}"));
-        match e.help() {
-            Some(help) => failure.help(help),
-            None => failure,
-        }
-    })?;
+    jos_trust::state::authenticate(received, &root).map_err(|e| refused(&state, &e))?;
     if Format::of_path(path) != Format::Json {
         return Err(Failure::invalid(format!("{shown}: the trust root must be JSON")));
     }
