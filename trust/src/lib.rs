@@ -24,6 +24,7 @@
 
 pub mod blob;
 pub mod canonical;
+pub mod checkpoint;
 pub mod digest;
 pub mod floors;
 pub mod keyfile;

@@ -1,8 +1,10 @@
 //! The head file: two slots written in turn, so that a torn write costs at most the newest of them.
 
-use jos_trust::Digest;
+use jos_trust::{Digest, sha256};
 
-use super::{LedgerError, short_check};
+use super::LedgerError;
+use super::line::Line;
+use super::segment::unreadable;
 use crate::disk::Disk;
 
 const SLOT: usize = 127;
@@ -25,7 +27,7 @@ impl Head {
         let bytes = match disk.read(&Self::path(dir), 4096) {
             Ok((bytes, _)) => bytes,
             Err(e) if e.is_missing() => return Ok(None),
-            Err(e) => return Err(e.into()),
+            Err(e) => return Err(unreadable(&e).map_or(e.into(), |what| LedgerError::Head { what })),
         };
         if bytes.len() != 2 * SLOT {
             return Err(LedgerError::Head {
@@ -66,6 +68,11 @@ impl Head {
         Ok(disk.overwrite(&Self::path(dir), (self.turn % 2) * SLOT as u64, &self.slot())?)
     }
 
+    /// Whether `line`, where it is the last record that the head counts, is the one that it names.
+    pub(super) fn agrees(&self, line: &Line<'_>) -> bool {
+        line.index + 1 != self.count || line.hash == self.hash
+    }
+
     fn slot(&self) -> Vec<u8> {
         let text = format!("jos-head 1 {:016x} {:016x} {} ", self.turn, self.count, self.hash);
         let check = short_check(text.as_bytes());
@@ -84,4 +91,9 @@ impl Head {
         let hash = words.next()?.parse().ok()?;
         Some(Self { turn, count, hash })
     }
+}
+
+/// First half of a SHA-256 in hex: enough against accidents, which is all that the head's checksum is for.
+fn short_check(bytes: &[u8]) -> String {
+    sha256(bytes).to_string()[..16].to_owned()
 }

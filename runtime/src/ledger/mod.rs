@@ -20,28 +20,61 @@
 //! **Tail.** The head is written after the records are durable and is not synced itself: it may lag. So fewer records
 //! than the head counts is a truncation; bytes beyond the head's count that do not read are a torn write and are cut;
 //! everything else that does not read is corruption, named by segment, offset and kind.
+//!
+//! **Beginning.** History begins at record 0, or where a segment begins with a record of kind `checkpoint`: what was
+//! before it has been pruned. A first segment of another number that does not is a ledger whose beginning was taken away.
+//!
+//! ```text
+//! append ─► lock ─► tail ─► one write, one fsync ─► head        group: many writers, one append
+//! read   ─► segments in order ─► line by line (hash, form, index, chain) ─► head
+//! damage ─► aside: set aside within a limit, the next ledger begins with a `broken` record
+//! retain ─► checkpoint durable ─► oldest segments go ─► blobs that nothing names any more go
+//! export ─► one file with records and blobs, the same bytes for the same ledger
+//! ```
 
+mod aside;
 mod blobs;
+mod export;
+mod group;
 mod head;
+mod jcs;
+mod line;
+mod named;
+mod read;
+mod retain;
 mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
+
+use std::os::unix::fs::MetadataExt;
 
 use jos_schemas::documents::ledger::Record;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{Name, Sha256Hex, Utc};
-use jos_trust::{Digest, sha256};
+use jos_trust::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::disk::{Disk, DiskError};
-use head::Head;
+use tail::Tail;
 
+pub use aside::{Aside, asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
+pub use export::{Export, LedgerKey, export};
+pub use group::{Committer, Submitter};
+pub use line::{Line, source_word};
+pub use named::{blob_names, required_blobs};
+pub use read::{Extent, read_all, read_lines};
 
+/// The kind of a record that history may begin with.
+pub const CHECKPOINT: &str = "checkpoint";
 /// A segment is closed when it has grown beyond this many bytes.
-const SEGMENT_LIMIT: u64 = 256 * 1024;
-/// The longest segment that is read: one record may be as large as a document and its frame.
+const SEGMENT_LIMIT: u64 = 128 * 1024;
+/// The largest record, and the largest commit group.
+const RECORD_LIMIT: u64 = 8 * 1024 * 1024;
+const GROUP_LIMIT: usize = 12 * 1024 * 1024;
+/// The longest segment that is read: the limit and one commit group.
 const READ_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// What is wrong with a ledger, or with writing to it.
@@ -71,6 +104,18 @@ pub enum LedgerError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A record whose bytes are right and whose content is not.
+    #[error("ledger damaged: {0}")]
+    Unreadable(String),
+    /// A blob that is not what its name says.
+    #[error("blob {digest}: its content does not have the hash that is its name")]
+    Blob {
+        /// Its name.
+        digest: Digest,
+    },
+    /// The oldest segments went while the ledger was read.
+    #[error("the ledger was pruned while it was read; read it again")]
+    Moved,
     /// Another process writes and does not finish.
     #[error("the ledger is locked by another process; wait for it or end it")]
     Locked,
@@ -82,6 +127,16 @@ pub enum LedgerError {
     Disk(#[from] DiskError),
 }
 
+impl LedgerError {
+    /// The ledger itself is wrong, and would be again: not the disk, the lock or what is to be written.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Corrupt { .. } | Self::Truncated { .. } | Self::Head { .. } | Self::Unreadable(_)
+        )
+    }
+}
+
 /// How many records there are, and the hash of the last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LedgerHead {
@@ -89,6 +144,15 @@ pub struct LedgerHead {
     pub count: u64,
     /// Hash of the last; 64 zeros when there is none.
     pub hash: Sha256Hex,
+}
+
+impl LedgerHead {
+    fn of(count: u64, hash: &Digest) -> Self {
+        Self {
+            count,
+            hash: hash.to_hex(),
+        }
+    }
 }
 
 /// A record to be appended: what the ledger itself does not know.
@@ -104,9 +168,9 @@ pub struct Entry {
     pub version: Option<u64>,
     /// What led to it.
     pub cause: Option<String>,
-    /// `decision`, `outcome`, `refused`, `broken`.
+    /// `decision`, `outcome`, `refused`, `broken`, `checkpoint`.
     pub kind: &'static str,
-    /// Content; no floating-point numbers.
+    /// Content.
     pub payload: Value,
 }
 
@@ -119,25 +183,12 @@ pub struct Ledger<'d> {
     pub torn: u64,
 }
 
-/// Where the last good record ends.
-#[derive(Clone, Debug)]
-struct Tail {
-    segment: u32,
-    length: u64,
-    count: u64,
-    hash: Digest,
-    head: Head,
-}
-
 impl<'d> Ledger<'d> {
-    /// Opens the ledger in `dir` (made when missing): reads the head and the last segment, and cuts a torn tail.
+    /// Opens the ledger in `dir` (made when missing): reads the head and the last segments, and cuts a torn tail.
     pub fn open(disk: &'d Disk, dir: &str) -> Result<Self, LedgerError> {
         disk.ensure_dir(dir)?;
         let _lock = lock(disk, dir)?;
-        let (tail, torn) = read_tail(disk, dir)?;
-        if torn > 0 {
-            disk.truncate(&segment::path(dir, tail.segment), tail.length)?;
-        }
+        let (tail, torn) = Tail::read(disk, dir)?;
         Ok(Self {
             disk,
             dir: dir.to_owned(),
@@ -148,42 +199,63 @@ impl<'d> Ledger<'d> {
 
     /// Number of records and hash of the last.
     pub fn head(&self) -> LedgerHead {
-        LedgerHead {
-            count: self.tail.count,
-            hash: self.tail.hash.to_hex(),
-        }
+        LedgerHead::of(self.tail.count, &self.tail.hash)
     }
 
     /// Appends a commit group: all records are durable when it returns, or none counts. Gives the index of the first.
     pub fn append(&mut self, entries: Vec<Entry>) -> Result<u64, LedgerError> {
+        match self.append_all(vec![entries], false)?.pop() {
+            Some(done) => done,
+            None => Ok(self.tail.count),
+        }
+    }
+
+    /// Appends a record as the first of a new segment, so that the segments before it can go.
+    pub(crate) fn append_first(&mut self, entry: Entry) -> Result<u64, LedgerError> {
+        match self.append_all(vec![vec![entry]], true)?.pop() {
+            Some(done) => done,
+            None => Ok(self.tail.count),
+        }
+    }
+
+    /// Appends several commit groups with one write and one fsync. A group that cannot be written fails alone; where the
+    /// disk fails, all do.
+    pub(crate) fn append_all(
+        &mut self,
+        groups: Vec<Vec<Entry>>,
+        new_segment: bool,
+    ) -> Result<Vec<Result<u64, LedgerError>>, LedgerError> {
         let _lock = lock(self.disk, &self.dir)?;
         self.catch_up()?;
-        let first = self.tail.count;
         let mut tail = self.tail.clone();
         let mut bytes = Vec::new();
-        if tail.length == 0 || tail.length > SEGMENT_LIMIT {
+        if tail.length == 0 || tail.length > SEGMENT_LIMIT || new_segment {
             if tail.length > 0 {
                 tail.segment += 1;
             }
             tail.length = 0;
             bytes.extend_from_slice(segment::header(tail.segment, tail.count, &tail.hash).as_bytes());
         }
-        for entry in entries {
-            let record = Record {
-                index: tail.count,
-                prev: tail.hash.to_hex(),
-                time: entry.time,
-                source: entry.source,
-                name: entry.name,
-                version: entry.version,
-                cause: entry.cause,
-                kind: entry.kind.to_owned(),
-                payload: entry.payload,
-            };
-            let (line, hash) = segment::line(&record)?;
-            bytes.extend_from_slice(&line);
-            tail.count += 1;
-            tail.hash = hash;
+        let mut done = Vec::with_capacity(groups.len());
+        for group in groups {
+            let (first, length, before) = (tail.count, bytes.len(), tail.hash);
+            let written = group.iter().try_for_each(|entry| {
+                tail.hash = line::write(entry, tail.count, &tail.hash, &mut bytes)?;
+                tail.count += 1;
+                if bytes.len() > GROUP_LIMIT {
+                    let what = format!("a commit group of more than {GROUP_LIMIT} bytes");
+                    return Err(LedgerError::Unwritable(what));
+                }
+                Ok(())
+            });
+            if written.is_err() {
+                bytes.truncate(length);
+                (tail.count, tail.hash) = (first, before);
+            }
+            done.push(written.map(|()| first));
+        }
+        if tail.count == self.tail.count {
+            return Ok(done);
         }
         let path = segment::path(&self.dir, tail.segment);
         if let Err(e) = self.disk.append(&path, &bytes) {
@@ -194,14 +266,18 @@ impl<'d> Ledger<'d> {
         }
         tail.length += bytes.len() as u64;
         tail.head = tail.head.next(tail.count, tail.hash);
-        tail.head.write(self.disk, &self.dir)?;
+        // The records are durable and count. A head that cannot be written lags, which is allowed.
+        let headed = tail.head.write(self.disk, &self.dir);
         self.tail = tail;
-        Ok(first)
+        if let Err(e) = headed {
+            log::warn!("the head of the ledger lags: {e}");
+        }
+        Ok(done)
     }
 
     /// Another process may have appended since: the head or the segment's length tells.
     fn catch_up(&mut self) -> Result<(), LedgerError> {
-        let head = Head::read(self.disk, &self.dir)?;
+        let head = head::Head::read(self.disk, &self.dir)?;
         let length = self
             .disk
             .lstat(&segment::path(&self.dir, self.tail.segment))?
@@ -209,190 +285,62 @@ impl<'d> Ledger<'d> {
         if head.as_ref() == Some(&self.tail.head) && length == self.tail.length {
             return Ok(());
         }
-        let (tail, torn) = read_tail(self.disk, &self.dir)?;
-        if torn > 0 {
-            self.disk
-                .truncate(&segment::path(&self.dir, tail.segment), tail.length)?;
-        }
-        self.tail = tail;
+        (self.tail, _) = Tail::read(self.disk, &self.dir)?;
         Ok(())
     }
 
-    /// Every record from the first, checked; calls `each` with the record and its hash.
+    /// Every record kept, checked; calls `each` with the record and its hash.
     pub fn read(&self, each: &mut dyn FnMut(&Record, &Digest)) -> Result<LedgerHead, LedgerError> {
         read_all(self.disk, &self.dir, each)
     }
 
     /// The last record, if there is one.
     pub fn last(&self) -> Result<Option<Record>, LedgerError> {
-        self.last_where(&|_| true)
+        self.last_line(&|_| true)
     }
 
     /// The last record of the newest two segments that `wanted` picks: enough for what repeats.
     pub fn last_where(&self, wanted: &dyn Fn(&Record) -> bool) -> Result<Option<Record>, LedgerError> {
+        self.last_line(&|line| line.record().is_ok_and(|record| wanted(&record)))
+    }
+
+    /// The same, picked by what can be seen without reading payloads.
+    pub fn last_line(&self, wanted: &dyn Fn(&Line<'_>) -> bool) -> Result<Option<Record>, LedgerError> {
         for number in (self.tail.segment.saturating_sub(1)..=self.tail.segment).rev() {
-            let Some(bytes) = segment::read(self.disk, &self.dir, number)? else {
+            let Some(mut bytes) = segment::read(self.disk, &self.dir, number)? else {
                 continue;
             };
+            if number == self.tail.segment {
+                // What another process is just writing is none of ours.
+                bytes.truncate(usize::try_from(self.tail.length).unwrap_or(usize::MAX));
+            }
             let mut found = None;
-            let scan = segment::scan(number, &bytes, None, &mut |record, _| {
-                if wanted(record) {
-                    found = Some(record.clone());
+            let scan = segment::scan(number, &bytes, None, &mut |line| {
+                if wanted(line) {
+                    found = Some(*line);
                 }
             });
             scan.end?;
-            if found.is_some() {
-                return Ok(found);
+            if let Some(line) = found {
+                return line.record().map(Some);
             }
         }
         Ok(None)
     }
 }
 
-/// Reads the whole ledger in `dir`, checks it, and gives the head. Pure reading: a torn tail is left where it is.
-pub fn read_all(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Record, &Digest)) -> Result<LedgerHead, LedgerError> {
-    let head = Head::read(disk, dir)?;
-    let (mut count, mut hash, mut number) = (0, Digest::ZERO, 0);
-    while let Some(bytes) = segment::read(disk, dir, number)? {
-        let scan = segment::scan(number, &bytes, Some((count, hash)), each);
-        count = scan.count;
-        hash = scan.hash;
-        if let Err(e) = scan.end {
-            let is_last = segment::read(disk, dir, number + 1)?.is_none();
-            if is_last && head.as_ref().is_some_and(|h| count >= h.count) {
-                break;
-            }
-            return Err(e);
-        }
-        number += 1;
-    }
-    check_head(head.as_ref(), count, hash)?;
-    Ok(LedgerHead {
-        count,
-        hash: hash.to_hex(),
-    })
-}
-
-/// Head and last segment. Gives the tail and the number of torn bytes behind it.
-fn read_tail(disk: &Disk, dir: &str) -> Result<(Tail, u64), LedgerError> {
-    let head = Head::read(disk, dir)?;
-    let mut last = None;
-    for name in disk.list(dir)? {
-        if let Some(number) = name.to_str().and_then(segment::number) {
-            last = last.max(Some(number));
-        }
-    }
-    let Some(mut number) = last else {
-        check_head(head.as_ref(), 0, Digest::ZERO)?;
-        let head = head.map_or_else(|| Head::create(disk, dir), Ok)?;
-        return Ok((
-            Tail {
-                segment: 0,
-                length: 0,
-                count: 0,
-                hash: Digest::ZERO,
-                head,
-            },
-            0,
-        ));
-    };
-    let mut torn = 0;
-    loop {
-        let bytes = segment::read(disk, dir, number)?.unwrap_or_default();
-        // A header alone is not believed: it must continue the segment before, or the beginning.
-        let before = match number {
-            0 => (0, Digest::ZERO),
-            n => {
-                let bytes = segment::read(disk, dir, n - 1)?.unwrap_or_default();
-                let scan = segment::scan(n - 1, &bytes, None, &mut |_, _| {});
-                scan.end?;
-                (scan.count, scan.hash)
-            }
-        };
-        let scan = segment::scan(number, &bytes, Some(before), &mut |_, _| {});
-        if let Err(e) = scan.end {
-            let unfinished_header = scan.length == 0;
-            // Only what the head does not count can be a write that a crash cut short.
-            if head.as_ref().is_none_or(|h| scan.count < h.count) {
-                return Err(e);
-            }
-            log::warn!("ledger tail cut: {e}");
-            torn += bytes.len() as u64 - scan.length;
-            if unfinished_header {
-                disk.remove(&segment::path(dir, number))?;
-                if number > 0 {
-                    number -= 1;
-                    continue;
-                }
-                let head = head.map_or_else(|| Head::create(disk, dir), Ok)?;
-                return Ok((
-                    Tail {
-                        segment: 0,
-                        length: 0,
-                        count: 0,
-                        hash: Digest::ZERO,
-                        head,
-                    },
-                    0,
-                ));
-            }
-        }
-        check_head(head.as_ref(), scan.count, scan.hash)?;
-        let head = head.ok_or(LedgerError::Head {
-            what: "the head file is missing, but there are records",
-        })?;
-        return Ok((
-            Tail {
-                segment: number,
-                length: scan.length,
-                count: scan.count,
-                hash: scan.hash,
-                head,
-            },
-            torn,
-        ));
-    }
-}
-
-fn check_head(head: Option<&Head>, count: u64, hash: Digest) -> Result<(), LedgerError> {
-    let Some(head) = head else {
-        let what = "the head file is missing, but there are records";
-        return if count == 0 {
-            Ok(())
-        } else {
-            Err(LedgerError::Head { what })
-        };
-    };
-    if count < head.count {
-        return Err(LedgerError::Truncated {
-            head: head.count,
-            found: count,
-        });
-    }
-    if count == head.count && hash != head.hash {
-        return Err(LedgerError::Head {
-            what: "the head names another last record than the one that is there",
-        });
-    }
-    Ok(())
-}
-
+/// The lock of the ledger in `dir`, held until what is given back is dropped.
 fn lock(disk: &Disk, dir: &str) -> Result<std::fs::File, LedgerError> {
-    let file = disk.lock_file(&format!("{dir}/lock"))?;
-    // A commit group is one write and one fsync long: waiting for it is right. The lock goes with the descriptor.
-    file.lock().map_err(|_| LedgerError::Locked)?;
-    Ok(file)
-}
-
-/// The hash that chains records.
-fn record_hash(canonical: &[u8]) -> Digest {
-    let mut hasher = jos_trust::digest::Hasher::default();
-    hasher.update(b"jos-record-v1\n");
-    hasher.update(canonical);
-    hasher.finish()
-}
-
-/// First half of a SHA-256 in hex: enough against accidents, which is all that the head's checksum is for.
-fn short_check(bytes: &[u8]) -> String {
-    sha256(bytes).to_string()[..16].to_owned()
+    let path = format!("{dir}/lock");
+    loop {
+        let file = disk.lock_file(&path)?;
+        // A commit group is one write and one fsync long: waiting for it is right. The lock goes with the descriptor.
+        file.lock().map_err(|_| LedgerError::Locked)?;
+        // Whoever set a damaged ledger aside took its lock file along: then this is the lock of another ledger.
+        let here = disk.lstat(&path)?.map(|meta| meta.inode);
+        if file.metadata().ok().map(|meta| meta.ino()) == here {
+            return Ok(file);
+        }
+        disk.ensure_dir(dir)?;
+    }
 }

@@ -1,16 +1,14 @@
-//! One segment file: its header, its lines, and the scan that checks them.
+//! One segment file: its name, its header, and the scan that checks its lines.
 
-use jos_schemas::documents::ledger::Record;
-use jos_schemas::node::Node;
-use jos_trust::{Digest, canonical};
+use jos_trust::Digest;
+use nix::errno::Errno;
 
-use super::{LedgerError, READ_LIMIT, record_hash};
-use crate::disk::Disk;
+use super::line::{Chain, Line};
+use super::{LedgerError, READ_LIMIT};
+use crate::disk::{Disk, DiskError};
 
 /// `jos-ledger 1 SSSSSSSS IIIIIIIIIIIIIIII PREV\n`
-const HEADER: usize = 13 + 8 + 1 + 16 + 1 + 64 + 1;
-/// `LLLLLLLL HASH `
-const FRAME: usize = 8 + 1 + 64 + 1;
+pub(super) const HEADER: usize = 13 + 8 + 1 + 16 + 1 + 64 + 1;
 
 pub(super) fn path(dir: &str, number: u32) -> String {
     format!("{dir}/{number:08}.jsl")
@@ -25,11 +23,39 @@ pub(super) fn number(name: &str) -> Option<u32> {
     }
 }
 
+/// The numbers of the segments that are there, in order.
+pub(super) fn numbers(disk: &Disk, dir: &str) -> Result<Vec<u32>, LedgerError> {
+    let names = disk.list(dir)?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|n| number(n.to_str()?)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
 pub(super) fn read(disk: &Disk, dir: &str, number: u32) -> Result<Option<Vec<u8>>, LedgerError> {
     match disk.read(&path(dir, number), READ_LIMIT) {
         Ok((bytes, _)) => Ok(Some(bytes)),
         Err(e) if e.is_missing() => Ok(None),
-        Err(e) => Err(e.into()),
+        Err(e) => Err(unreadable(&e).map_or(e.into(), |what| LedgerError::Corrupt {
+            segment: number,
+            offset: 0,
+            what,
+        })),
+    }
+}
+
+/// What the disk says where the bytes themselves are lost: damage, which opening again does not heal.
+pub(super) fn unreadable(e: &DiskError) -> Option<&'static str> {
+    match e {
+        DiskError::TooLarge { .. } => Some("it is longer than any that is written"),
+        DiskError::Io { source, .. } => {
+            let errno = Errno::from_raw(source.raw_os_error()?);
+            #[cfg(target_os = "linux")]
+            if errno == Errno::EUCLEAN {
+                return Some("the file system says that it is corrupt");
+            }
+            matches!(errno, Errno::EIO | Errno::EBADMSG).then_some("the disk cannot read it")
+        }
+        _ => None,
     }
 }
 
@@ -37,42 +63,36 @@ pub(super) fn header(number: u32, first: u64, prev: &Digest) -> String {
     format!("jos-ledger 1 {number:08x} {first:016x} {prev}\n")
 }
 
-/// The line of a record, and its hash.
-pub(super) fn line(record: &Record) -> Result<(Vec<u8>, Digest), LedgerError> {
-    let value = serde_json::to_value(record).map_err(|e| LedgerError::Unwritable(e.to_string()))?;
-    let canonical =
-        canonical::to_bytes(&Node::from_json(&value)).map_err(|e| LedgerError::Unwritable(e.to_string()))?;
-    let hash = record_hash(&canonical);
-    let mut line = format!("{:08x} {hash} ", canonical.len()).into_bytes();
-    line.extend_from_slice(&canonical);
-    line.push(b'\n');
-    Ok((line, hash))
-}
-
 /// What a scan came to: how far it is good, and what stopped it.
 pub(super) struct Scan {
+    /// Index of the first record in this segment.
+    pub(super) first: u64,
     /// Records before and in this segment.
     pub(super) count: u64,
     /// Hash of the last good record.
     pub(super) hash: Digest,
     /// Bytes that are good.
     pub(super) length: u64,
+    /// It begins with a checkpoint: history may begin here.
+    pub(super) begins: bool,
     /// What is wrong behind them, if anything is.
     pub(super) end: Result<(), LedgerError>,
 }
 
 /// Checks a segment line by line. `expected` is count and hash before it, where they are known; else its header's.
-pub(super) fn scan(
+pub(super) fn scan<'b>(
     number: u32,
-    bytes: &[u8],
+    bytes: &'b [u8],
     expected: Option<(u64, Digest)>,
-    each: &mut dyn FnMut(&Record, &Digest),
+    each: &mut dyn FnMut(&Line<'b>),
 ) -> Scan {
     let (count, hash) = expected.unwrap_or((0, Digest::ZERO));
     let mut scan = Scan {
+        first: count,
         count,
         hash,
         length: 0,
+        begins: false,
         end: Ok(()),
     };
     scan.end = scan_into(&mut scan, number, bytes, expected, each).map_err(|(offset, what)| LedgerError::Corrupt {
@@ -83,31 +103,42 @@ pub(super) fn scan(
     scan
 }
 
+/// The first record of a segment, if it has one.
+pub(super) fn first(number: u32, bytes: &[u8]) -> Result<Option<Line<'_>>, LedgerError> {
+    let wrong = |offset, what| LedgerError::Corrupt {
+        segment: number,
+        offset,
+        what,
+    };
+    let (first, prev) = parse_header(number, bytes).map_err(|what| wrong(0, what))?;
+    if bytes.len() == HEADER {
+        return Ok(None);
+    }
+    let line = Chain::new(first, prev).next(bytes, HEADER);
+    line.map(|(line, _)| Some(line))
+        .map_err(|what| wrong(HEADER as u64, what))
+}
+
 type Wrong = (usize, &'static str);
 
-fn scan_into(
+fn scan_into<'b>(
     scan: &mut Scan,
     number: u32,
-    bytes: &[u8],
+    bytes: &'b [u8],
     expected: Option<(u64, Digest)>,
-    each: &mut dyn FnMut(&Record, &Digest),
+    each: &mut dyn FnMut(&Line<'b>),
 ) -> Result<(), Wrong> {
     let (first, prev) = parse_header(number, bytes).map_err(|what| (0, what))?;
     if expected.is_some_and(|e| e != (first, prev)) {
         return Err((0, "the header does not continue the segment before"));
     }
-    (scan.count, scan.hash, scan.length) = (first, prev, HEADER as u64);
-    let mut at = HEADER;
+    (scan.first, scan.count, scan.hash, scan.length) = (first, first, prev, HEADER as u64);
+    let (mut at, mut chain) = (HEADER, Chain::new(first, prev));
     while at < bytes.len() {
-        let (record, hash, end) = parse_line(bytes, at).map_err(|what| (at, what))?;
-        if record.index != scan.count {
-            return Err((at, "a record with another index than its place"));
-        }
-        if record.prev.as_str() != scan.hash.to_string() {
-            return Err((at, "a record that does not continue the one before"));
-        }
-        each(&record, &hash);
-        (scan.count, scan.hash, scan.length) = (scan.count + 1, hash, end as u64);
+        let (line, end) = chain.next(bytes, at).map_err(|what| (at, what))?;
+        scan.begins |= at == HEADER && line.kind == super::CHECKPOINT;
+        each(&line);
+        (scan.count, scan.hash, scan.length) = (chain.count, chain.hash, end as u64);
         at = end;
     }
     Ok(())
@@ -134,25 +165,4 @@ fn parse_header(number: u32, bytes: &[u8]) -> Result<(u64, Digest), &'static str
         return Err("a header in another spelling");
     }
     Ok((first, prev))
-}
-
-fn parse_line(bytes: &[u8], at: usize) -> Result<(Record, Digest, usize), &'static str> {
-    let frame = bytes.get(at..at + FRAME).ok_or("an unfinished record")?;
-    let frame = std::str::from_utf8(frame).map_err(|_| "a frame that is not text")?;
-    let length = usize::from_str_radix(&frame[..8], 16).map_err(|_| "a frame without a length")?;
-    let hash: Digest = frame[9..73].parse().map_err(|_| "a frame without a hash")?;
-    if frame != format!("{length:08x} {hash} ") {
-        return Err("a frame in another spelling");
-    }
-    let start = at + FRAME;
-    let end = start.checked_add(length).ok_or("a frame with an impossible length")?;
-    let json = bytes.get(start..end).ok_or("an unfinished record")?;
-    if *bytes.get(end).ok_or("an unfinished record")? != b'\n' {
-        return Err("a record that does not end where its frame says");
-    }
-    if record_hash(json) != hash {
-        return Err("a record that does not have its hash");
-    }
-    let record = serde_json::from_slice(json).map_err(|_| "a record of an unknown shape")?;
-    Ok((record, hash, end + 1))
 }

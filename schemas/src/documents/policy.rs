@@ -29,10 +29,50 @@ pub struct Policy {
     /// Further paths that no step may touch, besides jos' own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<Glob>,
+    /// How much of its history an agent keeps on this device.
+    #[serde(default, skip_serializing_if = "Retention::is_default")]
+    pub ledger: Retention,
     /// Grants for each source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
     pub grants: BTreeMap<Source, Grant>,
+}
+
+/// How much of its history an agent keeps: its ledger and its blobs together. What is older than the last two
+/// checkpoints goes when one of the two limits is passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Bytes of ledger and blobs of one agent.
+    #[serde(deserialize_with = "ruled::int::<_, _, 65_536, 1_099_511_627_776>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 65_536, max = 1_099_511_627_776_u64)))]
+    pub bytes: u64,
+    /// Days.
+    #[serde(deserialize_with = "ruled::int::<_, _, 1, 36_500>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 36_500)))]
+    pub days: u32,
+    /// Content of more bytes than this is kept by its hash alone: replay then says so and does not rebuild it.
+    #[serde(deserialize_with = "ruled::int::<_, _, 0, 1_099_511_627_776>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 1_099_511_627_776_u64)))]
+    pub content: u64,
+}
+
+impl Default for Retention {
+    /// A quarter of a flash of 16 MiB at most, a year, and every document that may be signed.
+    fn default() -> Self {
+        Self {
+            bytes: 4 << 20,
+            days: 365,
+            content: 1 << 20,
+        }
+    }
+}
+
+impl Retention {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The constant `jos.policy`.
@@ -84,11 +124,9 @@ pub struct Grant {
     #[serde(deserialize_with = "ruled::list::<_, ruled::Line>")]
     #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::Line>"))]
     pub packages: Vec<String>,
-    /// UCI configs that may be changed.
+    /// What of the UCI files may be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[serde(deserialize_with = "ruled::list::<_, ruled::UciName>")]
-    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::UciName>"))]
-    pub uci: Vec<String>,
+    pub uci: Vec<UciGrant>,
     /// Kernel parameters that may be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "ruled::list::<_, ruled::Line>")]
@@ -140,6 +178,32 @@ pub struct WideFileGrant {
     /// Also setuid, setgid and sticky bits.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setuid: bool,
+}
+
+/// A UCI grant: what may be changed, or that with what else it allows. `network` is all of `/etc/config/network`,
+/// `network.lan` one section, `firewall.@zone` all sections of a type that have no name, `network.*.ipaddr` one option.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(untagged)]
+pub enum UciGrant {
+    /// Plain data.
+    Pattern(#[cfg_attr(feature = "json-schema", schemars(with = "ruled::UciPattern"))] String),
+    /// With more rights.
+    Wide(WideUciGrant),
+}
+
+/// A UCI grant with more rights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WideUciGrant {
+    /// What.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::UciPattern>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::UciPattern"))]
+    pub path: String,
+    /// Also options that some program executes, or that say who may do what.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub code: bool,
 }
 
 /// A command grant: the exact bytes, or an argv template.
@@ -198,6 +262,23 @@ impl<'de> Deserialize<'de> for FileGrant {
             FileGrant::Glob,
             FileGrant::Wide,
         )
+    }
+}
+
+impl UciGrant {
+    /// What it covers.
+    pub fn path(&self) -> &str {
+        match self {
+            UciGrant::Pattern(path) => path,
+            UciGrant::Wide(wide) => &wide.path,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UciGrant {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let pattern = |text: ruled::Ruled<ruled::UciPattern>| UciGrant::Pattern(text.into());
+        crate::untagged::text_or_table(d, "a part of the UCI files or {path, code}", pattern, UciGrant::Wide)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::policy::{Glob, Grant, Policy, PolicyKind, Source};
+use super::policy::{Glob, Grant, Policy, PolicyKind, Retention, Source};
 use crate::node::{Kind, Node};
 use crate::ruled;
 use crate::text::{AbsPath, Mode, Name, Owner};
@@ -182,6 +182,9 @@ pub struct ProfilePolicy {
     /// Further paths that no step may touch, besides jos' own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<Glob>,
+    /// How much of its history an agent keeps on the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Retention>,
     /// Grants for each source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
@@ -195,6 +198,7 @@ impl From<ProfilePolicy> for Policy {
             kind: PolicyKind::Policy,
             require_confinement: p.require_confinement,
             protected: p.protected,
+            ledger: p.ledger.unwrap_or_default(),
             grants: p.grants,
         }
     }
