@@ -1,18 +1,43 @@
-//! User and group names to numbers: of the running system, or of the root that is being prepared.
+//! Accounts: names to numbers, and the files that say so.
+//!
+//! Owns the question which number a name has: in the running system, in the root that is being prepared, or in the
+//! account files as a plan will leave them.
+
+mod edit;
+mod lock;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use jos_schemas::text::Owner;
 use nix::unistd::{Group, User};
 
 use crate::disk::Disk;
 
+pub(crate) use edit::{Files, User as WantedUser, is_hash};
+pub(crate) use lock::Lock;
+pub(crate) use table::Table;
+
 const LIMIT: u64 = 4 * 1024 * 1024;
 
 /// uid and gid of `owner`; a user alone stands for itself and its primary group. `live` asks the system (which may know
-/// accounts that no file lists), else the files of the root are read.
-pub(crate) fn resolve(disk: &Disk, live: bool, owner: &Owner) -> Result<(u32, u32), String> {
+/// accounts that no file lists), else the files of the root are read. `passwd` and `group` are those files as a plan
+/// leaves them, where it changes them: they come first.
+pub(crate) fn resolve(
+    disk: &Disk,
+    live: bool,
+    owner: &Owner,
+    passwd: Option<&Table>,
+    group_file: Option<&Table>,
+) -> Result<(u32, u32), String> {
     let mut parts = owner.as_str().split(':');
     let (user, group) = (parts.next().unwrap_or_default(), parts.next());
-    let found = user_of(disk, live, user);
+    let planned_user = |table: &Table| {
+        let at = table.find(user)?;
+        Some((table.id(at, 2)?, table.id(at, 3)?))
+    };
+    let planned_group = |table: &Table, name: &str| table.id(table.find(name)?, 2);
+    let found = passwd.and_then(planned_user).or_else(|| user_of(disk, live, user));
     let uid = match (&found, user.parse::<u32>()) {
         (Some((uid, _)), _) => *uid,
         (None, Ok(uid)) => uid,
@@ -20,7 +45,12 @@ pub(crate) fn resolve(disk: &Disk, live: bool, owner: &Owner) -> Result<(u32, u3
     };
     let gid = match group {
         None => found.map_or(uid, |(_, gid)| gid),
-        Some(group) => match (group_of(disk, live, group), group.parse::<u32>()) {
+        Some(group) => match (
+            group_file
+                .and_then(|t| planned_group(t, group))
+                .or_else(|| group_of(disk, live, group)),
+            group.parse::<u32>(),
+        ) {
             (Some(gid), _) | (None, Ok(gid)) => gid,
             (None, Err(_)) => return Err(unknown(disk, "group", group)),
         },

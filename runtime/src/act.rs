@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::accounts::Lock;
+use crate::content::Store;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Meta, parent};
 use crate::journal::{Before, Journal, Trial, Undo};
 use crate::plan::{Act, After, Plan};
@@ -81,12 +83,26 @@ pub(crate) struct Hands<'a> {
     pub(crate) live: bool,
     /// Environment of commands.
     pub(crate) env: &'a [(String, String)],
+    /// Contents that are named by their hash.
+    pub(crate) content: Store<'a>,
+}
+
+/// The name that what stands at `path` takes until the change is kept, where it is not copied.
+fn aside_of<'t>(trial: &'t Trial, path: &str) -> Option<&'t str> {
+    trial.undo.iter().find_map(|undo| match undo {
+        Undo::Path {
+            path: at,
+            before: Before::Aside { to },
+        } if at == path => Some(to.as_str()),
+        _ => None,
+    })
 }
 
 impl Hands<'_> {
     /// Does the plan, then restarts the notified services. The error says which step failed and why.
     pub(crate) fn forward(&self, plan: &Plan, trial: &Trial, done: &mut Done) -> Result<(), Failed> {
         let mut files_changed = false;
+        let mut accounts = None;
         for (number, task) in plan.tasks.iter().enumerate() {
             let step = &plan.changes[task.change].step;
             let failed = |why: String| Failed {
@@ -95,6 +111,8 @@ impl Hands<'_> {
             };
             match &task.act {
                 Act::Path { path, seen, after } => {
+                    self.guard(&mut accounts, path)
+                        .map_err(|e| Failed::environment(format!("{step}: {e}")))?;
                     self.path(number, path, seen.as_ref(), after, trial)
                         .map_err(|e| Failed::environment(format!("{step}: {e}")))?;
                     files_changed = true;
@@ -102,6 +120,13 @@ impl Hands<'_> {
                 Act::Service { name, command } => {
                     self.refresh(&mut files_changed).map_err(failed)?;
                     self.tell(name, *command).map_err(failed)?;
+                }
+                Act::Check { what, argv, timeout } => {
+                    let ran = self.run(argv, *timeout).map_err(failed)?;
+                    done.captured.push(Captured::of(&format!("{step}: {what}"), &ran));
+                    if !ran.ok() {
+                        return Err(failed(format!("{what}: it ended with {}", ran.ending())));
+                    }
                 }
                 Act::Shell {
                     argv, unless, timeout, ..
@@ -137,6 +162,17 @@ impl Hands<'_> {
             self.refresh(&mut files_changed).map_err(failed)?;
             self.tell(service, ServiceCommand::Restart).map_err(failed)?;
             done.notified.push(service.clone());
+        }
+        Ok(())
+    }
+
+    /// Holds the lock of the account files from the first of them to the last in a row: what the plan saw is looked at
+    /// again under it, and no other program edits them in between.
+    fn guard(&self, held: &mut Option<Lock>, path: &str) -> Result<(), String> {
+        if !self.live || !Lock::guards(path) {
+            *held = None;
+        } else if held.is_none() {
+            *held = Some(Lock::take(self.disk, self.world.clock)?);
         }
         Ok(())
     }
@@ -189,41 +225,51 @@ impl Hands<'_> {
                 });
             }
         }
+        let aside = aside_of(trial, path);
+        let xattrs = || match seen {
+            Some(meta) if meta.kind == Kind::File => self.disk.xattrs(path),
+            _ => Ok(Vec::new()),
+        };
         match after {
             After::File {
                 attrs,
                 same_bytes: true,
                 ..
+            }
+            | After::Blob {
+                attrs,
+                same_bytes: true,
+                ..
             } => self.disk.set_attrs(path, *attrs),
             After::File { bytes, attrs, .. } => {
-                let xattrs = match seen {
-                    Some(meta) if meta.kind == Kind::File => self.disk.xattrs(path)?,
-                    _ => Vec::new(),
-                };
-                self.disk.write_file(path, bytes, *attrs, &xattrs)
+                self.disk
+                    .write_with(path, *attrs, &xattrs()?, aside, &mut |sink| sink.put(bytes))
+            }
+            After::Blob { needed, attrs, .. } => {
+                self.disk
+                    .write_with(path, *attrs, &xattrs()?, aside, &mut |sink| self.content.pour(needed, sink))
             }
             After::Dir { attrs } => match self.disk.lstat(path)? {
                 Some(meta) if meta.kind == Kind::Dir => self.disk.set_attrs(path, *attrs),
                 _ => self.disk.make_dir(path, *attrs),
             },
-            After::Link { target, owner } => self.disk.make_link(path, target, *owner),
-            After::Gone => self.disk.remove(path),
-            After::TreeGone => {
-                let aside = trial.undo.iter().find_map(|u| match u {
-                    Undo::Path {
-                        path: p,
-                        before: Before::Aside { to },
-                    } if p == path => Some(to.as_str()),
-                    _ => None,
-                });
-                match aside {
-                    Some(to) => self.disk.rename(path, to),
-                    None => Err(DiskError::BadPath {
-                        path: format!("{path} (task {number})"),
-                        why: "it is not in the journal",
-                    }),
+            After::Link { target, owner } => {
+                if let Some(to) = aside.filter(|_| seen.is_some()) {
+                    self.disk.rename(path, to)?;
                 }
+                self.disk.make_link(path, target, *owner)
             }
+            After::Gone => match aside.filter(|_| seen.is_some()) {
+                Some(to) => self.disk.rename(path, to),
+                None => self.disk.remove(path),
+            },
+            After::TreeGone => match aside {
+                Some(to) => self.disk.rename(path, to),
+                None => Err(DiskError::BadPath {
+                    path: format!("{path} (task {number})"),
+                    why: "it is not in the journal",
+                }),
+            },
         }
     }
 
@@ -235,11 +281,14 @@ impl Hands<'_> {
             BTreeSet::new()
         });
         self.sweep(trial, &mut left);
+        let mut accounts = None;
         for undo in trial.undo.iter().rev() {
             match undo {
                 Undo::Path { path, before } => {
-                    if let Err(e) = self.restore(path, before) {
-                        left.push(e.to_string());
+                    let guarded = self.guard(&mut accounts, path);
+                    let restored = guarded.and_then(|()| self.restore(path, before).map_err(|e| e.to_string()));
+                    if let Err(e) = restored {
+                        left.push(e);
                     }
                 }
                 Undo::Shell {

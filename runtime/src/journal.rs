@@ -24,7 +24,9 @@ use crate::plan::{Act, After, Plan};
 use crate::world::{ServiceState, Services};
 
 const LIMIT: u64 = 64 * 1024 * 1024;
-/// Files larger than this are not replaced: their image would not fit where a device keeps its journal.
+/// A larger file is not copied: it keeps its bytes under a name beside its own until the change is kept.
+const COPIED: u64 = 4 * 1024 * 1024;
+/// No image is larger, whoever wrote it.
 const IMAGE_LIMIT: u64 = 64 * 1024 * 1024;
 const FORMAT: u32 = 1;
 
@@ -103,7 +105,7 @@ pub(crate) enum Before {
         uid: u32,
         gid: u32,
     },
-    /// A tree, moved to a name beside it.
+    /// A tree, or a large file, moved to a name beside it.
     Aside {
         to: String,
     },
@@ -179,6 +181,7 @@ impl<'d> Journal<'d> {
                     }
                 }
                 Act::Service { name, .. } => drop(names.insert(name)),
+                Act::Check { .. } => {}
                 Act::Shell { undo, timeout, .. } => {
                     let step = plan.changes[task.change].step.clone();
                     trial.undo.push(Undo::Shell {
@@ -214,8 +217,22 @@ impl<'d> Journal<'d> {
             uid: meta.uid,
             gid: meta.gid,
         };
+        let aside = || {
+            let dir = crate::disk::parent(path).unwrap_or_default();
+            Before::Aside {
+                to: format!("{dir}/.jos-aside-{tag}-{number}"),
+            }
+        };
         Ok(match meta.kind {
-            Kind::File if matches!(after, After::File { same_bytes: true, .. }) => Before::Meta { attrs },
+            Kind::File
+                if matches!(
+                    after,
+                    After::File { same_bytes: true, .. } | After::Blob { same_bytes: true, .. }
+                ) =>
+            {
+                Before::Meta { attrs }
+            }
+            Kind::File if meta.size > COPIED => aside(),
             Kind::File => {
                 let (bytes, _) = world.read(path, IMAGE_LIMIT).map_err(text)?;
                 let bytes = zeroize::Zeroizing::new(bytes);
@@ -229,12 +246,7 @@ impl<'d> Journal<'d> {
                     image: number,
                 }
             }
-            Kind::Dir if matches!(after, After::TreeGone) => {
-                let dir = crate::disk::parent(path).unwrap_or_default();
-                Before::Aside {
-                    to: format!("{dir}/.jos-aside-{tag}-{number}"),
-                }
-            }
+            Kind::Dir if matches!(after, After::TreeGone) => aside(),
             Kind::Dir => Before::Dir { attrs },
             Kind::Link => {
                 let target = world.read_link(path).map_err(text)?;

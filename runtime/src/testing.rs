@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::disk::{Op, Tap};
 use crate::outcome::Outcome;
 use crate::plane::{Plane, PlaneError, Setup};
-use crate::world::{Clock, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World};
+use crate::world::{Clock, Fetch, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -48,9 +48,14 @@ pub(crate) struct Machine {
     pub(crate) failing: RefCell<Vec<String>>,
     /// What a GET answers.
     pub(crate) answer: Cell<Result<u16, &'static str>>,
+    /// What a URL, or the machine itself under a hash, gives.
+    pub(crate) shelf: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Called with each command before it "runs".
     #[allow(clippy::type_complexity)]
     pub(crate) on_run: RefCell<Option<Box<dyn Fn(&str)>>>,
+    /// Called with path and value where a kernel parameter is set.
+    #[allow(clippy::type_complexity)]
+    pub(crate) on_set: RefCell<Option<Box<dyn Fn(&str, &str)>>>,
 }
 
 /// Grants everything that the tests do below /srv and /etc, as data.
@@ -84,7 +89,9 @@ impl Machine {
             ran: RefCell::default(),
             failing: RefCell::default(),
             answer: Cell::new(Ok(200)),
+            shelf: RefCell::default(),
             on_run: RefCell::default(),
+            on_set: RefCell::default(),
         }
     }
 
@@ -149,6 +156,7 @@ impl Machine {
             processes: self,
             services: self,
             probe: self,
+            fetch: self,
         }
     }
 
@@ -302,6 +310,11 @@ impl Random for Machine {
 impl Processes for Machine {
     fn run(&self, invocation: &Invocation) -> Result<Ran, String> {
         let text = invocation.argv.last().unwrap().clone();
+        if let ([_, _, script, _, path, value], Some(on_set)) = (&invocation.argv[..], &*self.on_set.borrow())
+            && script.starts_with("printf")
+        {
+            on_set(path, value);
+        }
         if let Some(on_run) = &*self.on_run.borrow() {
             on_run(&text);
         }
@@ -352,6 +365,20 @@ impl Probe for Machine {
     }
     fn tcp(&self, _: &str, _: u16, _: Duration) -> Result<(), String> {
         self.answer.get().map(drop).map_err(str::to_owned)
+    }
+    fn schemes(&self) -> &'static [&'static str] {
+        &["http"]
+    }
+}
+
+impl Fetch for Machine {
+    fn offered(&self, sha256: &str) -> Option<(String, Box<dyn io::Read>)> {
+        let bytes = self.shelf.borrow().get(sha256)?.clone();
+        Some(("the shelf".into(), Box::new(io::Cursor::new(bytes))))
+    }
+    fn fetch(&self, url: &str, _: u64, into: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
+        let bytes = self.shelf.borrow().get(url).cloned().ok_or("nobody answers")?;
+        bytes.chunks(1000).try_for_each(into)
     }
     fn schemes(&self) -> &'static [&'static str] {
         &["http"]

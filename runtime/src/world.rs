@@ -19,6 +19,8 @@ pub struct World<'a> {
     pub services: &'a dyn Services,
     /// Health probes over the network.
     pub probe: &'a dyn Probe,
+    /// Content by address.
+    pub fetch: &'a dyn Fetch,
 }
 
 /// The system clock, which may be wrong; the plane raises it to the time floor.
@@ -145,5 +147,21 @@ pub trait Probe {
     /// Whether a connection opens.
     fn tcp(&self, host: &str, port: u16, timeout: Duration) -> Result<(), String>;
     /// URL schemes that `http` can do.
+    fn schemes(&self) -> &'static [&'static str];
+}
+
+/// Brings content from elsewhere. It is believed nothing: the plane counts and hashes what comes.
+pub trait Fetch {
+    /// Content that this machine offers under its SHA-256 (64 hex digits), and the place in words.
+    fn offered(&self, sha256: &str) -> Option<(String, Box<dyn std::io::Read>)>;
+    /// Hands the content of `url` over in pieces, and stops at the first that `into` refuses. Says so before any piece
+    /// where the other side announces another size than `size`, and gives up on one that sends too slowly.
+    fn fetch(
+        &self,
+        url: &str,
+        size: u64,
+        into: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<(), String>;
+    /// URL schemes that `fetch` can do.
     fn schemes(&self) -> &'static [&'static str];
 }

@@ -3,21 +3,25 @@
 //! Owns the system calls and the programs `systemctl`, `/etc/init.d/*`, `launchctl`. Decides nothing: what may run was
 //! decided by the gate.
 
+mod fetch;
 mod probe;
 mod processes;
 mod services;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jos_runtime::world::{Clock, Random, Services, World};
 use jos_schemas::text::Utc;
 
+pub(crate) use fetch::Web;
 pub(crate) use probe::Tcp;
 pub(crate) use processes::System;
 
 /// Everything, with the init system of this machine.
 pub(crate) struct Real {
     services: Box<dyn Services>,
+    fetch: Web,
 }
 
 impl Real {
@@ -25,7 +29,14 @@ impl Real {
     pub(crate) fn new() -> Self {
         Self {
             services: services::detect(),
+            fetch: Web::default(),
         }
+    }
+
+    /// The same, with a folder that offers content by hash.
+    pub(crate) fn offering(mut self, folder: Option<PathBuf>) -> Self {
+        self.fetch.folder = folder;
+        self
     }
 
     /// As the plane takes it.
@@ -36,6 +47,7 @@ impl Real {
             processes: &System,
             services: &*self.services,
             probe: &Tcp,
+            fetch: &self.fetch,
         }
     }
 }

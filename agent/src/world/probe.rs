@@ -61,7 +61,7 @@ impl Probe for Tcp {
     }
 }
 
-fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
+pub(super) fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let addresses = (host, port).to_socket_addrs().map_err(|e| format!("{host}: {e}"))?;
     let mut last = format!("{host}: no address");
     for address in addresses {
@@ -74,7 +74,7 @@ fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String
 }
 
 /// Host, port and path of an `http` URL (RFC 3986); user information is refused.
-fn parts(url: &str) -> Option<(&str, u16, String)> {
+pub(super) fn parts(url: &str) -> Option<(&str, u16, String)> {
     let rest = url.strip_prefix("http://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);

@@ -8,7 +8,6 @@ use jos_trust::sha256;
 use zeroize::Zeroizing;
 
 use super::{Build, Part, Planned, attrs_shape, bare, default_owner};
-use crate::accounts;
 use crate::diff;
 use crate::disk::{Attrs, Kind, Meta};
 use crate::plan::{Action, After, Shape};
@@ -19,20 +18,25 @@ const READ_LIMIT: u64 = 16 * 1024 * 1024;
 const DIFF_LIMIT: usize = 64 * 1024;
 
 impl Build<'_> {
-    pub(super) fn attrs(&self, mode: Option<&Mode>, default: u32, owner: Option<&Owner>) -> Result<Attrs, String> {
+    pub(super) fn attrs(&mut self, mode: Option<&Mode>, default: u32, owner: Option<&Owner>) -> Result<Attrs, String> {
         let mode = mode.map_or(default, Mode::bits);
         let own = default_owner();
         let (uid, gid) = match owner {
             None => own,
-            Some(owner) => accounts::resolve(self.sight.disk, self.sight.live, owner)?,
+            Some(owner) => self.owner_ids(owner)?,
         };
         if own.0 != 0 && uid != own.0 {
             return Err(format!("only root can give a file to uid {uid}; this is uid {}", own.0));
         }
+        let name = owner.map_or("", Owner::as_str);
+        self.plan.ids.insert(name.to_owned(), format!("{uid}:{gid}"));
         Ok(Attrs { mode, uid, gid })
     }
 
     pub(super) fn file(&mut self, part: &Part<'_>, label: &str, step: &FileStep) -> Result<(), String> {
+        if let Some(source) = &step.source {
+            return self.blob(part, label, step, source);
+        }
         let path = step.path.as_str();
         self.parents(part, label, path)?;
         let (bytes, secret) = match &step.content {
@@ -286,7 +290,7 @@ impl Build<'_> {
     }
 }
 
-fn differences(details: &mut Vec<String>, meta: &Meta, attrs: Attrs) {
+pub(super) fn differences(details: &mut Vec<String>, meta: &Meta, attrs: Attrs) {
     if meta.kind == Kind::Link {
         return;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jos_schemas::documents::desired_state::{ServiceAction, ServiceStep, ShellStep};
 
-use super::{Build, Part, bare};
+use super::{Build, Part, Planned, bare};
 use crate::offline::{self, Enabling};
 use crate::plan::{Act, Action, Task};
 use crate::world::ServiceCommand;
@@ -75,8 +75,11 @@ impl Build<'_> {
     /// Whether a file of this plan could be the service's unit, script or plist.
     pub(super) fn brings(&self, service: &str) -> bool {
         let stem = service.split('@').next().unwrap_or(service);
+        let made = |planned: &Planned| *planned == Planned::Other(crate::disk::Kind::File);
+        let files = self.planned.iter().filter(|(_, p)| made(p)).map(|(path, _)| path);
         self.texts
             .keys()
+            .chain(files)
             .any(|p| p.rsplit('/').next().is_some_and(|n| n.starts_with(stem)))
     }
 

@@ -9,7 +9,9 @@
 //! save calls and nothing else. What is mounted below is entered; what is linked is not.
 
 mod error;
+mod mounts;
 mod ops;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod xattr;
@@ -26,6 +28,7 @@ use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 pub use error::DiskError;
+pub(crate) use stream::Sink;
 
 /// A write-like call, as a [`Tap`] sees it just before it is made. Paths are relative to the disk's root.
 #[derive(Debug)]
@@ -88,6 +91,8 @@ pub struct Meta {
     pub links: u64,
     /// Which file it is on its file system.
     pub inode: u64,
+    /// Which file system.
+    pub device: u64,
 }
 
 /// Permission bits and owner that a path is to have.

@@ -30,6 +30,11 @@ impl Disk {
         }
     }
 
+    /// Whether a directory stands there.
+    pub(crate) fn is_dir(&self, path: &str) -> bool {
+        self.lstat(path).is_ok_and(|m| m.is_some_and(|m| m.kind == Kind::Dir))
+    }
+
     /// A regular file's bytes and metadata, of one and the same open file. At most `limit` bytes.
     pub fn read(&self, path: &str, limit: u64) -> Result<(Vec<u8>, Meta), DiskError> {
         let (mut file, meta) = self.open_file(path)?;
@@ -61,7 +66,7 @@ impl Disk {
         Ok(xattr::all(fd.as_fd()))
     }
 
-    fn open_file(&self, path: &str) -> Result<(File, Meta), DiskError> {
+    pub(crate) fn open_file(&self, path: &str) -> Result<(File, Meta), DiskError> {
         let (dir, name) = self.walk_to(path)?;
         // O_NONBLOCK: a FIFO in the place of a file must not hang us before it is refused.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -133,41 +138,18 @@ impl Disk {
     /// Puts `bytes` at `path` in one step: whoever opens it sees the old content or the new, never a part, and a power
     /// cut leaves one of the two. Replaces a file or a link (the link itself), nothing else.
     pub fn write_file(&self, path: &str, bytes: &[u8], attrs: Attrs, xattrs: &Xattrs) -> Result<(), DiskError> {
-        let (dir, name) = self.walk_to(path)?;
-        self.check_replaceable(&dir, path, name)?;
-        let temp = self.temp_beside(path);
-        let temp_name = last(&temp);
-        self.tap(&Op::Create(&temp))
-            .map_err(|e| self.err(path, "make a temporary file", e))?;
-        // 0600 until the owner is right: nobody who may not read the result can read it on the way.
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir.as_fd(), temp_name, flags, Mode::from_bits_truncate(0o600))
-            .map_err(|e| self.err(path, "make a temporary file beside it", e))?;
-        let mut file = File::from(fd);
-        let filled = self.fill(&mut file, &temp, path, bytes, attrs, xattrs).and_then(|()| {
-            self.tap(&Op::Rename(&temp, path))
-                .map_err(|e| self.err(path, "put it in place", e))?;
-            renameat(dir.as_fd(), temp_name, dir.as_fd(), name).map_err(|e| self.err(path, "put it in place", e))
-        });
-        if let Err(e) = filled {
-            self.drop_temp(&dir, &temp);
-            return Err(e);
-        }
-        self.sync_dir(&dir, path)
+        self.write_with(path, attrs, xattrs, None, &mut |sink| sink.put(bytes))
     }
 
-    fn fill(
+    /// Owner, attributes and mode of a file that is complete, and its durability.
+    pub(super) fn seal(
         &self,
         file: &mut File,
         temp: &str,
         path: &str,
-        bytes: &[u8],
         attrs: Attrs,
         xattrs: &Xattrs,
     ) -> Result<(), DiskError> {
-        self.tap(&Op::Write(temp, 0, bytes))
-            .map_err(|e| self.err(path, "write it", e))?;
-        file.write_all(bytes).map_err(|e| self.err(path, "write it", e))?;
         self.tap(&Op::Meta(temp))
             .map_err(|e| self.err(path, "set its owner and mode", e))?;
         // chown drops capabilities, and a mode may forbid the rest: the attributes stand between the two.
@@ -292,13 +274,28 @@ impl Disk {
     }
 
     /// Removes a directory with all below it, links unfollowed, of whatever kind. For what the plane itself put aside.
+    /// What is mounted below is another's: then nothing is removed.
     pub(crate) fn remove_tree(&self, path: &str) -> Result<(), DiskError> {
         let Some(meta) = self.lstat(path)? else { return Ok(()) };
         if meta.kind == Kind::Dir {
+            let own = format!("/{}", path.trim_start_matches('/'));
+            let below = format!("{own}/");
+            if let Some(point) = self.mounts().iter().find(|m| **m == own || m.starts_with(&below)) {
+                return Err(self.err(point, "remove what is mounted there: unmount it", Errno::EBUSY));
+            }
+        }
+        self.remove_below(path, &meta)
+    }
+
+    fn remove_below(&self, path: &str, meta: &Meta) -> Result<(), DiskError> {
+        if meta.kind == Kind::Dir {
             for name in self.list(path)? {
-                match name.to_str() {
-                    Some(name) => self.remove_tree(&format!("{path}/{name}"))?,
-                    None => return Err(self.err(path, "remove a name that is not UTF-8 below it", Errno::EILSEQ)),
+                let Some(name) = name.to_str() else {
+                    return Err(self.err(path, "remove a name that is not UTF-8 below it", Errno::EILSEQ));
+                };
+                let inner = format!("{path}/{name}");
+                if let Some(found) = self.lstat(&inner)? {
+                    self.remove_below(&inner, &found)?;
                 }
             }
         }
@@ -416,7 +413,7 @@ impl Disk {
         self.write_file(path, bytes, attrs, &Vec::new())
     }
 
-    fn check_replaceable(&self, dir: &Handle<'_>, path: &str, name: &str) -> Result<(), DiskError> {
+    pub(super) fn check_replaceable(&self, dir: &Handle<'_>, path: &str, name: &str) -> Result<(), DiskError> {
         match fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => Ok(()),
             Err(e) => Err(self.err(path, "look at it", e)),
@@ -452,13 +449,13 @@ impl Disk {
     }
 
     /// After a failure the temporary file goes; if even that fails, recovery sweeps it.
-    fn drop_temp(&self, dir: &Handle<'_>, temp: &str) {
+    pub(super) fn drop_temp(&self, dir: &Handle<'_>, temp: &str) {
         if self.tap(&Op::Remove(temp)).is_ok() {
             let _ = unlinkat(dir.as_fd(), last(temp), UnlinkatFlags::NoRemoveDir);
         }
     }
 
-    fn sync_dir(&self, dir: &Handle<'_>, path: &str) -> Result<(), DiskError> {
+    pub(super) fn sync_dir(&self, dir: &Handle<'_>, path: &str) -> Result<(), DiskError> {
         self.tap(&Op::SyncDir(path))
             .map_err(|e| self.err(path, "make its directory durable", e))?;
         match fsync(dir) {
@@ -469,7 +466,7 @@ impl Disk {
     }
 }
 
-fn last(path: &str) -> &str {
+pub(super) fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
@@ -495,5 +492,6 @@ fn meta(stat: &FileStat) -> Meta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         links: stat.st_nlink as u64,
         inode: stat.st_ino as u64,
+        device: stat.st_dev as u64,
     }
 }

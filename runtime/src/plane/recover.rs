@@ -39,6 +39,7 @@ impl Plane<'_> {
             world: self.world,
             live: self.live(),
             env: &[],
+            content: self.content(),
         };
         let (phase, noted) = journal.phase()?;
         let report = noted.and_then(|value| serde_json::from_value::<Report>(value).ok());

@@ -49,6 +49,9 @@ pub(super) struct Target {
     /// Under whose grants, and in which sequence of versions
     #[arg(long, value_enum, default_value = "local")]
     source: Origin,
+    /// Folder with contents that the state names by hash, each in a file named by its SHA-256
+    #[arg(long, value_name = "DIR")]
+    blobs: Option<PathBuf>,
     /// Seconds to wait for another apply of this agent to end
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u32,
@@ -126,7 +129,7 @@ impl Target {
             wait: Duration::from_secs(u64::from(self.wait)),
         };
         Ok(Ready {
-            real: Real::new(),
+            real: Real::new().offering(self.blobs.clone()),
             setup,
             doc,
             baked: (trust.name, root),

@@ -1,0 +1,183 @@
+//! Content by hash: where it is kept until it stands in its place, and how it gets there.
+//!
+//! Owns `incoming/` of one NAME, and puts what is small enough for the ledger to keep among its blobs. Whatever comes
+//! from elsewhere is counted against the size that the state names while it comes, then held against the hash; only
+//! what passed both has the name under which it is found. The network is behind [`Fetch`].
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use jos_trust::Digest;
+use jos_trust::digest::Hasher;
+
+use crate::disk::{Attrs, Disk, DiskError, Kind, Sink};
+use crate::world::Fetch;
+
+/// Bytes of one piece.
+const PIECE: usize = 64 * 1024;
+
+/// A content that a plan needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Needed {
+    pub(crate) sha256: Digest,
+    pub(crate) size: u64,
+    pub(crate) urls: Vec<String>,
+}
+
+/// The contents that one NAME has at hand.
+pub(crate) struct Store<'d> {
+    data: &'d Disk,
+    blobs: String,
+    incoming: String,
+    kept: u64,
+}
+
+impl<'d> Store<'d> {
+    /// `blobs` is the ledger's store, which takes content of at most `kept` bytes; `incoming` is where the rest waits for
+    /// its place. Neither is made before it is needed.
+    pub(crate) fn new(data: &'d Disk, blobs: String, incoming: String, kept: u64) -> Self {
+        Self {
+            data,
+            blobs,
+            incoming,
+            kept,
+        }
+    }
+
+    /// Where the content lies: with the ledger, or waiting for its place. Its hash is looked at when it is used.
+    fn find(&self, needed: &Needed) -> Option<String> {
+        let dirs = [&self.blobs, &self.incoming];
+        let mut paths = dirs.iter().map(|dir| format!("{dir}/{}", needed.sha256));
+        paths.find(|path| {
+            let meta = self.data.lstat(path);
+            meta.is_ok_and(|m| m.is_some_and(|m| m.kind == Kind::File && m.size == needed.size))
+        })
+    }
+
+    /// Whether it is at hand.
+    pub(crate) fn has(&self, needed: &Needed) -> bool {
+        self.find(needed).is_some()
+    }
+
+    /// Writes the content into `sink`, checked once more on the way.
+    pub(crate) fn pour(&self, needed: &Needed, sink: &mut Sink<'_>) -> Result<(), DiskError> {
+        let Some(path) = self.find(needed) else {
+            return Err(sink.wrong("its content is no longer at hand".into()));
+        };
+        let (mut file, _) = self.data.open_file(&path)?;
+        sink.copy(&mut file, &needed.sha256, needed.size)
+    }
+
+    /// Makes sure that every content is at hand. The error says for which it cannot be, and why each place failed.
+    pub(crate) fn bring(&self, all: &[Needed], fetch: &dyn Fetch) -> Result<(), String> {
+        self.keep_only(&all.iter().map(|n| n.sha256).collect())
+            .map_err(|e| e.to_string())?;
+        for needed in all {
+            let good = |path: String| self.data.hash(&path).is_ok_and(|(found, _)| found == needed.sha256);
+            if self.find(needed).is_some_and(good) {
+                continue;
+            }
+            self.bring_one(needed, fetch)?;
+        }
+        Ok(())
+    }
+
+    fn bring_one(&self, needed: &Needed, fetch: &dyn Fetch) -> Result<(), String> {
+        let mut tried = Vec::new();
+        if let Some((place, mut content)) = fetch.offered(&needed.sha256.to_string()) {
+            let taken = self.take(needed, &mut |sink| sink.copy(&mut content, &needed.sha256, needed.size));
+            match taken {
+                Ok(()) => return Ok(()),
+                Err(e) => tried.push(format!("{place}: {e}")),
+            }
+        }
+        for url in &needed.urls {
+            let taken = self.take(needed, &mut |sink| {
+                let mut hasher = Hasher::default();
+                let mut failed = None;
+                let came = fetch.fetch(url, needed.size, &mut |piece| {
+                    if sink.written() + piece.len() as u64 > needed.size {
+                        return Err(format!("more than the {} bytes that the state names", needed.size));
+                    }
+                    hasher.update(piece);
+                    // A full disk is this device's fault and no other address would help: told apart below.
+                    sink.put(piece).map_err(|e| {
+                        let text = e.to_string();
+                        failed = Some(e);
+                        text
+                    })
+                });
+                if let Some(e) = failed {
+                    return Err(e);
+                }
+                came.map_err(|why| sink.wrong(why))?;
+                let (size, found) = (sink.written(), hasher.finish());
+                if size != needed.size {
+                    return Err(sink.wrong(format!("{size} bytes, the state names {}", needed.size)));
+                }
+                if found != needed.sha256 {
+                    return Err(sink.wrong(format!("its SHA-256 is {found}, the state names {}", needed.sha256)));
+                }
+                Ok(())
+            });
+            match taken {
+                Ok(()) => return Ok(()),
+                Err(e) => tried.push(format!("{url}: {e}")),
+            }
+        }
+        let nowhere = "it is in no folder of this device, and the state names no address; offer it with --blobs DIR";
+        let why = if tried.is_empty() {
+            nowhere.to_owned()
+        } else {
+            tried.join("; ")
+        };
+        Err(format!("content {}: {why}", needed.sha256))
+    }
+
+    fn take(
+        &self,
+        needed: &Needed,
+        fill: &mut dyn FnMut(&mut Sink<'_>) -> Result<(), DiskError>,
+    ) -> Result<(), DiskError> {
+        let dir = if needed.size <= self.kept {
+            &self.blobs
+        } else {
+            &self.incoming
+        };
+        self.data.ensure_dir(dir)?;
+        let path = format!("{dir}/{}", needed.sha256);
+        let attrs = Attrs {
+            mode: 0o600,
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        };
+        self.data.write_with(&path, attrs, &Vec::new(), None, fill)
+    }
+
+    /// Removes what waits and is not among `needed`: also the temporary files of an earlier process.
+    pub(crate) fn keep_only(&self, needed: &BTreeSet<Digest>) -> Result<(), DiskError> {
+        for name in self.data.list(&self.incoming)? {
+            let Some(name) = name.to_str() else { continue };
+            if !name.parse::<Digest>().is_ok_and(|d| needed.contains(&d)) {
+                self.data.remove(&format!("{}/{name}", self.incoming))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads `from` into `into`, piece by piece: what an implementation of [`Fetch`] needs again and again.
+///
+/// # Errors
+/// The reader's own words, or those of `into`.
+pub fn pump(from: &mut dyn Read, into: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => into(&piece[..n])?,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+}
