@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use jos_schemas::documents::ledger::{Decision, OutcomeKind};
+use jos_schemas::documents::checkpoint::{HeldState, Streams};
+use jos_schemas::documents::ledger::{Decision, OutcomeKind, Record};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::Utc;
 use jos_trust::{Digest, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, DiskError};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{CHECKPOINT, Ledger, LedgerError};
+use crate::plane::streams_of;
 
 const FORMAT: u32 = 1;
 const LIMIT: u64 = 4 * 1024 * 1024;
@@ -27,6 +29,12 @@ pub(crate) struct Book {
     /// Tries to finish what waited for the first boot, and when the next is due.
     #[serde(default)]
     pub(crate) first_boot: FirstBoot,
+    /// Index of the last checkpoint, where there is one.
+    #[serde(default)]
+    pub(crate) checkpoint: Option<u64>,
+    /// When it was taken, or the ledger begun; in seconds since 1970. Not known before it was asked once.
+    #[serde(default)]
+    pub(crate) checkpointed_at: Option<i64>,
 }
 
 /// A state in force.
@@ -39,6 +47,18 @@ pub(crate) struct Kept {
     pub(crate) since: Utc,
     /// Applied to a root that was not running: services, commands and health wait.
     pub(crate) pending: bool,
+}
+
+impl Kept {
+    fn of(held: HeldState) -> Self {
+        Self {
+            source: held.source,
+            version: held.version,
+            content: (&held.content).into(),
+            since: held.since,
+            pending: held.pending,
+        }
+    }
 }
 
 /// The last outcome.
@@ -111,6 +131,16 @@ impl Book {
         data.write_private(path, &bytes)
     }
 
+    /// What is in force where history begins.
+    fn begin_with(&mut self, record: &Record) {
+        let Streams { baseline, state } = streams_of(&record.payload);
+        let held = [(Stream::Baseline, baseline), (Stream::State, state)];
+        self.streams = held.into_iter().filter_map(|(stream, held)| Some((stream, Kept::of(held?)))).collect();
+        if record.kind == CHECKPOINT {
+            (self.checkpoint, self.checkpointed_at) = (Some(record.index), Some(record.time.unix()));
+        }
+    }
+
     /// Reads every decision with its outcome.
     fn rebuild(ledger: &Ledger<'_>) -> Result<Self, LedgerError> {
         let mut book = Self {
@@ -123,6 +153,10 @@ impl Book {
                 if let Ok(decision) = serde_json::from_value(record.payload.clone()) {
                     decisions.insert(record.index, decision);
                 }
+                return;
+            }
+            if record.kind == CHECKPOINT || record.kind == "broken" {
+                book.begin_with(record);
                 return;
             }
             let Ok(report) = serde_json::from_value::<Brief>(record.payload.clone()) else {

@@ -115,7 +115,9 @@ pub(crate) fn owners(disk: &Disk) -> Result<Owners, StoreError> {
     match disk.read(OWNERS, LIMIT) {
         Ok((bytes, _)) => serde_json::from_slice(&bytes).map_err(|e| StoreError::Owners {
             file: disk.show(OWNERS),
-            what: e.to_string(),
+            what: format!(
+                "{e}; it says which agent owns which path: restore it, or remove it, and each agent claims its own again"
+            ),
         }),
         Err(e) if e.is_missing() => Ok(Owners::new()),
         Err(e) => Err(e.into()),

@@ -32,6 +32,7 @@
 //! export ─► one file with records and blobs, the same bytes for the same ledger
 //! ```
 
+mod archive;
 mod aside;
 mod blobs;
 mod export;
@@ -41,9 +42,10 @@ mod jcs;
 mod line;
 mod named;
 mod read;
-mod retain;
+pub(crate) mod retain;
 mod segment;
 mod tail;
+mod verify;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +61,8 @@ use serde_json::Value;
 use crate::disk::{Disk, DiskError};
 use tail::Tail;
 
+pub use archive::Archive;
+pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use aside::{Aside, asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
 pub use export::{Export, LedgerKey, export};
@@ -66,6 +70,7 @@ pub use group::{Committer, Submitter};
 pub use line::{Line, source_word};
 pub use named::{blob_names, required_blobs};
 pub use read::{Extent, read_all, read_lines};
+pub use verify::{Anchor, Anchored, Sealed, Verdict, verify};
 
 /// The kind of a record that history may begin with.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -292,6 +297,27 @@ impl<'d> Ledger<'d> {
     /// Every record kept, checked; calls `each` with the record and its hash.
     pub fn read(&self, each: &mut dyn FnMut(&Record, &Digest)) -> Result<LedgerHead, LedgerError> {
         read_all(self.disk, &self.dir, each)
+    }
+
+    /// The same from segment `from` on, which must begin at the beginning or with a checkpoint.
+    pub(crate) fn read_from(&self, from: u32, each: &mut dyn FnMut(&Line<'_>)) -> Result<(), LedgerError> {
+        let mut before = None;
+        for number in from..=self.tail.segment {
+            let bytes = segment::read(self.disk, &self.dir, number)?.unwrap_or_default();
+            let scan = segment::scan(number, &bytes, before, each);
+            scan.end?;
+            before = Some((scan.count, scan.hash));
+        }
+        Ok(())
+    }
+
+    /// What the record says that a ledger after a damaged one begins with.
+    pub(crate) fn begins_broken(&self) -> Result<Option<Value>, LedgerError> {
+        let Some(bytes) = segment::read(self.disk, &self.dir, 0)? else {
+            return Ok(None);
+        };
+        let first = segment::first(0, &bytes)?.filter(|line| line.kind == "broken");
+        first.map(|line| line.payload()).transpose()
     }
 
     /// The last record, if there is one.

@@ -72,9 +72,10 @@ impl Plane<'_> {
         let cause = format!("#{}", trial.decision);
         let same = |r: &jos_schemas::documents::ledger::Record| r.cause.as_ref() == Some(&cause);
         let value = payload(&report);
-        let known = ledger
-            .last_where(&same)?
-            .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
+        let known = self.decided_elsewhere(&ledger, trial.decision)?
+            || ledger
+                .last_where(&same)?
+                .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
         if !known {
             let value = self.shrink(value)?;
             ledger.append(vec![self.entry(

@@ -145,6 +145,7 @@ impl Plane<'_> {
             ..book.clone()
         };
         book.save(&self.data, &self.at("state.json"))?;
+        self.after_turn(&mut ledger)?;
         Ok(self.outcome(&ledger, Source::Drift, Some(version), report, true))
     }
 }

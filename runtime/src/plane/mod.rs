@@ -42,6 +42,7 @@ use crate::world::World;
 
 pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
+pub(crate) use keep::streams_of;
 pub use status::{InForce, Status};
 pub use trust::RootError;
 
@@ -220,7 +221,7 @@ impl<'a> Plane<'a> {
     /// What applying `state` would change. Reads only.
     pub fn plan(&self, state: &Verified<DesiredState>) -> Result<Plan, PlaneError> {
         self.check_name(state)?;
-        let ledger = self.open_ledger()?;
+        let ledger = self.look_at_ledger()?;
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let held = self.held(&floors, &book)?;
         let gate = self.gate();

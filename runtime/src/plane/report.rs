@@ -36,6 +36,7 @@ impl Plane<'_> {
             let entry = self.entry(source, version, None, "refused", payload)?;
             ledger.append(vec![entry])?;
             self.note_last(&ledger, source, version, &report)?;
+            self.after_turn(&mut ledger)?;
         }
         Ok(self.outcome(&ledger, source, version, report, !repeated))
     }

@@ -51,6 +51,9 @@ pub struct Status {
     pub last: Option<Last>,
     /// Number of records and hash of the last; without a hub it is anchored nowhere else.
     pub ledger: LedgerHead,
+    /// Ledgers that were damaged and set aside, by folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<String>,
     /// A trial is under way, or one was interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Phase>,
@@ -62,7 +65,7 @@ pub struct Status {
 impl Plane<'_> {
     /// See [`Status`].
     pub fn status(&self) -> Result<Status, PlaneError> {
-        let ledger = self.open_ledger()?;
+        let ledger = self.look_at_ledger()?;
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let journal = self.journal()?;
         let trial = if journal.trial()?.is_some() {
@@ -94,6 +97,7 @@ impl Plane<'_> {
             in_force,
             last: book.last,
             ledger: ledger.head(),
+            set_aside: crate::ledger::asides(&self.data, self.setup.name.as_str())?,
             trial,
             drift_repeats,
         })
