@@ -55,13 +55,33 @@ pub(crate) struct Done {
 /// Why going forward stopped.
 pub(crate) struct Failed {
     pub(crate) why: String,
-    /// The device was at fault (a full disk, somebody else at work), not the state: it may be tried again.
-    pub(crate) environment: bool,
+    pub(crate) cause: Cause,
+}
+
+/// Whose fault it was. Kept over a crash: it decides what becomes of the version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cause {
+    /// The state's: it is not tried again.
+    State,
+    /// The device's (a full disk, somebody else at work): it may be tried again.
+    Device,
+    /// The hub did not answer in time. Whether it answers under the old state says whose fault that is.
+    Hub {
+        /// Seconds that it was given.
+        within: u32,
+    },
 }
 
 impl Failed {
-    pub(crate) fn environment(why: String) -> Self {
-        Self { why, environment: true }
+    pub(crate) fn state(why: String) -> Self {
+        let cause = Cause::State;
+        Self { why, cause }
+    }
+
+    pub(crate) fn device(why: String) -> Self {
+        let cause = Cause::Device;
+        Self { why, cause }
     }
 }
 
@@ -72,6 +92,8 @@ pub(crate) struct Back {
     pub(crate) left: Vec<String>,
     /// What nothing can put back: commands without an `undo`.
     pub(crate) notes: Vec<String>,
+    /// Services that were told again.
+    pub(crate) told: Vec<String>,
 }
 
 /// The hands of the plane.
@@ -105,16 +127,13 @@ impl Hands<'_> {
         let mut accounts = None;
         for (number, task) in plan.tasks.iter().enumerate() {
             let step = &plan.changes[task.change].step;
-            let failed = |why: String| Failed {
-                why: format!("{step}: {why}"),
-                environment: false,
-            };
+            let failed = |why: String| Failed::state(format!("{step}: {why}"));
             match &task.act {
                 Act::Path { path, seen, after } => {
                     self.guard(&mut accounts, path)
                         .map_err(|e| Failed::environment(format!("{step}: {e}")))?;
                     self.path(number, path, seen.as_ref(), after, trial)
-                        .map_err(|e| Failed::environment(format!("{step}: {e}")))?;
+                        .map_err(|e| Failed::device(format!("{step}: {e}")))?;
                     files_changed = true;
                 }
                 Act::Service { name, command } => {
@@ -155,10 +174,7 @@ impl Hands<'_> {
             }
         }
         for service in &plan.notify {
-            let failed = |e| Failed {
-                why: format!("notify {service}: {e}"),
-                environment: false,
-            };
+            let failed = |e| Failed::state(format!("notify {service}: {e}"));
             self.refresh(&mut files_changed).map_err(failed)?;
             self.tell(service, ServiceCommand::Restart).map_err(failed)?;
             done.notified.push(service.clone());
@@ -313,23 +329,36 @@ impl Hands<'_> {
                 }
             }
         }
-        self.services_back(trial, &progressed, &mut left);
-        Back { left, notes }
+        let told = self.services_back(trial, &progressed, &mut left);
+        Back { left, notes, told }
     }
 
-    /// Every service that was told anything: back to how it was, and told again where it runs.
-    fn services_back(&self, trial: &Trial, progressed: &BTreeSet<String>, left: &mut Vec<String>) {
-        if !self.live {
-            return;
+    /// Puts the paths back and nothing else: for a moment at which no service runs and none may be waited for.
+    pub(crate) fn paths_back(&self, trial: &Trial) -> Vec<String> {
+        let mut left = Vec::new();
+        self.sweep(trial, &mut left);
+        for undo in trial.undo.iter().rev() {
+            if let Undo::Path { path, before } = undo
+                && let Err(e) = self.restore(path, before)
+            {
+                left.push(e.to_string());
+            }
         }
-        let told: Vec<_> = trial
+        left
+    }
+
+    /// Every service that was told anything: back to how it was, and told again where it runs. After a reboot that is
+    /// all of them: whatever the init system started since has read the files that were tried.
+    fn services_back(&self, trial: &Trial, progressed: &BTreeSet<String>, left: &mut Vec<String>) -> Vec<String> {
+        let mut again = Vec::new();
+        if !self.live || trial.services.is_empty() {
+            return again;
+        }
+        let rebooted = trial.boot.is_some() && trial.boot != self.world.clock.boot();
+        let told = trial
             .services
             .iter()
-            .filter(|(n, _)| progressed.contains(&format!("service {n}")))
-            .collect();
-        if told.is_empty() && trial.services.is_empty() {
-            return;
-        }
+            .filter(|(n, _)| rebooted || progressed.contains(&format!("service {n}")));
         if let Err(e) = self.world.services.refresh() {
             left.push(e);
         }
@@ -350,6 +379,7 @@ impl Hands<'_> {
                 }
                 if before.active || now.active {
                     self.world.services.command(name, active)?;
+                    again.push(name.clone());
                 }
                 Ok(())
             });
@@ -357,6 +387,7 @@ impl Hands<'_> {
                 left.push(format!("service {name}: {e}"));
             }
         }
+        again
     }
 
     /// Temporary files that a crash left beside what was being written.

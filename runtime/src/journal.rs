@@ -7,7 +7,7 @@
 //! journal/image-N      bytes of the N-th file that changes, as they were
 //! journal/trial.json   the trial: who, what, every path and service as it was; its appearance begins the trial
 //! journal/progress     one line before each act that no comparison could find later: `shell N`, `service NAME`
-//! journal/phase.json   trying (also when missing) → confirming | confirmed | reverting, with the outcome to record
+//! journal/phase.json   trying (also when missing) → confirming → confirmed | reverting, with the outcome to record
 //! ```
 //! Removing `trial.json` ends the trial; what else lies there is swept by the next one.
 
@@ -19,6 +19,7 @@ use jos_trust::floors::Counter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::act::Cause;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Xattrs};
 use crate::plan::{Act, After, Plan};
 use crate::world::{ServiceState, Services};
@@ -36,9 +37,9 @@ const FORMAT: u32 = 1;
 pub enum Phase {
     /// Changing.
     Trying,
-    /// All is changed and healthy; about to be kept. Whether it was shows in the floors.
+    /// All is changed and healthy; whoever has to confirm it is being asked.
     Confirming,
-    /// Kept, without floors to move.
+    /// To be kept. Where a state comes into force, whether it was kept shows in the floors; else it was.
     Confirmed,
     /// Being taken back.
     Reverting,
@@ -51,6 +52,9 @@ pub(crate) struct Trial {
     pub(crate) format: u32,
     /// Random part of temporary names.
     pub(crate) tag: String,
+    /// Which start of the machine it began in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) boot: Option<String>,
     /// Index of the decision in the ledger.
     pub(crate) decision: u64,
     pub(crate) source: Source,
@@ -111,11 +115,16 @@ pub(crate) enum Before {
     },
 }
 
+/// How far a trial is, as it is kept.
 #[derive(Serialize, Deserialize)]
-struct PhaseFile {
-    phase: Phase,
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// The outcome that was to be recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    outcome: Option<Value>,
+    pub(crate) outcome: Option<Value>,
+    /// Why it is being taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
 }
 
 /// The journal of one NAME.
@@ -265,10 +274,13 @@ impl<'d> Journal<'d> {
         self.json("trial.json")
     }
 
-    /// How far it is, and the outcome that was to be recorded.
-    pub(crate) fn phase(&self) -> Result<(Phase, Option<Value>), JournalError> {
-        let phase: Option<PhaseFile> = self.json("phase.json")?;
-        Ok(phase.map_or((Phase::Trying, None), |p| (p.phase, p.outcome)))
+    /// How far it is.
+    pub(crate) fn phase(&self) -> Result<Progress, JournalError> {
+        Ok(self.json("phase.json")?.unwrap_or(Progress {
+            phase: Phase::Trying,
+            outcome: None,
+            cause: None,
+        }))
     }
 
     fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, JournalError> {
@@ -285,8 +297,9 @@ impl<'d> Journal<'d> {
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
-    pub(crate) fn set_phase(&self, phase: Phase, outcome: Option<Value>) -> Result<(), DiskError> {
-        let bytes = serde_json::to_vec(&PhaseFile { phase, outcome }).expect("plain data");
+    pub(crate) fn set_phase(&self, phase: Phase, outcome: Value, cause: Option<Cause>) -> Result<(), DiskError> {
+        let outcome = Some(outcome);
+        let bytes = serde_json::to_vec(&Progress { phase, outcome, cause }).expect("plain data");
         self.data.write_private(&self.at("phase.json"), &bytes)
     }
 

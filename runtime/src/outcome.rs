@@ -52,6 +52,12 @@ pub struct Report {
     /// What the health check said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// What the health check of the state that came back said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_after: Option<String>,
+    /// Services told again after the old files were back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told_again: Vec<String>,
     /// What could not be taken back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
@@ -72,6 +78,8 @@ impl Report {
             captured: Vec::new(),
             notified: Vec::new(),
             health: None,
+            health_after: None,
+            told_again: Vec::new(),
             left: Vec::new(),
             released: Vec::new(),
             pending: false,
@@ -94,6 +102,7 @@ pub const fn outcome_word(kind: OutcomeKind) -> &'static str {
         OutcomeKind::Unsupported => "unsupported",
         OutcomeKind::Broken => "broken",
         OutcomeKind::Drifted => "drifted",
+        OutcomeKind::Unconfirmed => "unconfirmed",
     }
 }
 
@@ -102,7 +111,11 @@ impl Outcome {
     pub fn exit_code(&self) -> u8 {
         match self.report.kind {
             OutcomeKind::Applied | OutcomeKind::Unchanged | OutcomeKind::Drifted => 0,
-            OutcomeKind::RolledBack | OutcomeKind::Refused | OutcomeKind::Unsupported | OutcomeKind::Broken => 1,
+            OutcomeKind::RolledBack
+            | OutcomeKind::Refused
+            | OutcomeKind::Unsupported
+            | OutcomeKind::Broken
+            | OutcomeKind::Unconfirmed => 1,
         }
     }
 
@@ -117,6 +130,12 @@ impl Outcome {
         }
         if let Some(health) = &self.report.health {
             let _ = writeln!(out, "health: {health}");
+        }
+        for service in &self.report.told_again {
+            let _ = writeln!(out, "  service {service} told again, because its files are back");
+        }
+        if let Some(health) = &self.report.health_after {
+            let _ = writeln!(out, "health of what came back: {health}");
         }
         for reason in &self.report.reasons {
             let _ = writeln!(out, "{} {reason}", paint("31", "reason:"));
@@ -135,7 +154,11 @@ impl Outcome {
                 "BROKEN: taken back only in part, see what is left; the journal is kept",
                 "31",
             ),
-            OutcomeKind::Drifted => ("drifted: reported only, as the policy says", "33"),
+            OutcomeKind::Drifted => ("drifted: reported only", "33"),
+            OutcomeKind::Unconfirmed => (
+                "unconfirmed: the hub does not answer; everything is as it was before, tried again later",
+                "33",
+            ),
         };
         let pending = if self.report.pending {
             " (services, commands and health wait for the first boot)"

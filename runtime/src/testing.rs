@@ -22,7 +22,9 @@ use serde_json::{Value, json};
 use crate::disk::{Op, Tap};
 use crate::outcome::Outcome;
 use crate::plane::{Plane, PlaneError, Setup};
-use crate::world::{Clock, Fetch, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World};
+use crate::world::{
+    Clock, Fetch, Hub, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World,
+};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -36,6 +38,16 @@ pub(crate) struct Machine {
     pub(crate) live: bool,
     pub(crate) wait: Duration,
     pub(crate) clock: Cell<i64>,
+    /// Monotonic time: pauses let it pass.
+    pub(crate) passed: Cell<Duration>,
+    /// How often the machine was started.
+    pub(crate) boots: Cell<u32>,
+    pub(crate) has_hub: Cell<bool>,
+    /// Whether the hub answers, by how the machine is.
+    #[allow(clippy::type_complexity)]
+    pub(crate) hub: RefCell<Box<dyn Fn(&Machine) -> bool>>,
+    /// How often it was asked.
+    pub(crate) asked: Cell<u32>,
     seed: Cell<u64>,
     pub(crate) services: RefCell<BTreeMap<String, ServiceState>>,
     /// What the init system was told, in order.
@@ -82,6 +94,11 @@ impl Machine {
             live: true,
             wait: Duration::ZERO,
             clock: Cell::new(1_800_000_000),
+            passed: Cell::default(),
+            boots: Cell::new(1),
+            has_hub: Cell::new(false),
+            hub: RefCell::new(Box::new(|_| true)),
+            asked: Cell::new(0),
             seed: Cell::new(1),
             services: RefCell::default(),
             told: RefCell::default(),
@@ -135,6 +152,11 @@ impl Machine {
         );
     }
 
+    /// Other random numbers than a machine made alike.
+    pub(crate) fn reseed(&self, seed: u64) {
+        self.seed.set(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    }
+
     pub(crate) fn setup(&self) -> Setup {
         Setup {
             name: self.name.clone(),
@@ -157,6 +179,7 @@ impl Machine {
             services: self,
             probe: self,
             fetch: self,
+            hub: self.has_hub.get().then_some(self),
         }
     }
 
@@ -290,7 +313,27 @@ impl Clock for Machine {
     fn now(&self) -> i64 {
         self.clock.get()
     }
-    fn pause(&self, _: Duration) {}
+    fn pause(&self, how_long: Duration) {
+        self.passed.set(self.passed.get() + how_long);
+    }
+    fn monotonic(&self) -> Duration {
+        self.passed.get()
+    }
+    fn boot(&self) -> Option<String> {
+        Some(format!("boot {}", self.boots.get()))
+    }
+}
+
+impl Hub for Machine {
+    fn reachable(&self, _: Duration) -> Result<(), String> {
+        self.asked.set(self.asked.get() + 1);
+        let answers = self.hub.borrow();
+        if answers(self) {
+            Ok(())
+        } else {
+            Err("no route to the hub".into())
+        }
+    }
 }
 
 impl Random for Machine {
@@ -428,5 +471,44 @@ impl Tap for Cut {
                 Ok(())
             }
         }
+    }
+}
+
+/// Fails every write-like call on paths that start so.
+pub(crate) struct OnPath {
+    prefix: &'static str,
+    error: io::ErrorKind,
+    /// Calls that it let fail.
+    pub(crate) hits: Cell<u32>,
+    /// Calls that it lets pass before.
+    pub(crate) spare: Cell<u32>,
+}
+
+impl OnPath {
+    pub(crate) fn failing(prefix: &'static str, error: io::ErrorKind) -> Rc<Self> {
+        Rc::new(Self {
+            prefix,
+            error,
+            hits: Cell::new(0),
+            spare: Cell::new(0),
+        })
+    }
+}
+
+impl Tap for OnPath {
+    fn before(&self, op: &Op<'_>) -> io::Result<()> {
+        let path = match op {
+            Op::Create(p) | Op::Write(p, ..) | Op::Meta(p) | Op::MakeDir(p) | Op::MakeLink(p, _) => p,
+            Op::Rename(p, _) | Op::Remove(p) | Op::Truncate(p, _) | Op::Sync(p) | Op::SyncDir(p) => p,
+        };
+        if !path.starts_with(self.prefix) {
+            return Ok(());
+        }
+        if let Some(left) = self.spare.get().checked_sub(1) {
+            self.spare.set(left);
+            return Ok(());
+        }
+        self.hits.set(self.hits.get() + 1);
+        Err(self.error.into())
     }
 }

@@ -21,6 +21,8 @@ pub struct World<'a> {
     pub probe: &'a dyn Probe,
     /// Content by address.
     pub fetch: &'a dyn Fetch,
+    /// The hub, where this program has a client for one and it is configured.
+    pub hub: Option<&'a dyn Hub>,
 }
 
 /// The system clock, which may be wrong; the plane raises it to the time floor.
@@ -29,6 +31,10 @@ pub trait Clock {
     fn now(&self) -> i64;
     /// Lets time pass between two tries of a health check.
     fn pause(&self, how_long: Duration);
+    /// Time since a moment of this process' own that nobody can set: for deadlines.
+    fn monotonic(&self) -> Duration;
+    /// Which start of the machine this is: another text after each boot. `None` where the system does not say.
+    fn boot(&self) -> Option<String>;
 }
 
 /// Unpredictable bytes.
@@ -138,6 +144,13 @@ pub trait Services {
     fn command(&self, service: &str, command: ServiceCommand) -> Result<(), String>;
     /// Unit files may have changed: look at them again.
     fn refresh(&self) -> Result<(), String>;
+}
+
+/// The hub, as far as a change may have to be confirmed by it.
+pub trait Hub {
+    /// Whether it answers, over a connection that is made for this question and as the agent itself would make it. The
+    /// error says why not.
+    fn reachable(&self, timeout: Duration) -> Result<(), String>;
 }
 
 /// Health probes.

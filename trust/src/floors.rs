@@ -226,6 +226,20 @@ impl Floors {
         }
     }
 
+    /// The same for a trial that is known by its numbers only: one that a crash interrupted, taken back afterwards.
+    pub fn fail_edition(&mut self, counter: &Counter, edition: Edition) {
+        let Some(floor) = self.counters.get_mut(counter) else {
+            return;
+        };
+        let in_force = floor.in_force.as_ref();
+        let kept = in_force.is_some_and(|f| (f.version, f.content) == (edition.version, edition.content));
+        if !kept && !floor.failed.contains(&edition) {
+            floor.failed.push(edition);
+            let excess = floor.failed.len().saturating_sub(FAILED_KEPT);
+            floor.failed.drain(..excess);
+        }
+    }
+
     /// An agent was purged by whoever rules this device: nothing of its name is remembered. What an earlier version
     /// of its state was refused for may then be taken again; that is what a purge says.
     pub fn forget(&mut self, name: &Name) {

@@ -15,6 +15,7 @@ mod flow;
 mod half;
 pub(crate) mod live;
 mod notify;
+mod pause;
 mod plane;
 pub(crate) mod settings;
 

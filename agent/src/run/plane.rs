@@ -20,6 +20,7 @@ use super::flow;
 use super::half::Half;
 use super::live::Live;
 use super::notify::notify;
+use super::pause::Pause;
 use super::settings::{Given, Settings};
 use crate::cli::{Done, Failure};
 use crate::lock::{Lock, LockError};
@@ -84,6 +85,7 @@ struct Agent<'w> {
     half: Option<Half>,
     started: Instant,
     judged: Option<Judged>,
+    pause: Pause,
     live: Live,
     /// Set when the agent may not go on.
     fatal: Option<Failure>,
@@ -109,6 +111,7 @@ impl<'w> Agent<'w> {
             half: None,
             started,
             judged: None,
+            pause: Pause::default(),
             live,
             fatal: None,
         };
@@ -300,13 +303,17 @@ impl<'w> Agent<'w> {
                 }
             }
             Do::Judge(bytes) => {
-                self.phase("judging");
-                self.judge(&bytes);
+                if !self.pause.lasts(self.started.elapsed()) {
+                    self.phase("judging");
+                    self.judge(&bytes);
+                }
                 open.push(Event::Done);
             }
             Do::Converge => {
-                self.phase("converging");
-                self.converge();
+                if !self.pause.lasts(self.started.elapsed()) {
+                    self.phase("converging");
+                    self.converge();
+                }
                 self.live.turns += 1;
                 self.live.last_turn = Some(Utc::from_unix(self.world.clock.now()).to_string());
                 open.push(Event::Done);
@@ -317,6 +324,7 @@ impl<'w> Agent<'w> {
     fn converge(&mut self) {
         match self.plane.converge() {
             Ok(outcome) => {
+                self.pause.over();
                 for change in &outcome.report.changes {
                     log::info!("drift: {} {:?}", change.step, change.action);
                 }
@@ -324,7 +332,10 @@ impl<'w> Agent<'w> {
                     self.trouble(outcome.to_string());
                 }
             }
-            Err(error) => self.trouble(error.to_string()),
+            Err(error) => {
+                self.pause.failed(self.started.elapsed());
+                self.trouble(error.to_string());
+            }
         }
     }
 
@@ -366,6 +377,7 @@ impl<'w> Agent<'w> {
                 self.settings = settings;
                 self.plane = plane;
                 self.judged = None;
+                self.pause.over();
                 self.live.trouble = None;
                 self.live.hub = self.settings.hub.clone();
                 turn.set_interval(self.settings.interval);

@@ -48,6 +48,7 @@ impl Real {
             services: &*self.services,
             probe: &Tcp,
             fetch: &self.fetch,
+            hub: None,
         }
     }
 }
@@ -75,6 +76,27 @@ impl Clock for SystemClock {
             let _ = nix::poll::poll(&mut [], u16::try_from(left).unwrap_or(u16::MAX));
         }
     }
+    fn monotonic(&self) -> Duration {
+        // Absolute values mean nothing; that the first reading is zero does no harm.
+        static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        FIRST.get_or_init(std::time::Instant::now).elapsed()
+    }
+    fn boot(&self) -> Option<String> {
+        boot()
+    }
+}
+
+/// Which start of the machine this is, as the kernel numbers it.
+#[cfg(target_os = "linux")]
+fn boot() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned()).filter(|t| !t.is_empty())
+}
+
+/// Elsewhere nothing says so without a call of its own; a trial is then taken back as after a crash of the program.
+#[cfg(not(target_os = "linux"))]
+fn boot() -> Option<String> {
+    None
 }
 
 /// The kernel's random numbers.

@@ -35,6 +35,9 @@ pub const FEATURES: &[&str] = &[
     "tcp",
 ];
 
+/// And where there is a hub to ask.
+const HUB_WITHIN: &str = "hub-within";
+
 /// The bits above the nine permission bits: setuid, setgid, sticky.
 const SPECIAL_BITS: u32 = 0o7000;
 const EXECUTE_BITS: u32 = 0o111;
@@ -76,6 +79,7 @@ pub struct Gate<'a> {
     paths: Paths,
     own_services: &'a [String],
     schemes: &'static [&'static str],
+    hub: bool,
 }
 
 /// How a path is touched.
@@ -101,14 +105,27 @@ impl<'a> Gate<'a> {
             paths: Paths::new(policy, protected),
             own_services,
             schemes,
+            hub: false,
         }
+    }
+
+    /// The same where there is a hub that can be asked to confirm.
+    #[must_use]
+    pub fn with_hub(mut self, hub: bool) -> Self {
+        self.hub = hub;
+        self
+    }
+
+    /// What `meta.requires` may name on this device.
+    pub fn features(&self) -> impl Iterator<Item = &'static str> {
+        FEATURES.iter().copied().chain(self.hub.then_some(HUB_WITHIN))
     }
 
     /// Holds a whole state against what `source` was granted.
     pub fn judge(&self, source: Source, state: &DesiredState) -> Judgement {
         let mut found = Judgement::default();
         for feature in &state.meta.requires {
-            if !FEATURES.contains(&feature.as_str()) {
+            if !self.features().any(|known| known == feature.as_str()) {
                 found.unsupported(
                     "meta.requires",
                     format!("this agent does not have the feature {:?}", feature.as_str()),
@@ -133,8 +150,8 @@ impl<'a> Gate<'a> {
             self.health(source, check, &mut found);
         }
         if let Some(confirm) = &state.spec.confirm {
-            if confirm.hub_within.is_some() {
-                found.unsupported("spec.confirm.hub_within", "this build has no hub client".into());
+            if confirm.hub_within.is_some() && !self.hub {
+                found.unsupported("spec.confirm.hub_within", "this agent has no hub to ask".into());
             }
             if let Some(command) = &confirm.command {
                 self.command_listed(source, "spec.confirm.command", command, &mut found);

@@ -7,7 +7,7 @@ use jos_trust::{Standing, Verified};
 
 use super::report::impossible;
 use super::transact::{Covered, Transaction};
-use super::{Plane, PlaneError, source_of};
+use super::{Plane, PlaneError, patience, source_of};
 use crate::act::Done;
 use crate::outcome::{Outcome, Report};
 
@@ -59,6 +59,15 @@ impl Plane<'_> {
         }
         let adopts = (standing != Standing::InForce).then_some(state);
         let spec = &state.value().spec;
+        let confirm = spec.confirm.as_ref().filter(|_| adopts.is_some());
+        if let Err(why) = self.may_start(confirm) {
+            log::warn!("{}: the hub does not answer: {why}", self.setup.name);
+            let what = patience::state(&state.content());
+            self.change_patience(|patience, now| patience.failed(&what, now))?;
+            let reason = "the hub that has to confirm it does not answer; nothing was touched".to_owned();
+            let report = Report::new(OutcomeKind::Unconfirmed).because(vec![reason]);
+            return self.refused(source, Some(version), report);
+        }
         let transaction = Transaction {
             source,
             version,
@@ -66,7 +75,7 @@ impl Plane<'_> {
             adopts,
             decision: Covered::New(self.state_decision(source, state)?),
             health: spec.health_check.as_ref().map(|h| (source, h)),
-            confirm: spec.confirm.as_ref().filter(|_| adopts.is_some()),
+            confirm,
             health_decides: true,
             completes,
             drift: None,

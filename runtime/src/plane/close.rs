@@ -2,13 +2,14 @@
 
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::ledger::OutcomeKind;
-use jos_trust::Verified;
+use jos_trust::floors::Edition;
 
 use super::record::{payload, version};
-use super::{Plane, PlaneError};
-use crate::act::{Failed, Hands};
+use super::{Plane, PlaneError, patience};
+use crate::act::{Cause, Failed, Hands};
 use crate::book::{Drift, Kept};
 use crate::gate::step_path;
+use crate::health;
 use crate::journal::{Phase, Trial};
 use crate::outcome::{Outcome, Report};
 use crate::store;
@@ -19,41 +20,94 @@ impl Plane<'_> {
         &self,
         hands: &Hands<'_>,
         trial: &Trial,
-        adopts: Option<&Verified<DesiredState>>,
         mut report: Report,
         failed: Failed,
     ) -> Result<Outcome, PlaneError> {
         log::warn!("{}: {}; taking everything back", self.setup.name, failed.why);
         report.reasons.push(failed.why);
         report.kind = OutcomeKind::RolledBack;
-        // If this cannot be written the phase stays `trying`, from which recovery goes the same way.
-        let _ = hands.journal.set_phase(Phase::Reverting, Some(payload(&report)));
-        if let Some(state) = adopts.filter(|_| !failed.environment)
-            && let Err(e) = store::change_floors(&self.data, &mut |floors| floors.fail(state))
-        {
-            log::error!("{e}");
-        }
-        self.take_back(hands, trial, report)
+        // If this cannot be written the phase stays as it is, from which recovery goes back as well.
+        let _ = hands
+            .journal
+            .set_phase(Phase::Reverting, payload(&report), Some(failed.cause));
+        self.take_back(hands, trial, report, failed.cause)
     }
 
-    /// Undo, then the outcome. The journal goes only when nothing is left to do.
+    /// Undo, health of what came back, whose fault it was, then the outcome. The journal goes only when nothing is left
+    /// to do. A crash anywhere in here is finished by doing all of it again.
     pub(super) fn take_back(
         &self,
         hands: &Hands<'_>,
         trial: &Trial,
         mut report: Report,
+        cause: Cause,
     ) -> Result<Outcome, PlaneError> {
+        if cause == Cause::State {
+            self.fail(trial);
+        }
         let back = hands.back(trial);
         report.reasons.extend(back.notes);
+        report.told_again = back.told;
         report.left = back.left;
-        if report.left.is_empty() {
-            report.kind = OutcomeKind::RolledBack;
-            let outcome = self.close(trial, report)?;
-            hands.journal.end()?;
-            return Ok(outcome);
+        if !report.left.is_empty() {
+            report.kind = OutcomeKind::Broken;
+            return self.close(trial, report);
         }
-        report.kind = OutcomeKind::Broken;
-        self.close(trial, report)
+        if report.kind != OutcomeKind::Unconfirmed {
+            report.kind = OutcomeKind::RolledBack;
+        }
+        report.health_after = self.health_after(trial)?;
+        if let Cause::Hub { within } = cause {
+            let cause = if self.hub_blames(within) {
+                report
+                    .reasons
+                    .push("it answers under the old state, so it was the change".into());
+                self.fail(trial);
+                Cause::State
+            } else {
+                let why = "it does not answer under the old state either, so nobody can tell; it is tried again later";
+                report.reasons.push(why.into());
+                report.kind = OutcomeKind::Unconfirmed;
+                Cause::Device
+            };
+            // Settled: after a crash it is not asked again, and might answer otherwise.
+            let _ = hands.journal.set_phase(Phase::Reverting, payload(&report), Some(cause));
+        }
+        let outcome = self.close(trial, report)?;
+        hands.journal.end()?;
+        Ok(outcome)
+    }
+
+    /// The version that was tried is not tried again.
+    fn fail(&self, trial: &Trial) {
+        let Some((counter, content)) = &trial.adopts else {
+            return;
+        };
+        let edition = Edition {
+            version: trial.version,
+            content: *content,
+        };
+        if let Err(e) = store::change_floors(&self.data, &mut |floors| floors.fail_edition(counter, edition)) {
+            log::error!("{e}");
+        }
+    }
+
+    /// What the health check of the state that is in force again says. Only said: there is nothing further to go back to.
+    fn health_after(&self, trial: &Trial) -> Result<Option<String>, PlaneError> {
+        if !self.live() || trial.adopts.is_none() {
+            return Ok(None);
+        }
+        let floors = self.floors()?;
+        let book = self.book(&self.open_ledger()?)?;
+        let held = self.held(&floors, &book)?;
+        let Some(top) = held.last() else { return Ok(None) };
+        let Some(check) = &top.state.value().spec.health_check else {
+            return Ok(None);
+        };
+        Ok(Some(match health::check(self.world, &self.gate(), top.source, check) {
+            Ok(good) => good,
+            Err(bad) => format!("failed: {bad}"),
+        }))
     }
 
     /// After the commit point: clean up and record. Every part may be done twice, so a crash anywhere is finished by
@@ -128,6 +182,16 @@ impl Plane<'_> {
                     });
                 }
             }
+        }
+        if let Some((_, content)) = &trial.adopts {
+            let what = patience::state(content);
+            self.change_patience(|patience, now| {
+                if good {
+                    patience.forget(&what);
+                } else if !known {
+                    patience.failed(&what, now);
+                }
+            })?;
         }
         book.last = Some(self.last(source, version, &report)?);
         book.save(&self.data, &self.at("state.json"))?;

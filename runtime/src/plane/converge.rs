@@ -5,6 +5,7 @@ use jos_schemas::documents::policy::{DriftPolicy, Source};
 use jos_trust::{Digest, sha256};
 use serde_json::{Value, json};
 
+use super::held::Held;
 use super::record::payload;
 use super::report::impossible;
 use super::transact::{Covered, Transaction};
@@ -14,7 +15,7 @@ use crate::book::{Book, Drift};
 use crate::compare::Wanted;
 use crate::gate::Gate;
 use crate::outcome::{Outcome, Report};
-use crate::plan::Plan;
+use crate::plan::{Change, Plan};
 
 /// The same drift is recorded again after so many seconds; in between it is put right under the first decision.
 const RECORD_AGAIN: i64 = 24 * 3600;
@@ -57,19 +58,47 @@ impl Plane<'_> {
         if plan.is_empty() && !completes {
             return unchanged(Some(version));
         }
-        let reported = if completes {
-            Vec::new()
-        } else {
-            only_corrected(&gate, &mut plan)
-        };
-        if plan.is_empty() && !completes {
-            return self.report_drift(&book, version, reported);
+        if completes {
+            return self.correct(&gate, &book, plan, top, true);
         }
+        let correct = |source| gate.grant(source).is_none_or(|g| g.drift == DriftPolicy::Correct);
+        let reported = take_out(&mut plan, &|change| correct(change.source));
+        let (patience, now) = (self.patience(), self.now()?.unix());
+        let flapping = take_out(&mut plan, &|change| !patience.holds(&change.what, now));
+        if !plan.is_empty() && patience.waits(&drift_of(&plan), now) == 0 {
+            self.report_flapping(version, &flapping)?;
+            return self.correct(&gate, &book, plan, top, false);
+        }
+        match (reported.is_empty(), flapping.is_empty()) {
+            (false, _) => {
+                self.report_flapping(version, &flapping)?;
+                self.report_drift(&book, version, reported)
+            }
+            (true, false) => self.report_flapping(version, &flapping),
+            // What failed a moment ago for a reason of the device's is left alone until its pause is over.
+            (true, true) => {
+                let mut report = Report::new(OutcomeKind::Drifted);
+                report.changes = plan.changes;
+                Ok(self.outcome(&ledger, Source::Drift, Some(version), report, false))
+            }
+        }
+    }
+
+    /// Puts right what drifted, or does what waited for the first boot.
+    fn correct(
+        &self,
+        gate: &Gate<'_>,
+        book: &Book,
+        plan: Plan,
+        top: &Held,
+        completes: bool,
+    ) -> Result<Outcome, PlaneError> {
         let set = drifted_set(&plan);
-        let decision = self.drift_decision(&book, set, completes, &plan)?;
+        let what = drift_of(&plan);
+        let decision = self.drift_decision(book, set, completes, &plan)?;
         let transaction = Transaction {
             source: Source::Drift,
-            version,
+            version: top.state.version(),
             plan: &plan,
             adopts: None,
             decision,
@@ -80,7 +109,51 @@ impl Plane<'_> {
             drift: (!completes).then_some(set),
             env: Vec::new(),
         };
-        self.transact(&gate, &transaction, &mut Done::default())
+        let outcome = self.transact(gate, &transaction, &mut Done::default())?;
+        // The first boot has pauses of its own.
+        if !completes {
+            let good = matches!(outcome.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
+            self.change_patience(|patience, now| {
+                if good {
+                    patience.forget(&what);
+                    let mut things: Vec<&str> = outcome.changes.iter().map(|c| c.what.as_str()).collect();
+                    things.sort_unstable();
+                    things.dedup();
+                    things.iter().for_each(|thing| patience.corrected(thing, now));
+                } else {
+                    patience.failed(&what, now);
+                }
+            })?;
+        }
+        Ok(outcome)
+    }
+
+    /// What is changed again each time it is put right: said once for each pause, with what is known of who does it.
+    fn report_flapping(&self, version: u64, changes: &[Change]) -> Result<Outcome, PlaneError> {
+        let mut report = Report::new(OutcomeKind::Drifted);
+        report.changes = changes.to_vec();
+        let mut ledger = self.open_ledger()?;
+        let mut reasons = Vec::new();
+        if !changes.is_empty() {
+            self.change_patience(|patience, now| {
+                for change in changes {
+                    if let Some(told) = patience.tell(&change.what, now) {
+                        reasons.push(format!("{}: {told}; {}", change.what, whose(change)));
+                    }
+                }
+            })?;
+        }
+        if reasons.is_empty() {
+            return Ok(self.outcome(&ledger, Source::Drift, Some(version), report, false));
+        }
+        reasons
+            .iter()
+            .for_each(|reason| log::warn!("{}: {reason}", self.setup.name));
+        report.reasons = reasons;
+        let entry = self.entry(Source::Drift, Some(version), None, "outcome", payload(&report))?;
+        ledger.append(vec![entry])?;
+        self.note_last(&ledger, Source::Drift, Some(version), &report)?;
+        Ok(self.outcome(&ledger, Source::Drift, Some(version), report, true))
     }
 
     /// A new decision, or the earlier one when the very same set drifted again within a day.
@@ -118,12 +191,7 @@ impl Plane<'_> {
             .filter(|d| d.set == set && now.saturating_sub(d.since.unix()) < RECORD_AGAIN))
     }
 
-    fn report_drift(
-        &self,
-        book: &Book,
-        version: u64,
-        changes: Vec<crate::plan::Change>,
-    ) -> Result<Outcome, PlaneError> {
+    fn report_drift(&self, book: &Book, version: u64, changes: Vec<Change>) -> Result<Outcome, PlaneError> {
         let mut report = Report::new(OutcomeKind::Drifted);
         report.changes = changes;
         let set = set_of(&report.changes);
@@ -150,27 +218,53 @@ impl Plane<'_> {
     }
 }
 
-/// Takes out of the plan what policy wants reported only, and gives those changes.
-fn only_corrected(gate: &Gate<'_>, plan: &mut Plan) -> Vec<crate::plan::Change> {
-    let correct = |source| gate.grant(source).is_none_or(|g| g.drift == DriftPolicy::Correct);
-    let reported = plan.changes.iter().filter(|c| !correct(c.source)).cloned().collect();
-    plan.tasks.retain(|t| correct(t.source));
-    let told: Vec<String> = plan.tasks.iter().flat_map(|t| t.notify.clone()).collect();
-    plan.notify.retain(|s| told.contains(s));
-    // Tasks name their change by its place, so the list stays whole and what is not done is struck out by `kept`.
-    let kept: Vec<usize> = plan.tasks.iter().map(|t| t.change).collect();
+/// Takes the changes out of the plan that `keep` does not want kept, with their tasks, and gives them back.
+fn take_out(plan: &mut Plan, keep: &dyn Fn(&Change) -> bool) -> Vec<Change> {
     let changes = std::mem::take(&mut plan.changes);
-    let mut places = std::collections::BTreeMap::new();
+    let mut places = vec![None; changes.len()];
+    let mut out = Vec::new();
     for (at, change) in changes.into_iter().enumerate() {
-        if kept.contains(&at) {
-            places.insert(at, plan.changes.len());
+        if keep(&change) {
+            // Tasks name their change by its place.
+            places[at] = Some(plan.changes.len());
             plan.changes.push(change);
+        } else {
+            out.push(change);
         }
     }
-    for task in &mut plan.tasks {
-        task.change = places.get(&task.change).copied().unwrap_or_default();
-    }
-    reported
+    plan.tasks.retain_mut(|task| match places[task.change] {
+        Some(place) => {
+            debug_assert_eq!(
+                task.source, plan.changes[place].source,
+                "a task does what its change says"
+            );
+            task.change = place;
+            true
+        }
+        None => false,
+    });
+    let told: Vec<String> = plan.tasks.iter().flat_map(|t| t.notify.clone()).collect();
+    plan.notify.retain(|s| told.contains(s));
+    out
+}
+
+/// What is known of who changes something: how it stands there now, and which step wants it otherwise.
+fn whose(change: &Change) -> String {
+    let now = match &change.before {
+        Some(shape) => {
+            let mode = shape.mode.as_deref().map(|m| format!(", mode {m}")).unwrap_or_default();
+            format!("something else makes it a {} of {}{mode}", shape.kind, shape.owner)
+        }
+        None if change.after.is_some() => "something else removes it".to_owned(),
+        None => "something else changes it".to_owned(),
+    };
+    let source = crate::gate::source_word(change.source);
+    format!("{now}, {} of the {source} state wants it otherwise", change.step)
+}
+
+/// The same drift, as something that is tried.
+fn drift_of(plan: &Plan) -> String {
+    format!("drift {}", drifted_set(plan))
 }
 
 /// What drifted, as one hash: which things, and how they are now.
@@ -178,7 +272,7 @@ fn drifted_set(plan: &Plan) -> Digest {
     set_of(&plan.changes)
 }
 
-fn set_of(changes: &[crate::plan::Change]) -> Digest {
+fn set_of(changes: &[Change]) -> Digest {
     let mut text = String::new();
     for change in changes {
         let before = serde_json::to_string(&change.before).unwrap_or_default();

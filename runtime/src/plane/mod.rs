@@ -5,12 +5,14 @@
 
 mod apply;
 mod close;
+mod confirm;
 mod converge;
 mod error;
 mod flow;
 mod held;
 mod keep;
 mod lock;
+mod patience;
 mod record;
 mod recover;
 mod report;
@@ -156,6 +158,7 @@ impl<'a> Plane<'a> {
             &self.setup.own_services,
             self.world.probe.schemes(),
         )
+        .with_hub(self.world.hub.is_some())
     }
 
     /// `path` as seen from the root, where it lies in it.

@@ -4,9 +4,12 @@ use jos_schemas::documents::ledger::{Decision, OutcomeKind};
 
 use super::record::payload;
 use super::{Plane, PlaneError};
-use crate::act::Hands;
-use crate::journal::Phase;
+use crate::act::{Cause, Hands};
+use crate::journal::{Phase, Trial};
 use crate::outcome::{Outcome, Report};
+
+/// Why a trial ended that no failure ended.
+const INTERRUPTED: &str = "interrupted before it was confirmed";
 
 impl Plane<'_> {
     /// Finishes or takes back what a crash interrupted. The first thing at every start; `apply` and `converge` do it
@@ -41,29 +44,63 @@ impl Plane<'_> {
             env: &[],
             content: self.content(),
         };
-        let (phase, noted) = journal.phase()?;
-        let report = noted.and_then(|value| serde_json::from_value::<Report>(value).ok());
-        let keep = match phase {
-            Phase::Confirmed => true,
-            Phase::Confirming => {
-                let floors = self.floors()?;
-                let in_force = trial.adopts.as_ref().map(|(c, content)| (floors.in_force(c), content));
-                in_force.is_some_and(|(kept, content)| kept.is_some_and(|k| k.content == *content))
-            }
-            Phase::Trying | Phase::Reverting => false,
-        };
-        if keep {
+        let progress = journal.phase()?;
+        let report = progress
+            .outcome
+            .clone()
+            .and_then(|value| serde_json::from_value::<Report>(value).ok());
+        if self.is_kept(&trial, progress.phase)? {
             let report = report.unwrap_or_else(|| Report::new(OutcomeKind::Applied));
             log::info!("{}: an apply that had been confirmed is finished", self.setup.name);
             return self.finish(&hands, &trial, report).map(Some);
         }
         log::warn!("{}: an unfinished change is taken back", self.setup.name);
         let mut report = report.unwrap_or_else(|| Report::new(OutcomeKind::RolledBack));
-        if phase != Phase::Reverting {
-            report.reasons.push("interrupted before it was confirmed".into());
+        if progress.phase != Phase::Reverting {
+            report.reasons.push(INTERRUPTED.into());
+            report.health = None;
         }
-        report.health = None;
-        self.take_back(&hands, &trial, report).map(Some)
+        let cause = progress.cause.unwrap_or(Cause::Device);
+        self.take_back(&hands, &trial, report, cause).map(Some)
+    }
+
+    /// Whether an interrupted trial had been kept. For a state that comes into force the floors say so.
+    fn is_kept(&self, trial: &Trial, phase: Phase) -> Result<bool, PlaneError> {
+        Ok(match (phase, &trial.adopts) {
+            (Phase::Trying | Phase::Reverting, _) | (Phase::Confirming, None) => false,
+            (Phase::Confirmed, None) => true,
+            (Phase::Confirming | Phase::Confirmed, Some((counter, content))) => {
+                let floors = self.floors()?;
+                floors.in_force(counter).is_some_and(|kept| kept.content == *content)
+            }
+        })
+    }
+
+    /// Puts the files of an interrupted change back, and does nothing else: the part of recovery that can be done early at
+    /// boot, before the network and before the services that read these files. No service is told anything, no command
+    /// runs; [`Plane::recover`] does the rest later, and all of this once more. What is given back could not be put back.
+    pub fn recover_files(&self) -> Result<Option<Vec<String>>, PlaneError> {
+        let _lock = self.lock()?;
+        let journal = self.journal()?;
+        let Some(trial) = journal.trial()? else { return Ok(None) };
+        let progress = journal.phase()?;
+        if self.is_kept(&trial, progress.phase)? {
+            return Ok(None);
+        }
+        self.disk.set_tag(&trial.tag);
+        if progress.phase != Phase::Reverting {
+            let report = Report::new(OutcomeKind::RolledBack).because(vec![INTERRUPTED.to_owned()]);
+            journal.set_phase(Phase::Reverting, payload(&report), Some(Cause::Device))?;
+        }
+        let hands = Hands {
+            disk: &self.disk,
+            journal: &journal,
+            world: self.world,
+            live: self.live(),
+            env: &[],
+            content: self.content(),
+        };
+        Ok(Some(hands.paths_back(&trial)))
     }
 
     /// A decision without an outcome and without a trial: it was recorded, and nothing was touched.

@@ -69,7 +69,7 @@ impl Plane<'_> {
         let (floors, book) = (self.floors()?, self.book(&ledger)?);
         let journal = self.journal()?;
         let trial = if journal.trial()?.is_some() {
-            Some(journal.phase()?.0)
+            Some(journal.phase()?.phase)
         } else {
             None
         };

@@ -1,7 +1,9 @@
 //! The plane on machines in temporary folders: what it does, what it takes back, what it leaves alone.
 
 mod attacks;
+mod confirm;
 mod crash;
+mod drift;
 mod roots;
 
 use jos_schemas::documents::ledger::OutcomeKind;

@@ -9,12 +9,10 @@ use super::record::{payload, version};
 use super::{Plane, PlaneError};
 use crate::act::{Done, Failed, Hands};
 use crate::gate::Gate;
-use crate::health;
 use crate::journal::{Phase, Trial};
 use crate::outcome::{Outcome, Report};
 use crate::plan::{Action, Plan};
 use crate::store;
-use crate::world::{Invocation, Ran};
 
 /// A transaction to be done, for whatever reason.
 pub(super) struct Transaction<'t> {
@@ -83,6 +81,7 @@ impl Plane<'_> {
         let trial = Trial {
             format: 0,
             tag: crate::hex::encode(&random),
+            boot: self.world.clock.boot(),
             decision,
             source: wanted.source,
             version: wanted.version,
@@ -112,9 +111,7 @@ impl Plane<'_> {
         };
         // 4. Act.
         let mut report = Report::new(OutcomeKind::Applied);
-        let result = hands
-            .forward(wanted.plan, &trial, done)
-            .and_then(|()| self.judge_result(gate, wanted, done, &mut report));
+        let result = hands.forward(wanted.plan, &trial, done);
         report.changes = wanted
             .plan
             .changes
@@ -123,10 +120,11 @@ impl Plane<'_> {
             .filter(|(i, _)| !done.skipped.contains(i))
             .map(|(_, c)| c.clone())
             .collect();
-        report.captured = std::mem::take(&mut done.captured);
         report.notified = std::mem::take(&mut done.notified);
+        let result = result.and_then(|()| self.judge(gate, wanted, &hands, done, &mut report));
+        report.captured = std::mem::take(&mut done.captured);
         if let Err(failed) = result {
-            return self.revert(&hands, &trial, wanted.adopts, report, failed);
+            return self.revert(&hands, &trial, report, failed);
         }
         report.released.clone_from(&wanted.plan.released);
         let waits = |c: &&crate::plan::Change| c.action == Action::Pending;
@@ -137,19 +135,8 @@ impl Plane<'_> {
             report.kind = OutcomeKind::Unchanged;
         }
         // 5. Keep it. The floors are the commit point of an adoption, the phase that of everything else.
-        let phase = if wanted.adopts.is_some() {
-            Phase::Confirming
-        } else {
-            Phase::Confirmed
-        };
-        if let Err(e) = journal.set_phase(phase, Some(payload(&report))) {
-            return self.revert(
-                &hands,
-                &trial,
-                wanted.adopts,
-                report,
-                Failed::environment(e.to_string()),
-            );
+        if let Err(e) = journal.set_phase(Phase::Confirmed, payload(&report), None) {
+            return self.revert(&hands, &trial, report, Failed::device(e.to_string()));
         }
         if let Some(state) = wanted.adopts {
             let kept = store::change_floors(&self.data, &mut |floors| floors.confirm(state));
@@ -159,69 +146,10 @@ impl Plane<'_> {
                     .in_force(state.counter())
                     .is_none_or(|f| f.content != state.content())
                 {
-                    return self.revert(
-                        &hands,
-                        &trial,
-                        wanted.adopts,
-                        report,
-                        Failed::environment(e.to_string()),
-                    );
+                    return self.revert(&hands, &trial, report, Failed::device(e.to_string()));
                 }
             }
         }
         self.finish(&hands, &trial, report)
-    }
-
-    /// Health, then the confirm command.
-    fn judge_result(
-        &self,
-        gate: &Gate<'_>,
-        wanted: &Transaction<'_>,
-        done: &mut Done,
-        report: &mut Report,
-    ) -> Result<(), Failed> {
-        if !self.live() {
-            return Ok(());
-        }
-        if let Some((source, check)) = wanted.health {
-            match health::check(self.world, gate, source, check) {
-                Ok(good) => report.health = Some(good),
-                Err(bad) => {
-                    report.health = Some(format!("failed: {bad}"));
-                    let why = format!("the health check failed: {bad}");
-                    if wanted.health_decides {
-                        return Err(Failed {
-                            why,
-                            environment: false,
-                        });
-                    }
-                    report.reasons.push(why);
-                }
-            }
-        }
-        if let Some(text) = wanted.confirm.and_then(|c| c.command.as_ref()) {
-            let failed = |why: String| Failed {
-                why: format!("confirm.command: {why}"),
-                environment: false,
-            };
-            let argv = gate
-                .command(wanted.source, text)
-                .ok_or_else(|| failed("not listed".into()))?;
-            let timeout = std::time::Duration::from_secs(60);
-            let ran: Ran = self
-                .world
-                .processes
-                .run(&Invocation {
-                    argv,
-                    env: Vec::new(),
-                    timeout,
-                })
-                .map_err(failed)?;
-            done.captured.push(crate::act::Captured::of("confirm.command", &ran));
-            if !ran.ok() {
-                return Err(failed(format!("it ended with {}", ran.ending())));
-            }
-        }
-        Ok(())
     }
 }

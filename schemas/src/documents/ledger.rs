@@ -91,4 +91,6 @@ pub enum OutcomeKind {
     Broken,
     /// Drift was found and reported only.
     Drifted,
+    /// The hub that has to confirm did not answer, under the old state neither: taken back or not begun, tried again.
+    Unconfirmed,
 }

@@ -2,14 +2,27 @@
 
 use std::path::Path;
 
-use jos_runtime::Outcome;
+use jos_runtime::{Outcome, PlaneError};
+use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::read::Format;
 use jos_trust::root::Received;
 use jos_trust::state::{Channel, Context};
-use jos_trust::{TrustRoot, sha256, verify_state};
+use jos_trust::{TrustRoot, Verified, sha256, verify_state};
 
 use super::{Agent, Judged, Settings};
+
+/// What came of a document that was verified.
+enum Tried {
+    /// It was taken up, or refused by the plane.
+    Ended {
+        outcome: Outcome,
+        /// It failed through no fault of its own.
+        again: bool,
+    },
+    /// It failed so a moment ago.
+    Waits { version: u64, seconds: u64 },
+}
 
 impl Agent<'_> {
     pub(super) fn judge(&mut self, bytes: &[u8]) {
@@ -30,11 +43,21 @@ impl Agent<'_> {
     pub(super) fn judge_as(&mut self, path: &Path, bytes: &[u8], channel: Channel) {
         self.judged = None;
         match self.try_judge(path, bytes, channel) {
-            Ok(outcome) => {
+            Ok(Tried::Ended { outcome, again }) => {
+                self.pause.over();
                 // A good end is in the log already; its changes are in the ledger.
                 if outcome.exit_code() != 0 {
                     self.trouble(outcome.to_string());
                 }
+                if again {
+                    self.judged = Some(Judged::Refused);
+                }
+            }
+            Ok(Tried::Waits { version, seconds }) => {
+                self.judged = Some(Judged::Refused);
+                self.live.trouble = Some(format!(
+                    "version {version} could not be kept; tried again in {seconds} s"
+                ));
             }
             Err(why) => {
                 self.judged = Some(Judged::Refused);
@@ -43,7 +66,7 @@ impl Agent<'_> {
         }
     }
 
-    fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Outcome, String> {
+    fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Tried, String> {
         let trust = crate::files::read(&self.settings.trust, crate::subject::LIMIT).map_err(|e| e.to_string())?;
         let shown = self.settings.trust.display().to_string();
         let received = Received {
@@ -76,7 +99,7 @@ impl Agent<'_> {
         };
         let why = match verify_state(received, &root, &context) {
             Ok(verified) => match crate::subject::filled_in(&name, verified.value()) {
-                Ok(()) => return self.plane.apply(&verified).map_err(|e| e.to_string()),
+                Ok(()) => return self.try_apply(&verified),
                 Err(open) => open.message,
             },
             Err(refused) => format!("{name}: {refused}"),
@@ -85,6 +108,21 @@ impl Agent<'_> {
             log::error!("{error}");
         }
         Err(why)
+    }
+
+    fn try_apply(&mut self, verified: &Verified<DesiredState>) -> Result<Tried, String> {
+        let text = |e: PlaneError| e.to_string();
+        let seconds = self.plane.patience_with(verified).map_err(text)?;
+        if seconds > 0 {
+            let version = verified.version();
+            return Ok(Tried::Waits { version, seconds });
+        }
+        let outcome = self.plane.apply(verified).map_err(|e| {
+            self.pause.failed(self.started.elapsed());
+            text(e)
+        })?;
+        let again = self.plane.patience_with(verified).map_err(text)? > 0;
+        Ok(Tried::Ended { outcome, again })
     }
 }
 
