@@ -14,7 +14,7 @@ use crate::content::Store;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Meta, parent};
 use crate::journal::{Before, Journal, Trial, Undo};
 use crate::plan::{Act, After, Plan};
-use crate::world::{Invocation, Ran, ServiceCommand, World};
+use crate::world::{Invocation, PackageChange, Ran, ServiceCommand, World};
 
 /// What a command came to, as the ledger keeps it: never its output, which may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +120,23 @@ fn aside_of<'t>(trial: &'t Trial, path: &str) -> Option<&'t str> {
     })
 }
 
+/// How every package was before the first of the steps that were begun.
+fn packages_of(trial: &Trial, progressed: &BTreeSet<String>) -> Vec<PackageChange> {
+    let mut all: Vec<PackageChange> = Vec::new();
+    for undo in &trial.undo {
+        let Undo::Package { number, changes } = undo else { continue };
+        if !progressed.contains(&format!("package {number}")) {
+            continue;
+        }
+        for change in changes {
+            if !all.iter().any(|c| c.name == change.name) {
+                all.push(change.clone());
+            }
+        }
+    }
+    all
+}
+
 impl Hands<'_> {
     /// Does the plan, then restarts the notified services. The error says which step failed and why.
     pub(crate) fn forward(&self, plan: &Plan, trial: &Trial, done: &mut Done) -> Result<(), Failed> {
@@ -131,7 +148,7 @@ impl Hands<'_> {
             match &task.act {
                 Act::Path { path, seen, after } => {
                     self.guard(&mut accounts, path)
-                        .map_err(|e| Failed::environment(format!("{step}: {e}")))?;
+                        .map_err(|e| Failed::device(format!("{step}: {e}")))?;
                     self.path(number, path, seen.as_ref(), after, trial)
                         .map_err(|e| Failed::device(format!("{step}: {e}")))?;
                     files_changed = true;
@@ -147,9 +164,30 @@ impl Hands<'_> {
                         return Err(failed(format!("{what}: it ended with {}", ran.ending())));
                     }
                 }
+                Act::Package { wish, .. } => {
+                    accounts = None;
+                    self.refresh(&mut files_changed).map_err(failed)?;
+                    let packages = self.world.packages;
+                    packages
+                        .download(wish)
+                        .map_err(|e| Failed::device(format!("{step}: {e}")))?;
+                    self.journal
+                        .progress(&format!("package {number}"))
+                        .map_err(|e| Failed::device(format!("{step}: {e}")))?;
+                    let ran = packages.act(wish).map_err(failed)?;
+                    done.captured.push(Captured::of(step, &ran));
+                    // It may have brought units.
+                    files_changed = true;
+                    let (ok, ending) = (ran.ok(), ran.ending());
+                    done.last = Some(ran);
+                    if !ok {
+                        return Err(failed(format!("{} ended with {ending}", packages.manager())));
+                    }
+                }
                 Act::Shell {
                     argv, unless, timeout, ..
                 } => {
+                    accounts = None;
                     self.refresh(&mut files_changed).map_err(failed)?;
                     let run = |argv: &[String]| self.run(argv, *timeout).map_err(failed);
                     if let Some(unless) = unless {
@@ -298,6 +336,7 @@ impl Hands<'_> {
         });
         self.sweep(trial, &mut left);
         let mut accounts = None;
+        let mut packages = Some(packages_of(trial, &progressed));
         for undo in trial.undo.iter().rev() {
             match undo {
                 Undo::Path { path, before } => {
@@ -307,12 +346,24 @@ impl Hands<'_> {
                         left.push(e);
                     }
                 }
+                Undo::Package { number, .. } => {
+                    accounts = None;
+                    // All of them at once, in the place of the last that was begun: what one brought another may need.
+                    if let Some(changes) = packages.take_if(|_| progressed.contains(&format!("package {number}"))) {
+                        self.refresh(&mut true).unwrap_or_else(|e| left.push(e));
+                        let back = |folder: std::path::PathBuf| self.world.packages.back(&changes, &folder);
+                        if let Err(e) = self.journal.folder().and_then(back) {
+                            left.push(format!("packages: {e}"));
+                        }
+                    }
+                }
                 Undo::Shell {
                     number,
                     step,
                     argv,
                     seconds,
                 } => {
+                    accounts = None;
                     if !progressed.contains(&format!("shell {number}")) {
                         continue;
                     }

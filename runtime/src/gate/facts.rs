@@ -74,6 +74,7 @@ impl Recorded {
             paths: Rc::clone(&self.paths),
             own_services: &self.facts.own_services,
             schemes: self.schemes,
+            hub: self.facts.features.iter().any(|f| f == super::HUB_WITHIN),
         }
     }
 }

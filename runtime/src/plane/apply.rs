@@ -43,7 +43,8 @@ impl Plane<'_> {
         let held = self.held(&floors, &book)?;
         let gate = self.gate();
         let wanted = self.wanted(state, &held);
-        let plan = self.compare(&gate, &wanted)?;
+        let mut plan = self.compare(&gate, &wanted)?;
+        self.bring_content(&mut plan);
         if !plan.is_possible() {
             return self.refused(source, Some(version), impossible(&plan));
         }
@@ -73,7 +74,7 @@ impl Plane<'_> {
             version,
             plan: &plan,
             adopts,
-            decision: Covered::New(self.state_decision(source, state)?),
+            decision: Covered::New(self.state_decision(source, state, &held, &wanted, &plan)?),
             health: spec.health_check.as_ref().map(|h| (source, h)),
             confirm,
             health_decides: true,

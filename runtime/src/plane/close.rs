@@ -197,6 +197,7 @@ impl Plane<'_> {
         book.save(&self.data, &self.at("state.json"))?;
         self.claim(None)?;
         self.forget_states()?;
+        self.drop_content();
         self.after_turn(&mut ledger)?;
         Ok(self.outcome(&ledger, source, version, report, !known))
     }

@@ -15,10 +15,20 @@ use crate::book::{Book, Drift};
 use crate::compare::Wanted;
 use crate::gate::Gate;
 use crate::outcome::{Outcome, Report};
-use crate::plan::{Change, Plan};
+use crate::plan::{Action, Change, Plan, Shape};
 
 /// The same drift is recorded again after so many seconds; in between it is put right under the first decision.
 const RECORD_AGAIN: i64 = 24 * 3600;
+
+/// What a turn has read.
+struct Turn<'t> {
+    gate: &'t Gate<'t>,
+    book: &'t Book,
+    held: &'t [Held],
+    wanted: &'t Wanted<'t>,
+    /// The state on top, whose health counts.
+    top: &'t Held,
+}
 
 impl Plane<'_> {
     /// Puts right what drifted from the states in force, or reports it, as policy says for the state's own source. Does
@@ -58,8 +68,15 @@ impl Plane<'_> {
         if plan.is_empty() && !completes {
             return unchanged(Some(version));
         }
+        let turn = Turn {
+            gate: &gate,
+            book: &book,
+            held: &held,
+            wanted: &wanted,
+            top,
+        };
         if completes {
-            return self.correct(&gate, &book, plan, top, true);
+            return self.correct(&turn, plan, true);
         }
         let correct = |source| gate.grant(source).is_none_or(|g| g.drift == DriftPolicy::Correct);
         let reported = take_out(&mut plan, &|change| correct(change.source));
@@ -67,7 +84,7 @@ impl Plane<'_> {
         let flapping = take_out(&mut plan, &|change| !patience.holds(&change.what, now));
         if !plan.is_empty() && patience.waits(&drift_of(&plan), now) == 0 {
             self.report_flapping(version, &flapping)?;
-            return self.correct(&gate, &book, plan, top, false);
+            return self.correct(&turn, plan, false);
         }
         match (reported.is_empty(), flapping.is_empty()) {
             (false, _) => {
@@ -85,17 +102,15 @@ impl Plane<'_> {
     }
 
     /// Puts right what drifted, or does what waited for the first boot.
-    fn correct(
-        &self,
-        gate: &Gate<'_>,
-        book: &Book,
-        plan: Plan,
-        top: &Held,
-        completes: bool,
-    ) -> Result<Outcome, PlaneError> {
+    fn correct(&self, turn: &Turn<'_>, mut plan: Plan, completes: bool) -> Result<Outcome, PlaneError> {
+        let top = turn.top;
+        self.bring_content(&mut plan);
+        if !plan.is_possible() {
+            return self.refused(Source::Drift, Some(top.state.version()), impossible(&plan));
+        }
         let set = drifted_set(&plan);
         let what = drift_of(&plan);
-        let decision = self.drift_decision(book, set, completes, &plan)?;
+        let decision = self.drift_decision(turn, set, completes, &plan)?;
         let transaction = Transaction {
             source: Source::Drift,
             version: top.state.version(),
@@ -109,7 +124,7 @@ impl Plane<'_> {
             drift: (!completes).then_some(set),
             env: Vec::new(),
         };
-        let outcome = self.transact(gate, &transaction, &mut Done::default())?;
+        let outcome = self.transact(turn.gate, &transaction, &mut Done::default())?;
         // The first boot has pauses of its own.
         if !completes {
             let good = matches!(outcome.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
@@ -157,10 +172,16 @@ impl Plane<'_> {
     }
 
     /// A new decision, or the earlier one when the very same set drifted again within a day.
-    fn drift_decision(&self, book: &Book, set: Digest, completes: bool, plan: &Plan) -> Result<Covered, PlaneError> {
+    fn drift_decision(
+        &self,
+        turn: &Turn<'_>,
+        set: Digest,
+        completes: bool,
+        plan: &Plan,
+    ) -> Result<Covered, PlaneError> {
         if let Some(Drift {
             decision: Some(index), ..
-        }) = self.repeated(book, set)?.filter(|_| !completes)
+        }) = self.repeated(turn.book, set)?.filter(|_| !completes)
         {
             return Ok(Covered::Earlier(*index));
         }
@@ -175,11 +196,13 @@ impl Plane<'_> {
         } else {
             "state.converge"
         };
+        let mut payload = json!({ "changes": changes, "count": plan.changes.len(), "set": set });
+        self.add_captured(&mut payload, turn.held, turn.wanted, plan)?;
         Ok(Covered::New(Decision {
             id: format!("{}-drift-{}", self.setup.name, &set.to_string()[..16]),
             source: Source::Drift,
             kind: kind.into(),
-            payload: json!({ "changes": changes, "count": plan.changes.len(), "set": set }),
+            payload,
         }))
     }
 
@@ -194,7 +217,7 @@ impl Plane<'_> {
     fn report_drift(&self, book: &Book, version: u64, changes: Vec<Change>) -> Result<Outcome, PlaneError> {
         let mut report = Report::new(OutcomeKind::Drifted);
         report.changes = changes;
-        let set = set_of(&report.changes);
+        let set = set_of_changes(&report.changes);
         let mut ledger = self.open_ledger()?;
         if self.repeated(book, set)?.is_some() {
             return Ok(self.outcome(&ledger, Source::Drift, Some(version), report, false));
@@ -269,14 +292,19 @@ fn drift_of(plan: &Plan) -> String {
 
 /// What drifted, as one hash: which things, and how they are now.
 fn drifted_set(plan: &Plan) -> Digest {
-    set_of(&plan.changes)
+    set_of_changes(&plan.changes)
 }
 
-fn set_of(changes: &[Change]) -> Digest {
+fn set_of_changes(changes: &[crate::plan::Change]) -> Digest {
+    set_of(changes.iter().map(|c| (c.action, c.what.as_str(), c.before.clone())))
+}
+
+/// The same from what a record says of them.
+pub(crate) fn set_of<'c>(changes: impl Iterator<Item = (Action, &'c str, Option<Shape>)>) -> Digest {
     let mut text = String::new();
-    for change in changes {
-        let before = serde_json::to_string(&change.before).unwrap_or_default();
-        text += &format!("{:?}\n{}\n{before}\n", change.action, change.what);
+    for (action, what, before) in changes {
+        let before = serde_json::to_string(&before).unwrap_or_default();
+        text += &format!("{action:?}\n{what}\n{before}\n");
     }
     sha256(text.as_bytes())
 }

@@ -7,6 +7,7 @@ mod apply;
 mod close;
 mod confirm;
 mod converge;
+mod content;
 mod error;
 mod flow;
 mod held;
@@ -43,7 +44,9 @@ use crate::store;
 use crate::world::World;
 
 pub use error::PlaneError;
+pub(crate) use converge::set_of;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
+pub(crate) use flow::{flow_id, one_step_state};
 pub(crate) use keep::streams_of;
 pub use status::{InForce, Status};
 pub use trust::RootError;
@@ -141,6 +144,12 @@ impl<'a> Plane<'a> {
     }
 
     fn gate(&self) -> Gate<'_> {
+        let (policy, schemes) = (&self.setup.policy, self.world.probe.schemes());
+        Gate::new(policy, &self.protected(), &self.setup.own_services, schemes).with_hub(self.world.hub.is_some())
+    }
+
+    /// The agent's own paths besides the built-in ones.
+    fn protected(&self) -> Vec<String> {
         let mut protected = self.setup.protected.clone();
         for dir in [&self.setup.state_dir, &self.setup.secrets] {
             if let Some(inside) = self.inside(dir) {
@@ -152,13 +161,7 @@ impl<'a> Plane<'a> {
                 protected.push(format!("{before}{service}{after}"));
             }
         }
-        Gate::new(
-            &self.setup.policy,
-            &protected,
-            &self.setup.own_services,
-            self.world.probe.schemes(),
-        )
-        .with_hub(self.world.hub.is_some())
+        protected
     }
 
     /// `path` as seen from the root, where it lies in it.
@@ -188,13 +191,16 @@ impl<'a> Plane<'a> {
 
     fn compare(&self, gate: &Gate<'_>, wanted: &Wanted<'_>) -> Result<Plan, PlaneError> {
         let secrets = Secrets::open(&self.setup.secrets, &self.data, self.world.random)?;
-        let services = self.world.services;
+        let (services, content) = (self.world.services, self.content());
         let sight = Sight {
             disk: &self.disk,
             live: self.live(),
             gate,
             secrets: &secrets,
             services,
+            content: &content,
+            fetch: self.world.fetch,
+            packages: self.world.packages,
         };
         let mut plan = compare::plan(&sight, wanted);
         self.check_owners(&mut plan, wanted)?;

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 use super::held::Held;
 use super::{Plane, PlaneError};
 use crate::compare::Wanted;
-use crate::gate::{FEATURES, GateFacts};
+use crate::gate::GateFacts;
 use crate::ledger::{Blobs, Entry};
 use crate::outcome::Report;
 use crate::plan::{Action, Input, Plan, Shape};
@@ -126,7 +126,7 @@ impl Plane<'_> {
             own_services: self.setup.own_services.clone(),
             schemes: words(self.world.probe.schemes()),
             live: self.live(),
-            features: words(FEATURES),
+            features: self.gate().features().map(str::to_owned).collect(),
         }
     }
 

@@ -93,7 +93,7 @@ impl Plane<'_> {
         };
         self.disk.set_tag(&trial.tag);
         let services = self.live().then_some(self.world.services);
-        let trial = match journal.begin(&self.disk, services, wanted.plan, trial.clone()) {
+        let trial = match journal.begin(&self.disk, services, self.world.packages, wanted.plan, trial.clone()) {
             Ok(trial) => trial,
             Err(why) => {
                 let reason = format!("the journal could not be written, nothing was touched: {why}");
@@ -108,6 +108,7 @@ impl Plane<'_> {
             world: self.world,
             live: self.live(),
             env: &wanted.env,
+            content: self.content(),
         };
         // 4. Act.
         let mut report = Report::new(OutcomeKind::Applied);

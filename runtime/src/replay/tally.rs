@@ -25,6 +25,8 @@ pub struct Counts {
     pub broken: u64,
     /// See [`OutcomeKind::Drifted`].
     pub drifted: u64,
+    /// See [`OutcomeKind::Unconfirmed`].
+    pub unconfirmed: u64,
 }
 
 impl Counts {
@@ -37,6 +39,7 @@ impl Counts {
             OutcomeKind::Unsupported => &mut self.unsupported,
             OutcomeKind::Broken => &mut self.broken,
             OutcomeKind::Drifted => &mut self.drifted,
+            OutcomeKind::Unconfirmed => &mut self.unconfirmed,
         };
         *counter += 1;
     }
