@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use jos_schemas::documents::artifact::Artifact;
 use jos_schemas::documents::desired_state::{DesiredState, HealthCheck, Step};
-use jos_schemas::documents::policy::{CommandGrant, FileGrant, Grant, Policy, Source, WideFileGrant};
+use jos_schemas::documents::policy::{CommandGrant, FileGrant, Grant, Policy, Source, UciGrant, WideFileGrant};
 use jos_schemas::text::{AbsPath, ServiceName};
 
 use crate::cli::Failure;
@@ -116,7 +116,7 @@ fn of_state(state: &DesiredState, grant: &mut Grant) {
             Step::Service(s) => grant.services.push(s.name.clone()),
             Step::Package(s) => grant.packages.push(s.name.clone()),
             Step::Uci(s) => {
-                grant.uci.push(s.config.clone());
+                grant.uci.extend(jos_runtime::gate::uci_grant(s));
                 grant.services.extend(s.notify.iter().cloned());
             }
             Step::User(s) => grant.users.push(s.name.to_string()),
@@ -198,7 +198,13 @@ pub(crate) fn show(policy: &Policy, not_granted: &[String]) -> String {
         };
         list("service", &mut grant.services.iter().map(ToString::to_string));
         list("package", &mut grant.packages.iter().cloned());
-        list("uci", &mut grant.uci.iter().cloned());
+        list(
+            "uci",
+            &mut grant.uci.iter().map(|g| match g {
+                UciGrant::Wide(wide) if wide.code => format!("{}   (may be executed)", wide.path),
+                other => other.path().to_owned(),
+            }),
+        );
         list("account", &mut grant.users.iter().cloned());
         list("sysctl", &mut grant.sysctl.iter().cloned());
         list(

@@ -4,22 +4,29 @@
 //! would fail for a reason that can be seen now (a link in a path, a device at the target, an unknown owner, a missing
 //! secret) is found here, so that nothing is touched.
 
+mod accounts;
+mod blobs;
+mod packages;
 mod paths;
+mod purge;
 mod services;
+mod shared;
+mod system;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use jos_schemas::documents::desired_state::{Content, DesiredState, Step};
+use jos_schemas::documents::desired_state::{Content, DesiredState, Step, UciValue};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{Name, ServiceName};
 use zeroize::Zeroizing;
 
+use crate::content::Store;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Meta, parent};
-use crate::gate::{Gate, Judgement, Refusal, label, step_path};
+use crate::gate::{Gate, Judgement, Refusal, label, step_path, system_keys};
 use crate::plan::{Act, Action, After, Change, Plan, Shape, Task};
 use crate::secrets::Secrets;
-use crate::world::Services;
+use crate::world::{Fetch, Packages, Services};
 
 /// A state that takes part in a plan.
 pub(crate) struct Part<'s> {
@@ -38,6 +45,10 @@ pub(crate) struct Sight<'a> {
     pub(crate) gate: &'a Gate<'a>,
     pub(crate) secrets: &'a Secrets,
     pub(crate) services: &'a dyn Services,
+    /// Contents at hand.
+    pub(crate) content: &'a Store<'a>,
+    pub(crate) fetch: &'a dyn Fetch,
+    pub(crate) packages: &'a dyn Packages,
 }
 
 /// Which plan is wanted.
@@ -65,6 +76,8 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         problems: Vec::new(),
         health_check: wanted.parts.last().is_some_and(|p| p.state.spec.health_check.is_some()),
         tasks: Vec::new(),
+        inputs: BTreeMap::new(),
+        ids: BTreeMap::from([(String::new(), { let (uid, gid) = default_owner(); format!("{uid}:{gid}") })]),
     };
     let once_secret = wanted
         .parts
@@ -76,9 +89,12 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         plan,
         planned: BTreeMap::new(),
         texts: BTreeMap::new(),
-        once_secret: once_secret.map(str::to_owned).collect(),
+        once_secret: once_secret.collect(),
         listed: BTreeSet::new(),
+        looked_after: BTreeSet::new(),
+        installs: false,
         told: BTreeSet::new(),
+        shared: BTreeMap::new(),
     };
     for part in &wanted.parts {
         let judgement = sight.gate.judge(part.source, part.state);
@@ -91,7 +107,8 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
             .iter()
             .flat_map(|p| &p.state.spec.apply)
             .filter(|s| !matches!(s, Step::Absent(_)));
-        build.listed = steps.filter_map(step_path).map(str::to_owned).collect();
+        build.listed = steps.clone().filter_map(step_path).map(str::to_owned).collect();
+        build.looked_after = steps.flat_map(accounts::looks_after).collect();
         for (at, part) in wanted.parts.iter().enumerate() {
             let over: Vec<&DesiredState> = wanted.parts[at + 1..].iter().map(|p| p.state).collect();
             for (index, step) in part.state.spec.apply.iter().enumerate() {
@@ -101,28 +118,41 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
             }
         }
         build.dropped(wanted);
+        build.dropped_entries(wanted);
         build.finish();
     }
     build.plan
 }
 
 /// Paths of a state that hold a secret.
-fn secret_paths(state: &DesiredState) -> impl Iterator<Item = &str> {
+fn secret_paths(state: &DesiredState) -> impl Iterator<Item = String> {
     state.spec.apply.iter().filter_map(|step| match step {
-        Step::File(f) if matches!(f.content, Some(Content::Secret(_))) => Some(f.path.as_str()),
+        Step::File(f) if matches!(f.content, Some(Content::Secret(_))) => Some(f.path.to_string()),
+        Step::Uci(u) if u.options.values().any(|v| matches!(v, UciValue::Secret(_))) => {
+            Some(format!("/etc/config/{}", u.config))
+        }
         _ => None,
     })
 }
 
 /// Whether `state` says something about the same path or service.
-fn lists(state: &DesiredState, step: &Step) -> bool {
+pub(crate) fn lists(state: &DesiredState, step: &Step) -> bool {
     state
         .spec
         .apply
         .iter()
         .any(|other| match (step_path(step), step_path(other)) {
             (Some(a), Some(b)) => a == b,
-            _ => matches!((step, other), (Step::Service(a), Step::Service(b)) if a.name == b.name),
+            _ => match (step, other) {
+                (Step::Service(a), Step::Service(b)) => a.name == b.name,
+                (Step::User(a), Step::User(b)) => a.name == b.name,
+                (Step::Group(a), Step::Group(b)) => a.name == b.name,
+                (Step::Package(a), Step::Package(b)) => a.name == b.name,
+                (Step::Cron(_), Step::Cron(_)) | (Step::Sysctl(_), Step::Sysctl(_)) => {
+                    system_keys(step) == system_keys(other)
+                }
+                _ => false,
+            },
         })
 }
 
@@ -143,21 +173,34 @@ struct Build<'a> {
     once_secret: BTreeSet<String>,
     /// Paths that some state wants to be there.
     listed: BTreeSet<String>,
+    /// Paths that steps look after which do not list them.
+    looked_after: BTreeSet<String>,
+    /// A package of this plan may bring any service.
+    installs: bool,
     /// Services that a step of this plan starts, restarts or stops.
     told: BTreeSet<String>,
+    /// Files that steps edit by parts.
+    shared: BTreeMap<String, shared::Shared>,
 }
 
 impl Build<'_> {
     fn step(&mut self, part: &Part<'_>, label: &str, step: &Step) {
         let done = match step {
             Step::File(s) => self.file(part, label, s),
+            Step::Directory(s) if s.purge => self
+                .directory(part, label, s)
+                .and_then(|()| self.purge(part, label, s)),
             Step::Directory(s) => self.directory(part, label, s),
             Step::Link(s) => self.link(part, label, s),
             Step::Absent(s) => self.absent(part, label, s),
             Step::Service(s) => self.service(part, label, s),
             Step::Shell(s) => self.shell(part, label, s),
-            // The gate has refused the others by name.
-            _ => Ok(()),
+            Step::User(s) => self.user(part, label, s),
+            Step::Group(s) => self.group(part, label, s),
+            Step::Package(s) => self.package(part, label, s),
+            Step::Uci(s) => self.uci(part, label, s, false),
+            Step::Cron(s) => self.cron(part, label, s),
+            Step::Sysctl(s) => self.sysctl(part, label, s),
         };
         if let Err(why) = done {
             self.plan.problems.push(Refusal {
@@ -281,6 +324,7 @@ impl Build<'_> {
                 .filter(|s| !matches!(s, Step::Absent(_)))
                 .filter_map(step_path);
             let mut gone: Vec<&str> = managed.filter(|p| !listed(p)).collect();
+            gone.retain(|path| !self.goes(path));
             if !part.state.meta.prune {
                 self.plan.released.extend(gone.into_iter().map(str::to_owned));
                 continue;
@@ -309,8 +353,21 @@ impl Build<'_> {
         }
     }
 
+    /// Whether an earlier task of this plan removes `path`, or a directory above it.
+    fn goes(&self, path: &str) -> bool {
+        let mut above = Some(path);
+        while let Some(at) = above.filter(|p| !p.is_empty()) {
+            if self.planned.get(at) == Some(&Planned::Gone) {
+                return true;
+            }
+            above = parent(at);
+        }
+        false
+    }
+
     /// Notified services, once each, unless a step of this plan already says what becomes of them.
     fn finish(&mut self) {
+        self.settle_shared();
         let mut notified = Vec::new();
         for service in self.plan.tasks.iter().flat_map(|t| &t.notify) {
             if !notified.contains(service) && !self.told.contains(service) {

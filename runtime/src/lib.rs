@@ -17,6 +17,8 @@ mod accounts;
 mod act;
 mod book;
 mod compare;
+mod content;
+mod crontab;
 mod diff;
 pub mod disk;
 pub mod gate;
@@ -30,14 +32,18 @@ mod offline;
 mod outcome;
 mod plan;
 mod plane;
+pub mod replay;
 mod secrets;
 mod store;
+mod sysctl;
 #[cfg(test)]
 mod testing;
+pub mod uci;
 pub mod world;
 
 pub use act::Captured;
 pub use book::Last;
+pub use content::pump;
 pub use gate::is_code_path;
 pub use identity::public_ledger_key;
 pub use journal::{JournalError, Phase};

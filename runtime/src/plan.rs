@@ -3,6 +3,7 @@
 //! Owns the shape of a change and its printing. Secrets appear by name and MAC; content that not everybody may read is
 //! not shown and known by MAC too.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::content::Needed;
 use crate::disk::{Attrs, Kind, Meta};
 use crate::gate::Refusal;
-use crate::world::ServiceCommand;
+use crate::world::{PackageChange, PackageWish, ServiceCommand};
 
 /// What happens to one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +115,27 @@ pub struct Plan {
     pub health_check: bool,
     #[serde(skip)]
     pub(crate) tasks: Vec<Task>,
+    /// What the files that steps edit by parts said before, by path; `None` where there was no such file.
+    #[serde(skip)]
+    pub(crate) inputs: BTreeMap<String, Option<Input>>,
+    /// What the names of owners stand for on this device, as `uid:gid`; the empty name for what no step names.
+    #[serde(skip)]
+    pub(crate) ids: BTreeMap<String, String>,
+}
+
+/// A file as it stood before steps edited parts of it.
+#[derive(Clone)]
+pub(crate) struct Input {
+    /// What it said; not kept where not everybody may read it.
+    pub(crate) bytes: Option<Rc<Zeroizing<Vec<u8>>>>,
+    pub(crate) shape: Shape,
+}
+
+/// Content stays out of logs.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Input({:?})", self.shape)
+    }
 }
 
 /// A change as it is done.
@@ -137,6 +160,17 @@ pub(crate) enum Act {
         name: String,
         command: ServiceCommand,
     },
+    /// A look whether others can read what was written; changes nothing.
+    Check {
+        what: String,
+        argv: Vec<String>,
+        timeout: Duration,
+    },
+    Package {
+        wish: PackageWish,
+        changes: Vec<PackageChange>,
+        allow_no_undo: bool,
+    },
     Shell {
         argv: Vec<String>,
         unless: Option<Vec<String>>,
@@ -150,6 +184,12 @@ pub(crate) enum Act {
 pub(crate) enum After {
     File {
         bytes: Rc<Zeroizing<Vec<u8>>>,
+        attrs: Attrs,
+        same_bytes: bool,
+    },
+    /// Content named by its hash, which is not held in memory.
+    Blob {
+        needed: Needed,
         attrs: Attrs,
         same_bytes: bool,
     },
@@ -170,6 +210,7 @@ impl fmt::Debug for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             After::File { attrs, .. } => write!(f, "File({attrs:?})"),
+            After::Blob { needed, attrs, .. } => write!(f, "Blob({} {attrs:?})", needed.sha256),
             After::Dir { attrs } => write!(f, "Dir({attrs:?})"),
             After::Link { target, .. } => write!(f, "Link({target:?})"),
             After::Gone => f.write_str("Gone"),
@@ -203,6 +244,23 @@ impl Shape {
 }
 
 impl Plan {
+    /// Contents that must be at hand before it is done.
+    pub(crate) fn needed(&self) -> Vec<Needed> {
+        let content = |task: &Task| match &task.act {
+            Act::Path {
+                after:
+                    After::Blob {
+                        needed,
+                        same_bytes: false,
+                        ..
+                    },
+                ..
+            } => Some(needed.clone()),
+            _ => None,
+        };
+        self.tasks.iter().filter_map(content).collect()
+    }
+
     /// Nothing would change.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()

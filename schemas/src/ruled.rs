@@ -240,6 +240,10 @@ macro_rules! rule {
     };
 }
 
+fn uci_name(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 /// The first byte is a letter or digit, the others too or one of `more`.
 fn word(text: &str, more: &[u8]) -> bool {
     text.bytes()
@@ -286,6 +290,40 @@ rule!(
     /// A UCI file, section or option name.
     UciName, r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", "a UCI name of letters, digits, '_' and '-'", 64,
     |s| s.bytes().enumerate().all(|(at, b)| b.is_ascii_alphanumeric() || b == b'_' || (at > 0 && b == b'-'))
+);
+rule!(
+    /// A section of a UCI file: by its name, or by its type and place.
+    UciSection, r"^([A-Za-z0-9_]+|@[A-Za-z0-9_][A-Za-z0-9_-]*\[(0|[1-9][0-9]{0,3})\])$",
+    "a section as \"lan\" (letters, digits and '_') or \"@zone[0]\"", 80, |s| match s.strip_prefix('@') {
+        None => uci_name(s),
+        Some(place) => place.strip_suffix(']').and_then(|p| p.split_once('[')).is_some_and(|(kind, at)| {
+            let digits = !at.is_empty() && at.len() <= 4 && at.bytes().all(|b| b.is_ascii_digit());
+            !kind.is_empty() && UciName::holds(kind) && digits && (at == "0" || !at.starts_with('0'))
+        }),
+    }
+);
+rule!(
+    /// An option of a UCI section.
+    UciOption, r"^[A-Za-z0-9_]+$", "an option of letters, digits and '_'", 64, uci_name
+);
+rule!(
+    /// A value in a UCI file. `uci set` takes no other control characters either.
+    UciText, r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f]+$",
+    "1 to 65536 characters, of the control characters only tab, newline and return", 65_536,
+    |s| !s.chars().any(|c| c < ' ' && !"\t\n\r".contains(c))
+);
+rule!(
+    /// What of the UCI files is granted: a config, a section of it, an option of that.
+    UciPattern, r"^[A-Za-z0-9_][A-Za-z0-9_-]*(\.(@[A-Za-z0-9_][A-Za-z0-9_-]*|[A-Za-z0-9_*]+)(\.[A-Za-z0-9_*]+)?)?$",
+    "\"network\", \"network.lan\", \"firewall.@zone\" or \"network.*.ipaddr\"", 200, |s| {
+        let mut parts = s.split('.');
+        let glob = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_*".contains(&b));
+        let name = |p: &str| !p.is_empty() && UciName::holds(p);
+        parts.next().is_some_and(name)
+            && parts.next().is_none_or(|p| p.strip_prefix('@').map_or_else(|| glob(p), name))
+            && parts.next().is_none_or(glob)
+            && parts.next().is_none()
+    }
 );
 rule!(
     /// A kernel parameter.

@@ -5,10 +5,14 @@
 //! `unsupported`, so that a later version may take the same state.
 
 mod commands;
+mod facts;
 mod paths;
+mod system;
+pub(crate) mod software;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use jos_schemas::documents::desired_state::{Content, DesiredState, HealthCheck, ShellStep, Step};
 use jos_schemas::documents::policy::{Grant, Policy, Source};
@@ -16,23 +20,34 @@ use jos_schemas::text::{Mode, ServiceName};
 use serde::Serialize;
 
 use crate::globs;
+pub(crate) use facts::{GateFacts, Recorded};
 use paths::Paths;
 pub use paths::is_code_path;
+pub use system::uci_grant;
+pub(crate) use system::{keys as system_keys, uci_words, user};
 
 /// What `meta.requires` may name: what this program can do.
 pub const FEATURES: &[&str] = &[
     "absent",
+    "blobs",
     "command",
     "confirm-command",
+    "cron",
     "directory",
     "file",
+    "group",
     "http",
     "link",
+    "package",
     "prune",
+    "purge",
     "secrets",
     "service",
     "shell",
+    "sysctl",
     "tcp",
+    "uci",
+    "user",
 ];
 
 /// And where there is a hub to ask.
@@ -76,7 +91,7 @@ pub struct Judgement {
 /// The gate of one device.
 pub struct Gate<'a> {
     policy: &'a Policy,
-    paths: Paths,
+    paths: Rc<Paths>,
     own_services: &'a [String],
     schemes: &'static [&'static str],
     hub: bool,
@@ -102,7 +117,7 @@ impl<'a> Gate<'a> {
     ) -> Self {
         Self {
             policy,
-            paths: Paths::new(policy, protected),
+            paths: Rc::new(Paths::new(policy, protected)),
             own_services,
             schemes,
             hub: false,
@@ -144,8 +159,15 @@ impl<'a> Gate<'a> {
                 let why = format!("its path is already that of step {}; a path is listed once", first + 1);
                 found.refuse(&label, why, None);
             }
+            for key in system::keys(step) {
+                if let Some(first) = seen.insert(key.clone(), at) {
+                    let why = format!("the {key} is already that of step {}; it is listed once", first + 1);
+                    found.refuse(&label, why, None);
+                }
+            }
             self.step(source, &label, step, &mut found);
         }
+        system::contradictions(&state.spec.apply, &mut found);
         if let Some(check) = &state.spec.health_check {
             self.health(source, check, &mut found);
         }
@@ -163,12 +185,6 @@ impl<'a> Gate<'a> {
     fn step(&self, source: Source, label: &str, step: &Step, found: &mut Judgement) {
         match step {
             Step::File(file) => {
-                if file.source.is_some() {
-                    found.unsupported(
-                        label,
-                        "this build cannot take a file's content from `source`; use `content`".into(),
-                    );
-                }
                 let secret = matches!(file.content, Some(Content::Secret(_)));
                 let mode = file
                     .mode
@@ -178,9 +194,6 @@ impl<'a> Gate<'a> {
                 self.services(source, label, &file.notify, found);
             }
             Step::Directory(dir) => {
-                if dir.purge {
-                    found.unsupported(label, "this build cannot `purge` a directory".into());
-                }
                 let mode = dir.mode.as_ref().map_or(0o755, Mode::bits);
                 self.path(source, label, dir.path.as_str(), Touch::Dir { mode }, found);
                 self.services(source, label, &dir.notify, found);
@@ -206,10 +219,18 @@ impl<'a> Gate<'a> {
             }
             Step::Service(service) => self.services(source, label, std::slice::from_ref(&service.name), found),
             Step::Shell(shell) => self.shell(source, label, shell, found),
-            Step::Package(_) | Step::Uci(_) | Step::User(_) | Step::Group(_) | Step::Cron(_) | Step::Sysctl(_) => {
-                found.unsupported(label, format!("this build has no steps of type {}", kind(step)));
-            }
+            Step::User(user) => self.user(source, label, user, found),
+            Step::Group(group) => self.group(source, label, group, found),
+            Step::Package(package) => self.package(source, label, package, found),
+            Step::Uci(uci) => self.uci(source, label, uci, found),
+            Step::Cron(cron) => self.cron(source, label, cron, found),
+            Step::Sysctl(sysctl) => self.sysctl(source, label, sysctl, found),
         }
+    }
+
+    /// Whether a step may take back what an earlier version did.
+    pub(crate) fn judge_step(&self, source: Source, label: &str, step: &Step, found: &mut Judgement) {
+        self.step(source, label, step, found);
     }
 
     /// Whether a path dropped from a state may be removed.
@@ -391,7 +412,7 @@ pub(crate) const fn source_word(source: Source) -> &'static str {
     }
 }
 
-fn line(source: Source, list: &str, wanted: &str) -> String {
+pub(crate) fn line(source: Source, list: &str, wanted: &str) -> String {
     format!("[grants.{}] {list} = [{wanted}]", source_word(source))
 }
 
@@ -402,6 +423,9 @@ pub(crate) fn label(at: usize, step: &Step) -> String {
         None => match step {
             Step::Service(s) => format!("step {} (service {})", at + 1, s.name),
             Step::Package(p) => format!("step {} (package {})", at + 1, p.name),
+            Step::Uci(u) => format!("step {} (uci {})", at + 1, uci_words(u)),
+            Step::Cron(c) => format!("step {} (cron {})", at + 1, c.name),
+            Step::Sysctl(s) => format!("step {} (sysctl {})", at + 1, s.key),
             _ => format!("step {} ({})", at + 1, kind(step)),
         },
     }

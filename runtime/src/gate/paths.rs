@@ -6,6 +6,7 @@
 use jos_schemas::documents::policy::{CommandGrant, Policy};
 use jos_schemas::layout::Layout;
 
+use super::system::code_configs;
 use crate::globs;
 
 /// jos' own, whatever is granted. The agent adds its unit, its program and its files.
@@ -183,7 +184,7 @@ const CODE: &[&str] = &[
 /// Whether what stands at `path` becomes code whatever the policy lists: for whoever writes a policy.
 pub fn is_code_path(path: &str) -> bool {
     let path = fold(path);
-    CODE.iter().any(|p| covers(&fold(p), &path))
+    CODE.iter().any(|p| covers(&fold(p), &path)) || code_configs().any(|p| covers(&p, &path))
 }
 
 /// How paths are compared: as they are, or as a file system that knows no case compares them.
@@ -221,6 +222,7 @@ fn lies_below(pattern: &str, dir: &str) -> bool {
 }
 
 /// The path rules of one device.
+#[derive(Debug)]
 pub(crate) struct Paths {
     protected: Vec<String>,
     code: Vec<String>,
@@ -235,7 +237,7 @@ impl Paths {
             .map(|s| (*s).to_owned())
             .chain(policy_globs)
             .chain(own.iter().cloned());
-        let mut code: Vec<String> = CODE.iter().map(|s| fold(s)).collect();
+        let mut code: Vec<String> = CODE.iter().map(|s| fold(s)).chain(code_configs()).collect();
         for grant in policy.grants.values().flat_map(|g| &g.shell) {
             match grant {
                 CommandGrant::Exact(text) => listed_programs(text, &mut code),

@@ -18,6 +18,7 @@
 
 mod edit;
 mod read;
+pub(crate) mod step;
 #[cfg(test)]
 mod tests;
 
