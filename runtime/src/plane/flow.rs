@@ -155,11 +155,13 @@ impl Plane<'_> {
         let act = serde_json::to_value(&step).expect("a step is plain data");
         let bytes = serde_json::to_vec(&act).expect("a step is plain data");
         let act = Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&act, &bytes)?;
+        let mut payload = json!({ "artifact": flow.artifact, "step": flow.step, "act": act });
+        self.add_captured(&mut payload, &[], &wanted, &plan)?;
         let decision = Decision {
-            id: id(&flow.artifact, &flow.step),
+            id: flow_id(&flow.artifact, &flow.step),
             source,
             kind: "flow.step".into(),
-            payload: json!({ "artifact": flow.artifact, "step": flow.step, "act": act }),
+            payload,
         };
         let transaction = Transaction {
             source,
@@ -181,7 +183,7 @@ impl Plane<'_> {
 }
 
 /// An id may hold letters, digits, `_` and `-`; a definition's name may hold anything.
-fn id(artifact: &str, step: &str) -> String {
+pub(crate) fn flow_id(artifact: &str, step: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     format!("{artifact}-{step}").chars().map(plain).take(128).collect()
 }
@@ -197,7 +199,7 @@ fn avoided(flow: &FlowStep) -> Option<&str> {
 }
 
 /// The form in which the comparison takes a single step.
-fn one_step_state(name: &jos_schemas::text::Name, step: Step) -> DesiredState {
+pub(crate) fn one_step_state(name: &jos_schemas::text::Name, step: Step) -> DesiredState {
     DesiredState {
         schema: None,
         jos: None,

@@ -84,12 +84,17 @@ impl Plane<'_> {
         })
     }
 
+    /// The stored root as it lies there.
+    pub(super) fn stored_root_bytes(&self) -> Result<Option<Vec<u8>>, PlaneError> {
+        match self.data.read(FILE, LIMIT) {
+            Ok((bytes, _)) => Ok(Some(bytes)),
+            Err(e) if e.is_missing() => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     fn stored_root(&self) -> Result<Option<TrustRoot>, RootError> {
-        let bytes = match self.data.read(FILE, LIMIT) {
-            Ok((bytes, _)) => bytes,
-            Err(e) if e.is_missing() => return Ok(None),
-            Err(e) => return Err(PlaneError::from(e).into()),
-        };
+        let Some(bytes) = self.stored_root_bytes()? else { return Ok(None) };
         let file = self.data.show(FILE);
         let opened = TrustRoot::open(Received::json(&file, &bytes));
         opened.map(Some).map_err(|e| RootError::Refused {

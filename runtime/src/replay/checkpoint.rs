@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use jos_schemas::documents::checkpoint::{Checkpoint, HeldState, ManagedPath, PathKind, StreamName, Streams};
+use jos_schemas::documents::checkpoint::{Checkpoint, FloorAt, HeldState, ManagedPath, PathKind, StreamName, Streams};
 use jos_schemas::read::{self as documents, Format};
 use jos_schemas::text::{AbsPath, KeyIdText, Mode, Owner, Sha256Hex, Utc};
 use jos_trust::{Digest, Stream, sha256};
@@ -43,32 +43,37 @@ impl Machine {
             flows: checkpoint.recent_flows.iter().cloned().collect(),
             ..Self::default()
         };
-        let streams = [
-            (Stream::Baseline, &checkpoint.streams.baseline),
-            (Stream::State, &checkpoint.streams.state),
-        ];
-        for (stream, held) in streams {
-            if let Some(held) = held {
-                machine.streams.insert(stream, in_force(held));
-                let content = Some((&held.content).into());
-                let version = held.version;
-                machine.tried.insert(stream, Tried { version, content });
-            }
-        }
-        for floor in &checkpoint.floors {
-            let stream = match floor.stream {
-                StreamName::Baseline => Stream::Baseline,
-                StreamName::State => Stream::State,
-            };
-            let tried = machine.tried.entry(stream).or_default();
-            if floor.version > tried.version {
-                (tried.version, tried.content) = (floor.version, None);
-            }
-        }
+        machine.begin_with(&checkpoint.streams, &checkpoint.floors);
         for (path, managed) in &checkpoint.paths {
             machine.paths.insert(path.to_string(), from_document(managed));
         }
         machine
+    }
+
+    /// What was in force, and how high the counters stood, before the first record.
+    pub(super) fn begin_with(&mut self, streams: &Streams, floors: &[FloorAt]) {
+        let all = [
+            (Stream::Baseline, &streams.baseline),
+            (Stream::State, &streams.state),
+        ];
+        for (stream, held) in all {
+            if let Some(held) = held {
+                self.streams.insert(stream, in_force(held));
+                let content = Some((&held.content).into());
+                let version = held.version;
+                self.tried.insert(stream, Tried { version, content });
+            }
+        }
+        for floor in floors {
+            let stream = match floor.stream {
+                StreamName::Baseline => Stream::Baseline,
+                StreamName::State => Stream::State,
+            };
+            let tried = self.tried.entry(stream).or_default();
+            if floor.version > tried.version {
+                (tried.version, tried.content) = (floor.version, None);
+            }
+        }
     }
 
     /// Reads the states that a checkpoint named, and finds out which paths they list.

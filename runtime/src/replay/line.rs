@@ -142,6 +142,10 @@ pub(super) struct ReportLine<'a> {
     pub(super) notified: Vec<Cow<'a, str>>,
     #[serde(default, borrow)]
     pub(super) health: Option<Cow<'a, str>>,
+    #[serde(default, rename = "health_after")]
+    pub(super) _health_after: IgnoredAny,
+    #[serde(default, rename = "told_again")]
+    pub(super) _told_again: IgnoredAny,
     #[serde(default, borrow)]
     pub(super) left: Vec<Cow<'a, str>>,
     #[serde(default, borrow)]

@@ -157,8 +157,6 @@ pub struct Machine {
     pub(super) paths: BTreeMap<String, Managed>,
     pub(super) uncertain: BTreeSet<String>,
     pub(super) flows: VecDeque<String>,
-    /// States in force of which nothing is known: the ledger before was damaged.
-    pub(super) blind: bool,
     pub(super) first: Option<u64>,
     pub(super) open: Option<Open>,
     /// The last drift that was put right: the same again within a day is put right under the same decision.
@@ -235,7 +233,7 @@ impl Machine {
 
     /// Whether there is a state in force of which the ledger has only the hash, or not even that.
     pub(super) fn is_blind(&self) -> bool {
-        self.blind || self.streams.values().any(|kept| kept.state.is_none())
+        self.streams.values().any(|kept| kept.state.is_none())
     }
 
     /// Takes the next record, or says how it does not follow.

@@ -21,14 +21,18 @@ mod decide;
 mod divergence;
 mod line;
 mod machine;
+mod run;
 mod settle;
 mod shelf;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod wants;
 
 pub use checkpoint::CheckpointParts;
 pub use divergence::Divergence;
 pub use machine::{Holding, InForce, Machine, Managed};
+pub use run::{Origin, Run, run};
 pub use shelf::{Blobs, State};
 pub use tally::{Counts, Event, Failure, Happened, Watch};
 pub(crate) use wants::overlaid;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use jos_schemas::documents::checkpoint::{FloorAt, Streams};
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_schemas::documents::policy::Source;
 use jos_trust::Stream;
+use serde::Deserialize;
 
 use super::Divergence;
 use super::check::{Case, Effect, below};
@@ -131,7 +133,7 @@ impl Machine {
         match report.outcome {
             OutcomeKind::Applied | OutcomeKind::Unchanged => self.settle(line, &open, &sides, &effects, &report),
             // Everything is as it was before, what an earlier try had left undone too.
-            OutcomeKind::RolledBack => self.uncertain.clear(),
+            OutcomeKind::RolledBack | OutcomeKind::Unconfirmed => self.uncertain.clear(),
             _ => self.uncertain.extend(effects.iter().map(|e| e.path.clone())),
         }
         for effect in &effects {
@@ -464,11 +466,14 @@ impl Machine {
         }
         let payload: serde_json::Map<String, serde_json::Value> =
             read(index, line.payload, "what is known of the damage")?;
-        let what = payload
-            .get("what")
-            .and_then(|w| w.as_str())
-            .unwrap_or("the ledger was damaged");
-        self.blind = true;
+        let what = payload.get("what").and_then(|w| w.as_str()).unwrap_or("the ledger was damaged");
+        let known = || -> Result<(Streams, Vec<FloorAt>), serde_json::Error> {
+            let streams = payload.get("streams").map(Streams::deserialize).transpose()?;
+            let floors = payload.get("floors").map(Vec::deserialize).transpose()?;
+            Ok((streams.unwrap_or_default(), floors.unwrap_or_default()))
+        };
+        let (streams, floors) = known().map_err(|e| Divergence::new(index, "states in force and floors", e))?;
+        self.begin_with(&streams, &floors);
         self.failures.push(Failure {
             record: index,
             decision: None,
@@ -486,11 +491,14 @@ impl Machine {
     pub(super) fn refused(&mut self, line: &Line<'_>) -> Result<(), Divergence> {
         let index = line.index;
         let report: ReportLine<'_> = read(index, line.payload, "what was refused")?;
-        let refused = matches!(report.outcome, OutcomeKind::Refused | OutcomeKind::Unsupported);
+        let refused = matches!(
+            report.outcome,
+            OutcomeKind::Refused | OutcomeKind::Unsupported | OutcomeKind::Unconfirmed
+        );
         if !refused || line.cause.is_some() {
             return Err(Divergence::new(
                 index,
-                "refused or unsupported, without a decision",
+                "refused, unsupported or unconfirmed, without a decision",
                 outcome_word(report.outcome),
             ));
         }
@@ -505,14 +513,14 @@ impl Machine {
 
 /// Which outcome may follow which.
 fn allowed(index: u64, open: &Open, report: &ReportLine<'_>) -> Result<(), Divergence> {
-    use OutcomeKind::{Applied, Broken, RolledBack, Unchanged};
+    use OutcomeKind::{Applied, Broken, RolledBack, Unchanged, Unconfirmed};
     let bad = |expected: &str| Err(Divergence::new(index, expected, outcome_word(report.outcome)));
-    if !matches!(report.outcome, Applied | Unchanged | RolledBack | Broken) {
-        return bad("applied, unchanged, rolled_back or broken: a decision was made");
+    if !matches!(report.outcome, Applied | Unchanged | RolledBack | Broken | Unconfirmed) {
+        return bad("applied, unchanged, rolled_back, unconfirmed or broken: a decision was made");
     }
     match open.outcome {
         None => {}
-        Some(Broken) if report.outcome == RolledBack => {}
+        Some(Broken) if matches!(report.outcome, RolledBack | Unconfirmed) => {}
         Some(before) if open.why == Why::Converge && before != report.outcome => {}
         Some(before) => {
             let expected = format!(
