@@ -5,16 +5,19 @@
 //! it must have been changed. What services and commands came to is in `acts`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use jos_schemas::documents::desired_state::{Content, DesiredState, ServiceAction, Step};
 use jos_schemas::documents::ledger::OutcomeKind;
+use jos_trust::sha256;
 
 use super::Divergence;
 use super::line::{ChangeLine, Ids, ReportLine, ShapeLine};
-use super::machine::{Input, Managed, Why};
+use super::machine::{Managed, Why};
+use super::shared::{Came, Shared};
 use super::wants::{At, DIRECTORY_MODE, KNOWN_BY, Want, overlaid};
 use crate::compare::Part;
-use crate::gate::{Recorded, label, step_path};
+use crate::gate::{Recorded, label, step_path, system_keys};
 use crate::plan::{Action, Shape};
 
 /// What an outcome is held against.
@@ -33,8 +36,8 @@ pub(super) struct Case<'a> {
     pub(super) ids: &'a BTreeMap<String, String>,
     /// What stood at managed paths other than the ledger says.
     pub(super) found: &'a BTreeMap<String, Option<Shape>>,
-    /// What shared files held before they were edited.
-    pub(super) inputs: &'a BTreeMap<String, Input>,
+    /// What the files that steps edit by parts must say.
+    pub(super) shared: &'a Shared,
     pub(super) paths: &'a BTreeMap<String, Managed>,
     /// Paths that a rollback left nobody knows how.
     pub(super) uncertain: &'a BTreeSet<String>,
@@ -50,7 +53,7 @@ pub(super) struct Effect {
     /// Which step wanted it; none for what is above or below a listed path.
     pub(super) at: Option<At>,
     /// What an edit of a shared file came to.
-    pub(super) text: Option<String>,
+    pub(super) text: Option<Rc<[u8]>>,
     /// Taken from the record: the documents alone do not say it.
     pub(super) recorded: bool,
 }
@@ -63,6 +66,8 @@ enum Reason {
     Above,
     /// Not listed, and its directory is purged or its state prunes.
     Dropped,
+    /// Steps edit it by parts.
+    Shared,
     /// The documents alone do not say it: enabling a service in a root that is not running, as its unit there says; or a
     /// state of which only the hash was kept.
     Recorded,
@@ -87,7 +92,8 @@ impl<'a> Case<'a> {
                 Err(_) if self.blind => Reason::Recorded,
                 reason => reason?,
             };
-            let recorded = matches!(reason, Reason::Recorded);
+            let mut recorded = matches!(reason, Reason::Recorded);
+            let mut text = None;
             let at = match reason {
                 Reason::Listed(at) => {
                     let (winner, want) = wants.get(path).ok_or_else(|| self.unlisted(change))?;
@@ -109,6 +115,11 @@ impl<'a> Case<'a> {
                     }
                     None
                 }
+                Reason::Shared => {
+                    text = self.edited(change)?;
+                    recorded = text.is_none() && change.after.is_some();
+                    None
+                }
                 Reason::Dropped | Reason::Recorded => None,
             };
             let removes = change.action == Action::Remove;
@@ -127,7 +138,7 @@ impl<'a> Case<'a> {
                 action: change.action,
                 after: change.after.as_ref().map(ShapeLine::to_shape),
                 at,
-                text: None,
+                text,
                 recorded,
             });
         }
@@ -138,6 +149,9 @@ impl<'a> Case<'a> {
                 if !touched.contains(path) {
                     self.untouched(path, want, &ids, hidden(path, want))?;
                 }
+            }
+            if let Some(path) = self.shared.changed().find(|p| !touched.contains(*p)) {
+                return Err(self.diverges(path, "a change: the steps make another text of what it said", "none"));
             }
             self.released(report)?;
         }
@@ -171,6 +185,9 @@ impl<'a> Case<'a> {
 
     fn reason(&self, change: &ChangeLine<'_>, wants: &BTreeMap<&str, (At, Want<'_>)>) -> Result<Reason, Divergence> {
         let path: &str = &change.what;
+        if self.shared.of(path).is_some() && self.edits(change) {
+            return Ok(Reason::Shared);
+        }
         if let Some(pruned) = change.step.strip_prefix("prune ") {
             let prunes = |p: &Part<'_>| {
                 p.source == change.source && p.state.meta.prune && p.follows.is_some_and(|f| manages(f, path))
@@ -201,6 +218,22 @@ impl<'a> Case<'a> {
                     return Ok(Reason::Dropped);
                 }
             }
+            Step::User(user) if change.action == Action::Create => {
+                // Its home: made once, empty, for whom the numbers say.
+                let home = user.home.as_ref().filter(|_| user.make_home && !user.absent).map(|h| h.as_str());
+                let closed = |a: &ShapeLine<'_>| a.kind == "directory" && a.mode == Some("0700");
+                if home == Some(path) && change.after.as_ref().is_some_and(closed) {
+                    return Ok(Reason::Recorded);
+                }
+                if home.is_some_and(|home| below(path, home)) {
+                    return Ok(Reason::Above);
+                }
+            }
+            Step::Uci(_) | Step::Cron(_) | Step::Sysctl(_) if change.action == Action::Create => {
+                if self.shared.changed().any(|file| below(path, file)) {
+                    return Ok(Reason::Above);
+                }
+            }
             Step::Service(service) if !self.live => {
                 let enables = matches!(service.action, ServiceAction::Enable | ServiceAction::Disable);
                 let above = change.action == Action::Create
@@ -218,6 +251,49 @@ impl<'a> Case<'a> {
             _ => {}
         }
         Err(self.unlisted(change))
+    }
+
+    /// Whether the label is that of a step that edits files by parts, whosever state lists it: where several meet in one
+    /// file, the first gives its name and the uppermost source answers.
+    fn edits(&self, change: &ChangeLine<'_>) -> bool {
+        let name = change.step.strip_prefix("prune ").unwrap_or(&change.step);
+        let states = self.parts.iter().flat_map(|p| p.follows.into_iter().chain([p.state]));
+        states.flat_map(|s| s.spec.apply.iter().enumerate()).any(|(at, step)| {
+            let by_parts = matches!(step, Step::Uci(_) | Step::Cron(_) | Step::Sysctl(_) | Step::User(_) | Step::Group(_));
+            by_parts && label(at, step) == name
+        })
+    }
+
+    /// A file that steps edit by parts: its new text, where it can be computed.
+    fn edited(&self, change: &ChangeLine<'_>) -> Result<Option<Rc<[u8]>>, Divergence> {
+        let path: &str = &change.what;
+        let (before, after) = (change.before.as_ref(), change.after.as_ref());
+        let Some((Came::To(now), differs)) = self.shared.of(path) else { return Ok(None) };
+        if !differs {
+            return Err(self.diverges(path, "no change: the steps leave it as it was", shown(after)));
+        }
+        let hash = |shape: Option<&ShapeLine<'_>>| shape.and_then(|s| s.sha256.map(str::to_owned));
+        let was = self.shared.was(path).map(|text| sha256(text).to_string());
+        if hash(before) != was {
+            let word = |hash: Option<String>| hash.unwrap_or_else(|| "nothing".into());
+            return Err(self.diverges(path, format!("before: {}", word(was)), word(hash(before))));
+        }
+        let Some(text) = now else { return Ok(None) };
+        let Some(after) = after else {
+            return Err(self.diverges(path, "a new text", "nothing left"));
+        };
+        let kept = before.is_none_or(|b| b.mode == after.mode && b.owner == after.owner);
+        if after.kind != "file" || !kept {
+            return Err(self.diverges(path, format!("mode and owner as before: {}", shown(before)), after));
+        }
+        // A new file that holds what not everybody may read is known by MAC alone.
+        let expected = sha256(text);
+        let fits = after.sha256.is_some_and(|s| s.parse() == Ok(expected)) || after.sha256.is_none() && after.mac.is_some();
+        if !fits || after.size != Some(text.len() as u64) {
+            let expected = format!("{} bytes, sha256 {expected}", text.len());
+            return Err(self.diverges(path, expected, after));
+        }
+        Ok(Some(Rc::clone(text)))
     }
 
     /// What the record says stood there, against what the ledger says stood there.
@@ -378,6 +454,13 @@ impl<'a> Case<'a> {
                         "nothing said of it",
                     ));
                 }
+            }
+        }
+        // What steps set in files that they share with others has names of its own.
+        for part in self.parts.iter().filter(|p| !p.state.meta.prune) {
+            let dropped = part.follows.iter().flat_map(|before| &before.spec.apply).flat_map(system_keys);
+            for key in dropped {
+                said.remove(key.as_str());
             }
         }
         match said.first() {

@@ -167,13 +167,13 @@ impl Machine {
 
     fn to_document(&self, managed: &Managed, blobs: &mut BTreeMap<Digest, Vec<u8>>) -> ManagedPath {
         let in_force = |state: &State| self.streams.values().any(|k| k.content == state.content);
-        let mut keep = |text: &str| {
-            let digest = sha256(text.as_bytes());
-            blobs.insert(digest, text.as_bytes().to_vec());
+        let mut keep = |bytes: &[u8]| {
+            let digest = sha256(bytes);
+            blobs.insert(digest, bytes.to_vec());
             Some(digest)
         };
         let blob = match &managed.holds {
-            Holding::Text(text) => keep(text),
+            Holding::Bytes(bytes) => keep(bytes),
             Holding::Blob(digest) => Some(*digest),
             Holding::Step(state, step) if !in_force(state) => {
                 let text = super::wants::want(&state.document.spec.apply[*step]);
@@ -184,7 +184,7 @@ impl Machine {
                             holds: Holds::Text(text),
                             ..
                         },
-                    )) => keep(text),
+                    )) => keep(text.as_bytes()),
                     _ => None,
                 }
             }

@@ -448,20 +448,14 @@ fn input(index: u64, path: &str, line: Option<&InputLine<'_>>, blobs: &mut Blobs
         (None, None, Some(_)) => Ok(Input::Mac),
         (Some(_), None, None) => Ok(Input::Hash),
         (Some(digest), Some(content), None) => {
-            let text: String = match serde_json::from_str::<InBlob>(content.get()) {
-                Ok(in_blob) => {
-                    let bytes = shelf::blob(index, &in_blob.blob, blobs, "the input")?;
-                    String::from_utf8(bytes).map_err(|e| about(Divergence::new(index, "a text", e)))?
-                }
-                Err(_) => read(index, content.get().as_bytes(), "an input")?,
+            let text: Vec<u8> = match serde_json::from_str::<InBlob>(content.get()) {
+                Ok(in_blob) => shelf::blob(index, &in_blob.blob, blobs, "the input")?,
+                Err(_) => read::<String>(index, content.get().as_bytes(), "an input")?.into_bytes(),
             };
-            let found = jos_trust::sha256(text.as_bytes());
+            let found = jos_trust::sha256(&text);
             if found != digest || line.size.is_some_and(|size| size != text.len() as u64) {
-                return Err(about(Divergence::new(
-                    index,
-                    format!("a text of sha256 {digest}"),
-                    format!("one of {found}"),
-                )));
+                let expected = format!("a text of sha256 {digest}");
+                return Err(about(Divergence::new(index, expected, format!("one of {found}"))));
             }
             Ok(Input::Text(text.into()))
         }

@@ -107,8 +107,8 @@ pub(super) struct InBlob {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HashOnly {
-    #[serde(with = "hex")]
-    pub(super) hash_only: Digest,
+    #[serde(rename = "hash_only", with = "hex")]
+    pub(super) _hash_only: Digest,
     #[serde(rename = "size")]
     pub(super) _size: u64,
 }

@@ -51,7 +51,7 @@ pub enum Holding {
     /// In the state, at this step.
     Step(Rc<State>, usize),
     /// Computed, or written by a flow.
-    Text(Rc<str>),
+    Bytes(Rc<[u8]>),
     /// In a blob.
     Blob(Digest),
     /// The value of a secret, which only the device knows.
@@ -130,7 +130,7 @@ pub(super) struct Open {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// Its text.
-    Text(Rc<str>),
+    Text(Rc<[u8]>),
     /// Not everybody may read it.
     Mac,
     /// Known by hash: it was too large to keep.

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use super::Divergence;
 use super::check::{Case, Effect, below};
 use super::line::{ChangeLine, Ids, ReportLine, ShapeLine};
-use super::machine::{Holding, InForce, Machine, Managed, Open, Why, read};
+use super::machine::{Holding, InForce, Input, Machine, Managed, Open, Why, read};
+use super::shared::Shared;
 use super::shelf::{self, Blobs, State};
 use super::tally::{Event, Failure, Happened};
 use super::wants::{At, Holds, Want, overlaid};
@@ -111,6 +112,7 @@ impl Machine {
             (None, Why::Converge | Why::FirstBoot) => parts.last().map(|p| p.state),
             _ => None,
         };
+        let shared = self.compute_shared(index, &parts, &open.inputs)?;
         let case = Case {
             record: index,
             why: open.why,
@@ -121,7 +123,7 @@ impl Machine {
             gate: Some(&open.recorded),
             ids: &open.ids,
             found: &open.found,
-            inputs: &open.inputs,
+            shared: &shared,
             paths: &self.paths,
             uncertain: &self.uncertain,
             blind,
@@ -156,6 +158,17 @@ impl Machine {
             self.open = Some(open);
         }
         Ok(())
+    }
+
+    fn compute_shared(
+        &self,
+        index: u64,
+        parts: &[Part<'_>],
+        inputs: &BTreeMap<String, Input>,
+    ) -> Result<Shared, Divergence> {
+        let name = self.name.as_ref().map_or("", |n| n.as_str());
+        Shared::compute(name, parts, inputs)
+            .map_err(|e| Divergence::new(index, "steps that can edit what the files said", e))
     }
 
     /// The decision that an outcome belongs to; whether it is the last drift, put right once more.
@@ -254,7 +267,7 @@ impl Machine {
             let Some(At { part, step }) = effect.at else {
                 if effect.action == Action::Remove {
                     self.paths.remove(&effect.path);
-                } else if effect.recorded {
+                } else if effect.recorded || effect.text.is_some() {
                     let managed = as_recorded(line, open, effect, &time);
                     self.paths.insert(effect.path.clone(), managed);
                 }
@@ -264,7 +277,7 @@ impl Machine {
             let held = open.why != Why::Flow || self.paths.get(&effect.path).is_some_and(|m| m.held);
             let managed = Managed {
                 shape: effect.after.clone(),
-                holds: holding(side, step, effect),
+                holds: holding(side, step),
                 decision: open.index,
                 source: line.source,
                 version: (open.why != Why::Flow).then(|| side.state().meta.version),
@@ -325,7 +338,7 @@ impl Machine {
             let before = known.filter(|m| m.held).cloned();
             let new = Managed {
                 shape: effect.after.clone(),
-                holds: holding(side, at.step, &effect),
+                holds: holding(side, at.step),
                 decision: before.as_ref().map_or(open.index, |m| m.decision),
                 source: before.as_ref().map_or(open.source, |m| m.source),
                 version: before.as_ref().map_or(Some(side.state().meta.version), |m| m.version),
@@ -403,7 +416,8 @@ impl Machine {
         }
         let sides = self.sides_in_force();
         let parts: Vec<Part<'_>> = sides.iter().map(Side::part).collect();
-        let (ids, found, inputs) = Default::default();
+        let (ids, found) = Default::default();
+        let shared = self.compute_shared(index, &parts, &BTreeMap::new())?;
         let case = Case {
             record: index,
             why: Why::Report,
@@ -414,7 +428,7 @@ impl Machine {
             gate: None,
             ids: &ids,
             found: &found,
-            inputs: &inputs,
+            shared: &shared,
             paths: &self.paths,
             uncertain: &self.uncertain,
             blind: self.is_blind(),
@@ -574,27 +588,28 @@ fn check_set(index: u64, open: &Open, report: &ReportLine<'_>) -> Result<(), Div
     ))
 }
 
-/// What the record alone says of a path.
+/// A path that no step lists by itself: what steps made of a file that they share, or what the record alone says.
 fn as_recorded(line: &Line<'_>, open: &Open, effect: &Effect, time: &Rc<str>) -> Managed {
     let is_file = effect.after.as_ref().is_some_and(|s| s.kind == "file");
     Managed {
         shape: effect.after.clone(),
-        holds: if is_file { Holding::Hash } else { Holding::Nothing },
+        holds: match &effect.text {
+            Some(text) => Holding::Bytes(Rc::clone(text)),
+            None if is_file => Holding::Hash,
+            None => Holding::Nothing,
+        },
         decision: open.index,
         source: line.source,
         version: open.version,
         signers: Rc::default(),
         time: Rc::clone(time),
         held: false,
-        recorded: true,
+        recorded: effect.recorded,
     }
 }
 
 /// Where the content of a listed path comes from.
-fn holding(side: &Side, step: usize, effect: &Effect) -> Holding {
-    if let Some(text) = &effect.text {
-        return Holding::Text(text.as_str().into());
-    }
+fn holding(side: &Side, step: usize) -> Holding {
     let want = super::wants::want(&side.state().spec.apply[step]);
     match want {
         Some((
@@ -619,7 +634,7 @@ fn holding(side: &Side, step: usize, effect: &Effect) -> Holding {
             },
         )) => match &side.document {
             Document::State(state) => Holding::Step(Rc::clone(state), step),
-            Document::Flow(_) => Holding::Text(text.into()),
+            Document::Flow(_) => Holding::Bytes(text.as_bytes().into()),
         },
         _ => Holding::Nothing,
     }

@@ -15,12 +15,8 @@ use crate::testing::{self, state};
 pub(super) fn replayed(m: &testing::Machine, watch: Watch) -> Run {
     let disk = Disk::open(&m.data(), "").unwrap();
     let at = |what: &str| format!("{}/{what}", m.name);
-    let origin = Origin::Folder {
-        disk: &disk,
-        ledger: at("ledger"),
-        blobs: at("blobs"),
-    };
-    run(&origin, watch).unwrap()
+    let archive = crate::ledger::Archive::folder(&disk, &at("ledger"), &at("blobs"));
+    run(&archive, watch).unwrap()
 }
 
 /// The machine at the end of a ledger that replays.
