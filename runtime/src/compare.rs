@@ -28,6 +28,9 @@ use crate::plan::{Act, Action, After, Change, Plan, Shape, Task};
 use crate::secrets::Secrets;
 use crate::world::{Fetch, Packages, Services};
 
+pub(crate) use accounts::{GROUP, GSHADOW, PASSWD, SHADOW};
+pub(crate) use system::without;
+
 /// A state that takes part in a plan.
 pub(crate) struct Part<'s> {
     pub(crate) source: Source,

@@ -323,7 +323,7 @@ impl Build<'_> {
 }
 
 /// The step that takes back what `gone` names of `step`.
-fn without(step: &Step, gone: &[String]) -> Option<Step> {
+pub(crate) fn without(step: &Step, gone: &[String]) -> Option<Step> {
     if gone.is_empty() {
         return None;
     }
