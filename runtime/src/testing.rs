@@ -1,5 +1,9 @@
 //! What the tests of this crate share: a machine in a temporary folder, keys from seed bytes, a world that is played.
 
+mod documents;
+pub(crate) mod lossy;
+mod taps;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -10,21 +14,23 @@ use std::time::Duration;
 
 use jos_schemas::documents::desired_state::{self, DesiredState};
 use jos_schemas::documents::policy::Policy;
-use jos_schemas::documents::trust::{self, Role};
-use jos_schemas::node::Node;
 use jos_schemas::read;
 use jos_schemas::text::{Name, Utc};
 use jos_trust::root::Received;
-use jos_trust::sign::{self, Grant, NewTrust};
-use jos_trust::{Channel, Context, KeyId, Refused, SecretKey, TrustRoot, Verified, verify_state};
+use jos_trust::{Channel, Context, Refused, Verified, verify_state};
 use serde_json::{Value, json};
 
-use crate::disk::{Op, Tap};
+use crate::disk::Tap;
 use crate::outcome::Outcome;
 use crate::plane::{Plane, PlaneError, Setup};
 use crate::world::{
-    Clock, Fetch, Hub, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World,
+    Clock, Fetch, Hub, Invocation, PackageChange, PackageWish, Packages, Probe, Processes, Ran, Random, ServiceCommand,
+    ServiceState, Services, World,
 };
+
+pub(crate) use documents::{admin_key, root, state};
+use documents::signed;
+pub(crate) use taps::{Cut, OnPath};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -62,6 +68,9 @@ pub(crate) struct Machine {
     pub(crate) answer: Cell<Result<u16, &'static str>>,
     /// What a URL, or the machine itself under a hash, gives.
     pub(crate) shelf: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// What is installed, by name; and what the repository has, with what each needs.
+    pub(crate) installed: RefCell<BTreeMap<String, String>>,
+    pub(crate) repository: RefCell<Vec<(&'static str, &'static str, &'static [&'static str])>>,
     /// Called with each command before it "runs".
     #[allow(clippy::type_complexity)]
     pub(crate) on_run: RefCell<Option<Box<dyn Fn(&str)>>>,
@@ -77,7 +86,7 @@ pub(crate) fn policy(grants: Value) -> Policy {
 
 pub(crate) fn wide() -> Value {
     json!({ "files": ["/srv/**", "/etc/**", { "path": "/etc/systemd/system/**", "code": true }],
-            "services": ["cups", "web"], "shell": ["do it", "undo it", "is it done", "is it well"] })
+            "services": ["cups", "web"], "users": ["kiosk", "ops"], "shell": ["do it", "undo it", "is it done", "is it well"] })
 }
 
 impl Machine {
@@ -107,6 +116,8 @@ impl Machine {
             failing: RefCell::default(),
             answer: Cell::new(Ok(200)),
             shelf: RefCell::default(),
+            installed: RefCell::default(),
+            repository: RefCell::default(),
             on_run: RefCell::default(),
             on_set: RefCell::default(),
         }
@@ -179,6 +190,7 @@ impl Machine {
             services: self,
             probe: self,
             fetch: self,
+            packages: self,
             hub: self.has_hub.get().then_some(self),
         }
     }
@@ -216,7 +228,19 @@ impl Machine {
     }
 
     pub(crate) fn apply(&self, version: u64, spec: Value) -> Outcome {
-        self.plane().apply(&self.local(version, spec)).unwrap()
+        let outcome = self.plane().apply(&self.local(version, spec)).unwrap();
+        self.replays();
+        outcome
+    }
+
+    /// Whatever was done so far: replay finds nothing wrong with the ledger.
+    pub(crate) fn replays(&self) {
+        let disk = crate::disk::Disk::open(&self.data().join(self.name.as_str()), "").unwrap();
+        let archive = crate::ledger::Archive::folder(&disk, "ledger", "blobs");
+        let run = crate::replay::run(&archive, crate::replay::Watch::Nothing).unwrap();
+        if let Some(divergence) = run.divergence {
+            panic!("replay of what was just done diverges: {divergence}");
+        }
     }
 
     /// Everything below the root: path → kind, mode, owner, content.
@@ -266,47 +290,6 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<String, String> {
         }
     }
     found
-}
-
-pub(crate) fn state(name: &str, version: u64, spec: Value) -> Value {
-    let spec = if spec.is_array() {
-        json!({ "apply": spec })
-    } else {
-        spec
-    };
-    json!({ "kind": "jos.agent.desired_state", "meta": { "name": name, "version": version }, "spec": spec })
-}
-
-pub(crate) fn admin_key() -> SecretKey {
-    SecretKey::from_bytes(&[2; 32]).with_id(KeyId::new("admin-1").unwrap())
-}
-
-pub(crate) fn root() -> TrustRoot {
-    let root_key = SecretKey::from_bytes(&[1; 32]).with_id(KeyId::new("root-1").unwrap());
-    let grants = vec![
-        Grant {
-            key: (&root_key).into(),
-            roles: vec![Role::Root],
-        },
-        Grant {
-            key: (&admin_key()).into(),
-            roles: vec![Role::Admin],
-        },
-    ];
-    let trust = sign::new_trust(&NewTrust {
-        grants,
-        ..NewTrust::default()
-    })
-    .unwrap();
-    let bytes = signed(&serde_json::to_value(trust).unwrap(), trust::KIND, &[&root_key]);
-    TrustRoot::open(Received::json("trust.json", &bytes)).unwrap()
-}
-
-fn signed(document: &Value, kind: &str, keys: &[&SecretKey]) -> Vec<u8> {
-    let node = keys.iter().fold(Node::from_json(document), |node, key| {
-        sign::sign_document("test", "", &node, kind, key).unwrap()
-    });
-    sign::to_json_text(&node).into_bytes()
 }
 
 impl Clock for Machine {
@@ -428,87 +411,89 @@ impl Fetch for Machine {
     }
 }
 
-/// Fails the k-th write-like call and, when the power is gone, all after it.
-pub(crate) struct Cut {
-    pub(crate) left: Cell<u64>,
-    pub(crate) for_good: bool,
-    pub(crate) error: io::ErrorKind,
-}
-
-impl Cut {
-    pub(crate) fn power(k: u64) -> Rc<Self> {
-        Rc::new(Self {
-            left: Cell::new(k),
-            for_good: true,
-            error: io::ErrorKind::Other,
-        })
+/// A package manager that is played: the repository's first entry of a name is its best.
+impl Packages for Machine {
+    fn manager(&self) -> &'static str {
+        "played"
     }
-    /// One call fails, as on a full disk; the next ones go through.
-    pub(crate) fn once(k: u64, error: io::ErrorKind) -> Rc<Self> {
-        Rc::new(Self {
-            left: Cell::new(k),
-            for_good: false,
-            error,
-        })
+    fn own(&self) -> Option<String> {
+        Some("vendor-agent".into())
     }
-    pub(crate) fn happened(&self) -> bool {
-        self.left.get() == 0 || self.left.get() == u64::MAX
+    fn installed(&self, name: &str) -> Result<Option<String>, String> {
+        Ok(self.installed.borrow().get(name).cloned())
     }
-}
-
-impl Tap for Cut {
-    fn before(&self, _: &Op<'_>) -> io::Result<()> {
-        match self.left.get() {
-            u64::MAX => Ok(()),
-            0 => {
-                if !self.for_good {
-                    self.left.set(u64::MAX);
-                }
-                Err(self.error.into())
-            }
-            k => {
-                self.left.set(k - 1);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Fails every write-like call on paths that start so.
-pub(crate) struct OnPath {
-    prefix: &'static str,
-    error: io::ErrorKind,
-    /// Calls that it let fail.
-    pub(crate) hits: Cell<u32>,
-    /// Calls that it lets pass before.
-    pub(crate) spare: Cell<u32>,
-}
-
-impl OnPath {
-    pub(crate) fn failing(prefix: &'static str, error: io::ErrorKind) -> Rc<Self> {
-        Rc::new(Self {
-            prefix,
-            error,
-            hits: Cell::new(0),
-            spare: Cell::new(0),
-        })
-    }
-}
-
-impl Tap for OnPath {
-    fn before(&self, op: &Op<'_>) -> io::Result<()> {
-        let path = match op {
-            Op::Create(p) | Op::Write(p, ..) | Op::Meta(p) | Op::MakeDir(p) | Op::MakeLink(p, _) => p,
-            Op::Rename(p, _) | Op::Remove(p) | Op::Truncate(p, _) | Op::Sync(p) | Op::SyncDir(p) => p,
+    fn preview(&self, wish: &PackageWish) -> Result<Vec<PackageChange>, String> {
+        let before = |name: &str| self.installed.borrow().get(name).cloned();
+        let change = |name: &str, after: Option<&str>| PackageChange {
+            name: name.into(),
+            before: before(name),
+            after: after.map(str::to_owned),
+            ..PackageChange::default()
         };
-        if !path.starts_with(self.prefix) {
-            return Ok(());
+        let repository = self.repository.borrow();
+        if wish.absent {
+            let needs = |(n, _, needs): &&(&str, &str, &[&str])| needs.contains(&&*wish.name) && before(n).is_some();
+            let along = repository.iter().filter(needs).map(|(n, ..)| change(n, None));
+            return Ok(std::iter::once(change(&wish.name, None)).chain(along).collect());
         }
-        if let Some(left) = self.spare.get().checked_sub(1) {
-            self.spare.set(left);
-            return Ok(());
+        let fits = |(n, v, _): &&(&str, &str, _)| *n == wish.name && wish.version.as_deref().is_none_or(|w| w == *v);
+        let (name, version, needs) = repository.iter().find(fits).ok_or("no such package")?;
+        let new = needs.iter().filter(|n| before(n).is_none());
+        let new = new.map(|n| change(n, repository.iter().find(|r| r.0 == *n).map(|r| r.1)));
+        Ok(new.chain([change(name, Some(version))]).collect())
+    }
+    fn origins(&self, _: &str, _: &str) -> Result<Vec<String>, String> {
+        Ok(vec!["http://repo/main/x.deb".into()])
+    }
+    fn can_save(&self, name: &str, version: &str) -> bool {
+        self.repository.borrow().iter().any(|(n, v, _)| (*n, *v) == (name, version))
+    }
+    fn save(&self, name: &str, version: &str, folder: &Path) -> Result<String, String> {
+        if !self.can_save(name, version) {
+            return Err("it is in no repository".into());
         }
-        self.hits.set(self.hits.get() + 1);
-        Err(self.error.into())
+        let file = format!("{name}_{version}.deb");
+        std::fs::write(folder.join(&file), "").map_err(|e| e.to_string())?;
+        Ok(file)
+    }
+    fn refresh(&self) -> Result<(), String> {
+        Ok(())
+    }
+    fn download(&self, _: &PackageWish) -> Result<(), String> {
+        Ok(())
+    }
+    fn act(&self, wish: &PackageWish) -> Result<Ran, String> {
+        for change in self.preview(wish)? {
+            let mut installed = self.installed.borrow_mut();
+            match change.after {
+                Some(version) => drop(installed.insert(change.name, version)),
+                None => drop(installed.remove(&change.name)),
+            }
+        }
+        let text = format!("{} {}", if wish.absent { "remove" } else { "install" }, wish.name);
+        let code = Some(i32::from(self.failing.borrow().contains(&text)));
+        self.ran.borrow_mut().push(text);
+        Ok(Ran {
+            code,
+            output_sha256: "cd".repeat(32),
+            ..Ran::default()
+        })
+    }
+    fn back(&self, changes: &[PackageChange], folder: &Path) -> Result<(), String> {
+        for change in changes {
+            let mut installed = self.installed.borrow_mut();
+            match &change.before {
+                None => drop(installed.remove(&change.name)),
+                Some(version) if installed.get(&change.name) != Some(version) => {
+                    let file = change.file.as_ref().ok_or("not saved")?;
+                    if !folder.join(file).exists() {
+                        return Err(format!("{file} is gone"));
+                    }
+                    installed.insert(change.name.clone(), version.clone());
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
     }
 }

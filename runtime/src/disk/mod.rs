@@ -4,31 +4,32 @@
 //! symbolic link in any component, never writes through a name that it checked earlier, never leaves a half-written
 //! file under its real name. Each write-like call passes a [`Tap`] first, so that a test can fail or record it.
 //!
-//! How a path is walked: `openat(parent, component, O_DIRECTORY|O_NOFOLLOW)` for each component but the last, so the
-//! descriptor that is used is the one that was checked (CWE-367, CWE-59). The same on Linux and macOS; `openat2` would
-//! save calls and nothing else. What is mounted below is entered; what is linked is not.
+//! How a path is walked is written in `walk.rs`: the descriptor that is used is the one that was checked (CWE-367,
+//! CWE-59). What is mounted below is entered; what is linked is not.
 
+mod clean;
 mod error;
 mod mounts;
 mod ops;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod xattr;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 pub use error::DiskError;
 pub(crate) use stream::Sink;
+use walk::{Handle, Way};
 
 /// A write-like call, as a [`Tap`] sees it just before it is made. Paths are relative to the disk's root.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub enum Op<'a> {
     /// Bytes into a file at an offset.
     Write(&'a str, u64, &'a [u8]),
     /// Owner, permission bits or extended attributes.
-    Meta(&'a str),
+    Meta(&'a str, Attrs),
     /// A new directory.
     MakeDir(&'a str),
     /// A new symbolic link, with its target.
@@ -113,6 +114,7 @@ pub type Xattrs = Vec<(String, String)>;
 pub struct Disk {
     root: OwnedFd,
     shown: PathBuf,
+    way: Cell<Way>,
     tap: Option<Rc<dyn Tap>>,
     tag: RefCell<String>,
     counter: Cell<u32>,
@@ -132,6 +134,7 @@ impl Disk {
         Ok(Self {
             root: fd,
             shown: root.to_owned(),
+            way: Way::first(),
             tap: None,
             tag,
             counter,
@@ -142,6 +145,13 @@ impl Disk {
     #[must_use]
     pub fn with_tap(mut self, tap: Rc<dyn Tap>) -> Self {
         self.tap = Some(tap);
+        self
+    }
+
+    /// Reaches directories this way, whatever the kernel knows.
+    #[cfg(test)]
+    fn by(self, way: Way) -> Self {
+        self.way.set(way);
         self
     }
 
@@ -183,85 +193,6 @@ impl Disk {
     fn err(&self, path: &str, doing: &'static str, e: impl Into<io::Error>) -> DiskError {
         DiskError::io(self.show(path), doing, e.into())
     }
-
-    /// Opens the directory that holds `path`'s last component. `None` when a component is missing.
-    fn walk<'p>(&self, path: &'p str) -> Result<Option<(Handle<'_>, &'p str)>, DiskError> {
-        let parts = components(path).map_err(|why| DiskError::BadPath {
-            path: path.escape_debug().to_string(),
-            why,
-        })?;
-        let (last, dirs) = parts.split_last().ok_or(DiskError::BadPath {
-            path: path.into(),
-            why: "it is empty",
-        })?;
-        let mut at = Handle::Root(self.root.as_fd());
-        for (i, part) in dirs.iter().enumerate() {
-            let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-            match openat(at.as_fd(), *part, flags, Mode::empty()) {
-                Ok(fd) => at = Handle::Opened(fd),
-                Err(Errno::ENOENT) => return Ok(None),
-                Err(e) => {
-                    let component = self.show(&dirs[..=i].join("/"));
-                    if let Ok(target) = readlinkat(at.as_fd(), *part) {
-                        let target = target.to_string_lossy().into_owned();
-                        return Err(DiskError::LinkInPath {
-                            path: self.show(path),
-                            component,
-                            target,
-                        });
-                    }
-                    if e == Errno::ENOTDIR {
-                        return Err(DiskError::NotADirectory {
-                            path: self.show(path),
-                            component,
-                        });
-                    }
-                    return Err(self.err(&dirs[..=i].join("/"), "open the directory", e));
-                }
-            }
-        }
-        Ok(Some((at, last)))
-    }
-
-    /// The same, where a missing component is an error.
-    fn walk_to<'p>(&self, path: &'p str) -> Result<(Handle<'_>, &'p str), DiskError> {
-        self.walk(path)?
-            .ok_or_else(|| self.err(path, "find the directory above it", Errno::ENOENT))
-    }
-}
-
-/// The directory a walk ended in.
-enum Handle<'a> {
-    Root(BorrowedFd<'a>),
-    Opened(OwnedFd),
-}
-
-impl AsFd for Handle<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Handle::Root(fd) => *fd,
-            Handle::Opened(fd) => fd.as_fd(),
-        }
-    }
-}
-
-/// The components of a path, or why it is none. Percent signs are letters like any other: nothing is decoded.
-fn components(path: &str) -> Result<Vec<&str>, &'static str> {
-    let rest = path.strip_prefix('/').unwrap_or(path);
-    if rest.is_empty() {
-        return Err("it is empty");
-    }
-    let parts: Vec<&str> = rest.split('/').collect();
-    for part in &parts {
-        match *part {
-            "" => return Err("it has an empty component"),
-            "." | ".." => return Err("it has a component '.' or '..'"),
-            p if p.contains('\0') => return Err("it contains a NUL byte"),
-            p if p.len() > 255 => return Err("it has a component of more than 255 bytes"),
-            _ => {}
-        }
-    }
-    Ok(parts)
 }
 
 /// The directory part of a path: `""` for a single relative component and for a child of `/`.

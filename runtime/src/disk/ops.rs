@@ -13,7 +13,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
 
-use super::{Attrs, Disk, DiskError, Handle, Kind, Meta, Op, TEMP_PREFIX, Xattrs, parent, xattr};
+use super::{Attrs, Disk, DiskError, Handle, Kind, Meta, Op, Xattrs, parent, xattr};
 
 impl Disk {
     /// What stands at `path`, or `None`: nothing does below what is not a directory. The last component is not followed.
@@ -150,7 +150,7 @@ impl Disk {
         attrs: Attrs,
         xattrs: &Xattrs,
     ) -> Result<(), DiskError> {
-        self.tap(&Op::Meta(temp))
+        self.tap(&Op::Meta(temp, attrs))
             .map_err(|e| self.err(path, "set its owner and mode", e))?;
         // chown drops capabilities, and a mode may forbid the rest: the attributes stand between the two.
         self.set_owner_of(file.as_fd(), path, attrs)?;
@@ -183,7 +183,7 @@ impl Disk {
         let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
         let meta = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
         self.check_changeable(path, &meta)?;
-        self.tap(&Op::Meta(path))
+        self.tap(&Op::Meta(path, attrs))
             .map_err(|e| self.err(path, "set its owner and mode", e))?;
         self.set_owner_of(&fd, path, attrs)?;
         self.set_mode_of(&fd, path, attrs)?;
@@ -216,7 +216,12 @@ impl Disk {
             let now = fstatat(dir.as_fd(), temp_name, AtFlags::AT_SYMLINK_NOFOLLOW)
                 .map_err(|e| self.err(path, "look at it", e))?;
             if (now.st_uid, now.st_gid) != owner {
-                self.tap(&Op::Meta(&temp))
+                let link = Attrs {
+                    mode: 0o777,
+                    uid: owner.0,
+                    gid: owner.1,
+                };
+                self.tap(&Op::Meta(&temp, link))
                     .map_err(|e| self.err(path, "set its owner", e))?;
                 let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
                 fchownat(
@@ -271,58 +276,6 @@ impl Disk {
             .map_err(|e| self.err(from, "rename it", e))?;
         renameat(dir.as_fd(), old, dir.as_fd(), last(to)).map_err(|e| self.err(from, "rename it", e))?;
         self.sync_dir(&dir, from)
-    }
-
-    /// Removes a directory with all below it, links unfollowed, of whatever kind. For what the plane itself put aside.
-    /// What is mounted below is another's: then nothing is removed.
-    pub(crate) fn remove_tree(&self, path: &str) -> Result<(), DiskError> {
-        let Some(meta) = self.lstat(path)? else { return Ok(()) };
-        if meta.kind == Kind::Dir {
-            let own = format!("/{}", path.trim_start_matches('/'));
-            let below = format!("{own}/");
-            if let Some(point) = self.mounts().iter().find(|m| **m == own || m.starts_with(&below)) {
-                return Err(self.err(point, "remove what is mounted there: unmount it", Errno::EBUSY));
-            }
-        }
-        self.remove_below(path, &meta)
-    }
-
-    fn remove_below(&self, path: &str, meta: &Meta) -> Result<(), DiskError> {
-        if meta.kind == Kind::Dir {
-            for name in self.list(path)? {
-                let Some(name) = name.to_str() else {
-                    return Err(self.err(path, "remove a name that is not UTF-8 below it", Errno::EILSEQ));
-                };
-                let inner = format!("{path}/{name}");
-                if let Some(found) = self.lstat(&inner)? {
-                    self.remove_below(&inner, &found)?;
-                }
-            }
-        }
-        let (dir, name) = self.walk_to(path)?;
-        self.tap(&Op::Remove(path))
-            .map_err(|e| self.err(path, "remove it", e))?;
-        let flag = if meta.kind == Kind::Dir {
-            UnlinkatFlags::RemoveDir
-        } else {
-            UnlinkatFlags::NoRemoveDir
-        };
-        unlinkat(dir.as_fd(), name, flag).map_err(|e| self.err(path, "remove it", e))
-    }
-
-    /// Removes what a crash left under temporary names with `tag` in directory `dir`.
-    pub(crate) fn sweep(&self, dir: &str, tag: &str) -> Result<(), DiskError> {
-        let prefix = format!("{TEMP_PREFIX}{tag}-");
-        for name in self.list(dir)? {
-            if let Some(name) = name.to_str().filter(|n| n.starts_with(&prefix)) {
-                let (handle, _) = self.walk_to(&format!("{dir}/{name}"))?;
-                self.tap(&Op::Remove(name))
-                    .map_err(|e| self.err(dir, "remove a temporary file", e))?;
-                unlinkat(handle.as_fd(), name, UnlinkatFlags::NoRemoveDir)
-                    .map_err(|e| self.err(dir, "remove a temporary file", e))?;
-            }
-        }
-        Ok(())
     }
 
     /// Appends to a log file (made 0600 when missing) and makes the bytes durable. One write, one fsync.
@@ -472,7 +425,7 @@ pub(super) fn last(path: &str) -> &str {
 
 // The field types differ between Linux, 32-bit Linux and macOS: some of the conversions are none here and needed there.
 #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-fn meta(stat: &FileStat) -> Meta {
+pub(super) fn meta(stat: &FileStat) -> Meta {
     let mode = stat.st_mode as u32;
     let kind = match mode & 0o170_000 {
         0o100_000 => Kind::File,

@@ -154,7 +154,7 @@ fn a_write_is_synced_before_its_name_and_its_directory_after() {
             self.0.borrow_mut().push(match op {
                 Op::Create(_) => "create",
                 Op::Write(..) => "write",
-                Op::Meta(_) => "meta",
+                Op::Meta(..) => "meta",
                 Op::Rename(..) => "rename",
                 Op::Sync(_) => "sync",
                 Op::SyncDir(_) => "sync directory",
@@ -203,5 +203,93 @@ fn extended_attributes_are_read_and_written() {
         Ok(()) => assert_eq!(disk.xattrs("/f").unwrap(), wanted),
         // A file system without them (tmpfs of old kernels) says so.
         Err(e) => assert!(e.to_string().contains("extended attributes"), "{e}"),
+    }
+}
+
+/// Both ways of reaching a directory; the second also where the kernel knows the first.
+const WAYS: [Way; 2] = [Way::Whole, Way::Steps];
+
+#[test]
+fn both_ways_reach_the_same_and_say_the_same() {
+    for way in WAYS {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), "feed").unwrap().by(way);
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        std::fs::write(dir.path().join("a/f"), "f").unwrap();
+        symlink("b", dir.path().join("a/l")).unwrap();
+        symlink("/", dir.path().join("a/out")).unwrap();
+        symlink("..", dir.path().join("a/up")).unwrap();
+        disk.write_file("/a/b/x", b"x", attrs(0o600), &Vec::new()).unwrap();
+        assert_eq!(disk.read("a/b/x", 10).unwrap().0, b"x", "{way:?}");
+        assert_eq!(disk.lstat("/a/missing/x").unwrap(), None);
+        assert_eq!(disk.lstat("/a/f/x").unwrap(), None);
+        assert!(
+            matches!(disk.read("/a/f/x", 1), Err(DiskError::NotADirectory { .. })),
+            "{way:?}"
+        );
+        for (path, link) in [
+            ("/a/l/x", "a/l"),
+            ("/a/out/etc/passwd", "a/out"),
+            ("/a/up/a/b/x", "a/up"),
+        ] {
+            match disk.read(path, 10) {
+                Err(DiskError::LinkInPath { component, .. }) => assert!(component.ends_with(link), "{component}"),
+                other => panic!("{way:?} {path}: {other:?}"),
+            }
+        }
+        let long = format!("/{}", ["b"; 60].join("/"));
+        assert_eq!(disk.lstat(&long).unwrap(), None);
+    }
+}
+
+#[test]
+fn symlink_swapped_for_a_component_while_it_is_walked() {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    const ROUNDS: u32 = 3000;
+    for way in WAYS {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(dir.path().join("a/b/c")).unwrap();
+        std::fs::create_dir_all(outside.path().join("c")).unwrap();
+        std::fs::write(outside.path().join("c/f"), "theirs").unwrap();
+        std::fs::write(outside.path().join("c/old"), "theirs").unwrap();
+        symlink(outside.path(), dir.path().join("a/link")).unwrap();
+        let disk = Disk::open(dir.path(), "feed").unwrap().by(way);
+        let (stop, swaps) = (AtomicBool::new(false), AtomicU32::new(0));
+        let (done, refused) = (Cell::new(0), Cell::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // The directory and the link take the same name in turn.
+                let a = |name: &str| dir.path().join("a").join(name);
+                while !stop.load(Ordering::Relaxed) {
+                    std::fs::rename(a("b"), a("kept")).unwrap();
+                    std::fs::rename(a("link"), a("b")).unwrap();
+                    swaps.fetch_add(1, Ordering::Relaxed);
+                    std::fs::rename(a("b"), a("link")).unwrap();
+                    std::fs::rename(a("kept"), a("b")).unwrap();
+                }
+            });
+            let count = |result: Result<(), DiskError>| {
+                let counter = if result.is_ok() { &done } else { &refused };
+                counter.set(counter.get() + 1);
+            };
+            while done.get() < ROUNDS || refused.get() < ROUNDS / 100 || swaps.load(Ordering::Relaxed) < ROUNDS {
+                count(disk.write_file("/a/b/c/f", b"ours", attrs(0o600), &Vec::new()));
+                count(disk.set_attrs("/a/b/c/f", attrs(0o644)));
+                count(disk.make_link("/a/b/c/l", "x", (attrs(0).uid, attrs(0).gid)));
+                count(disk.make_dir("/a/b/c/d", attrs(0o700)));
+                count(disk.remove("/a/b/c/d"));
+                count(disk.remove("/a/b/c/old"));
+                if let Ok((bytes, _)) = disk.read("/a/b/c/f", 100) {
+                    assert_ne!(bytes, b"theirs", "{way:?}: read from outside");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let mut names: Vec<_> = std::fs::read_dir(outside.path().join("c")).unwrap().flatten().collect();
+        names.sort_by_key(std::fs::DirEntry::file_name);
+        let names: Vec<_> = names.iter().map(std::fs::DirEntry::file_name).collect();
+        assert_eq!(names, ["f", "old"], "{way:?}: something was made or removed outside");
+        assert_eq!(std::fs::read(outside.path().join("c/f")).unwrap(), b"theirs", "{way:?}");
+        assert_eq!(outside.path().join("c/f").metadata().unwrap().mode() & 0o777, 0o644);
     }
 }

@@ -130,7 +130,10 @@ impl Plane<'_> {
             || ledger
                 .last_where(&same)?
                 .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
-        if !known {
+        if known {
+            // It may be the record of a process that was killed before its fsync, and the journal goes next.
+            self.settle_ledger()?;
+        } else {
             let value = self.shrink(value)?;
             ledger.append(vec![self.entry(
                 source,
@@ -200,6 +203,17 @@ impl Plane<'_> {
         self.drop_content();
         self.after_turn(&mut ledger)?;
         Ok(self.outcome(&ledger, source, version, report, !known))
+    }
+
+    /// Makes durable what stands at the end of the ledger.
+    fn settle_ledger(&self) -> Result<(), PlaneError> {
+        let dir = self.at("ledger");
+        let names = self.data.list(&dir)?;
+        let segments = names.iter().filter_map(|n| n.to_str()).filter(|n| n.ends_with(".jsl"));
+        match segments.last() {
+            Some(last) => Ok(self.data.settle(&format!("{dir}/{last}"))?),
+            None => Ok(()),
+        }
     }
 
     /// The agent owns the paths of the states in force and, during a trial, of the one that is tried.

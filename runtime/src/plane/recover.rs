@@ -7,6 +7,7 @@ use super::{Plane, PlaneError};
 use crate::act::{Cause, Hands};
 use crate::journal::{Phase, Trial};
 use crate::outcome::{Outcome, Report};
+use crate::store;
 
 /// Why a trial ended that no failure ended.
 const INTERRUPTED: &str = "interrupted before it was confirmed";
@@ -52,6 +53,7 @@ impl Plane<'_> {
         if self.is_kept(&trial, progress.phase)? {
             let report = report.unwrap_or_else(|| Report::new(OutcomeKind::Applied));
             log::info!("{}: an apply that had been confirmed is finished", self.setup.name);
+            store::settle_floors(&self.data)?;
             return self.finish(&hands, &trial, report).map(Some);
         }
         log::warn!("{}: an unfinished change is taken back", self.setup.name);

@@ -1,0 +1,173 @@
+//! From a path to the directory that holds its last component, without ever following a link.
+//!
+//! Owns the only place where more than one component of a path is given to the kernel. Two ways to the same answer:
+//!
+//! - **`openat2`** (Linux 5.6): one call with `RESOLVE_NO_SYMLINKS` and `RESOLVE_BENEATH`. The kernel resolves the whole
+//!   path, refuses any link in it, and refuses to leave the root even while somebody renames directories meanwhile.
+//! - **step by step** (older Linux, macOS): `openat(parent, component, O_DIRECTORY|O_NOFOLLOW)` for each component. Each
+//!   step starts from a descriptor that was opened the same way, so what is used is what was checked, and a component
+//!   that is swapped for a link is refused at its own step. A directory that is moved elsewhere between two steps is
+//!   followed to where it went, by its descriptor and not by a name: it is still the directory that was checked.
+//!   macOS has no `openat2`; its `O_NOFOLLOW_ANY` would be one call as well and gives nothing that this does not.
+//!
+//! A kernel without the call, or a sandbox that forbids it, is noticed at the first use and not asked again. Whatever
+//! `openat2` refuses is walked step by step once more: only to say which component was at fault.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+use super::{Disk, DiskError};
+
+/// A directory, for itself and for `fsync`; never through a link.
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC)
+    .union(OFlag::O_RDONLY);
+
+/// The kernel says EAGAIN when something was renamed while it resolved (openat2(2)); after so many it is walked.
+#[cfg(target_os = "linux")]
+const AGAIN: u32 = 16;
+
+/// How directories are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By one `openat2`, as long as the kernel knows it.
+    Whole,
+    /// Component by component.
+    Steps,
+}
+
+impl Way {
+    /// The better one, until it turns out not to be there.
+    pub(super) const fn first() -> Cell<Self> {
+        Cell::new(if cfg!(target_os = "linux") {
+            Self::Whole
+        } else {
+            Self::Steps
+        })
+    }
+}
+
+impl Disk {
+    /// Opens the directory that holds `path`'s last component. `None` when a component is missing.
+    pub(super) fn walk<'p>(&self, path: &'p str) -> Result<Option<(Handle<'_>, &'p str)>, DiskError> {
+        let parts = components(path).map_err(|why| DiskError::BadPath {
+            path: path.escape_debug().to_string(),
+            why,
+        })?;
+        let (last, dirs) = parts.split_last().ok_or(DiskError::BadPath {
+            path: path.into(),
+            why: "it is empty",
+        })?;
+        if dirs.is_empty() {
+            return Ok(Some((Handle::Root(self.root.as_fd()), last)));
+        }
+        if self.way.get() == Way::Whole
+            && let Some(found) = self.whole(&path[..path.len() - last.len() - 1])
+        {
+            return Ok(found.map(|fd| (Handle::Opened(fd), *last)));
+        }
+        self.steps(path, dirs).map(|found| found.map(|handle| (handle, *last)))
+    }
+
+    /// The same, where a missing component is an error.
+    pub(super) fn walk_to<'p>(&self, path: &'p str) -> Result<(Handle<'_>, &'p str), DiskError> {
+        self.walk(path)?
+            .ok_or_else(|| self.err(path, "find the directory above it", Errno::ENOENT))
+    }
+
+    /// By one call: the directory, or that it is missing. `None` where the other way has to decide.
+    #[cfg(target_os = "linux")]
+    fn whole(&self, dir: &str) -> Option<Option<OwnedFd>> {
+        use nix::fcntl::{OpenHow, ResolveFlag, openat2};
+        let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH;
+        let how = OpenHow::new().flags(DIRECTORY).resolve(resolve);
+        let dir = dir.strip_prefix('/').unwrap_or(dir);
+        for _ in 0..AGAIN {
+            match openat2(self.root.as_fd(), dir, how) {
+                Ok(fd) => return Some(Some(fd)),
+                Err(Errno::ENOENT) => return Some(None),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                // EPERM is what a seccomp filter answers that was written before the call existed.
+                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::E2BIG) => {
+                    self.way.set(Way::Steps);
+                    return None;
+                }
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn whole(&self, _: &str) -> Option<Option<OwnedFd>> {
+        None
+    }
+
+    fn steps(&self, path: &str, dirs: &[&str]) -> Result<Option<Handle<'_>>, DiskError> {
+        let mut at = Handle::Root(self.root.as_fd());
+        for (i, part) in dirs.iter().enumerate() {
+            match openat(at.as_fd(), *part, DIRECTORY, Mode::empty()) {
+                Ok(fd) => at = Handle::Opened(fd),
+                Err(Errno::ENOENT) => return Ok(None),
+                Err(e) => {
+                    let component = self.show(&dirs[..=i].join("/"));
+                    if let Ok(target) = readlinkat(at.as_fd(), *part) {
+                        let target = target.to_string_lossy().into_owned();
+                        return Err(DiskError::LinkInPath {
+                            path: self.show(path),
+                            component,
+                            target,
+                        });
+                    }
+                    if e == Errno::ENOTDIR {
+                        return Err(DiskError::NotADirectory {
+                            path: self.show(path),
+                            component,
+                        });
+                    }
+                    return Err(self.err(&dirs[..=i].join("/"), "open the directory", e));
+                }
+            }
+        }
+        Ok(Some(at))
+    }
+}
+
+/// The directory a walk ended in.
+pub(super) enum Handle<'a> {
+    Root(BorrowedFd<'a>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Handle<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Handle::Root(fd) => *fd,
+            Handle::Opened(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// The components of a path, or why it is none. Percent signs are letters like any other: nothing is decoded.
+fn components(path: &str) -> Result<Vec<&str>, &'static str> {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    if rest.is_empty() {
+        return Err("it is empty");
+    }
+    let parts: Vec<&str> = rest.split('/').collect();
+    for part in &parts {
+        match *part {
+            "" => return Err("it has an empty component"),
+            "." | ".." => return Err("it has a component '.' or '..'"),
+            p if p.contains('\0') => return Err("it contains a NUL byte"),
+            p if p.len() > 255 => return Err("it has a component of more than 255 bytes"),
+            _ => {}
+        }
+    }
+    Ok(parts)
+}
