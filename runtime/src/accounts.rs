@@ -68,9 +68,8 @@ fn unknown(disk: &Disk, what: &str, name: &str) -> String {
 }
 
 fn user_of(disk: &Disk, live: bool, name: &str) -> Option<(u32, u32)> {
-    if live {
-        let user = User::from_name(name).ok().flatten();
-        return user.map(|u| (u.uid.as_raw(), u.gid.as_raw()));
+    if let Some(user) = User::from_name(name).ok().flatten().filter(|_| live) {
+        return Some((user.uid.as_raw(), user.gid.as_raw()));
     }
     let line = line_of(disk, "/etc/passwd", name);
     match line {
@@ -85,8 +84,8 @@ fn user_of(disk: &Disk, live: bool, name: &str) -> Option<(u32, u32)> {
 }
 
 fn group_of(disk: &Disk, live: bool, name: &str) -> Option<u32> {
-    if live {
-        return Group::from_name(name).ok().flatten().map(|g| g.gid.as_raw());
+    if let Some(group) = Group::from_name(name).ok().flatten().filter(|_| live) {
+        return Some(group.gid.as_raw());
     }
     match line_of(disk, "/etc/group", name) {
         // group(5): name:password:GID:…

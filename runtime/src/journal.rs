@@ -22,11 +22,11 @@ use serde_json::Value;
 use crate::act::Cause;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Xattrs};
 use crate::plan::{Act, After, Plan};
-use crate::world::{ServiceState, Services};
+use crate::world::{PackageChange, Packages, ServiceState, Services};
 
 const LIMIT: u64 = 64 * 1024 * 1024;
 /// A larger file is not copied: it keeps its bytes under a name beside its own until the change is kept.
-const COPIED: u64 = 4 * 1024 * 1024;
+const COPIED: u64 = if cfg!(test) { 16 * 1024 } else { 4 * 1024 * 1024 };
 /// No image is larger, whoever wrote it.
 const IMAGE_LIMIT: u64 = 64 * 1024 * 1024;
 const FORMAT: u32 = 1;
@@ -78,6 +78,11 @@ pub(crate) enum Undo {
     Path {
         path: String,
         before: Before,
+    },
+    /// What came and went with one package; saved files lie beside this journal.
+    Package {
+        number: usize,
+        changes: Vec<PackageChange>,
     },
     Shell {
         number: usize,
@@ -167,6 +172,7 @@ impl<'d> Journal<'d> {
         &self,
         world: &Disk,
         services: Option<&dyn Services>,
+        packages: &dyn Packages,
         plan: &Plan,
         trial: Trial,
     ) -> Result<Trial, String> {
@@ -190,6 +196,12 @@ impl<'d> Journal<'d> {
                     }
                 }
                 Act::Service { name, .. } => drop(names.insert(name)),
+                Act::Package {
+                    changes, allow_no_undo, ..
+                } => {
+                    let changes = self.save(packages, changes, *allow_no_undo)?;
+                    trial.undo.push(Undo::Package { number, changes });
+                }
                 Act::Check { .. } => {}
                 Act::Shell { undo, timeout, .. } => {
                     let step = plan.changes[task.change].step.clone();
@@ -213,6 +225,34 @@ impl<'d> Journal<'d> {
             .write_private(&self.at("trial.json"), &bytes)
             .map_err(|e| e.to_string())?;
         Ok(trial)
+    }
+
+    /// Saves the package files that undo would need.
+    fn save(
+        &self,
+        packages: &dyn Packages,
+        changes: &[PackageChange],
+        allow_no_undo: bool,
+    ) -> Result<Vec<PackageChange>, String> {
+        let folder = self.folder()?;
+        let mut all = changes.to_vec();
+        for change in &mut all {
+            let Some(before) = change.before.as_ref().filter(|_| change.before != change.after) else {
+                continue;
+            };
+            match packages.save(&change.name, before, &folder) {
+                Ok(file) => change.file = Some(file),
+                Err(why) if allow_no_undo => log::warn!("{} {before} could not be saved: {why}", change.name),
+                Err(why) => return Err(format!("{} {before} could not be saved: {why}", change.name)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The journal's folder, for tools that are given a path.
+    pub(crate) fn folder(&self) -> Result<std::path::PathBuf, String> {
+        let path = self.data.root().join(&self.dir);
+        std::fs::canonicalize(&path).map_err(|e| format!("{}: {e}", path.display()))
     }
 
     fn note(&self, world: &Disk, path: &str, after: &After, number: usize, tag: &str) -> Result<Before, String> {
@@ -338,7 +378,8 @@ impl<'d> Journal<'d> {
     pub(crate) fn sweep(&self) -> Result<(), DiskError> {
         for name in self.data.list(&self.dir)? {
             if let Some(name) = name.to_str() {
-                self.data.remove(&self.at(name))?;
+                // A package manager that was killed may have left a folder.
+                self.data.remove_tree(&self.at(name))?;
             }
         }
         Ok(())

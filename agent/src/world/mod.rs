@@ -4,6 +4,7 @@
 //! decided by the gate.
 
 mod fetch;
+mod packages;
 mod probe;
 mod processes;
 mod services;
@@ -11,7 +12,7 @@ mod services;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jos_runtime::world::{Clock, Random, Services, World};
+use jos_runtime::world::{Clock, Packages, Random, Services, World};
 use jos_schemas::text::Utc;
 
 pub(crate) use fetch::Web;
@@ -22,6 +23,7 @@ pub(crate) use processes::System;
 pub(crate) struct Real {
     services: Box<dyn Services>,
     fetch: Web,
+    packages: Box<dyn Packages>,
 }
 
 impl Real {
@@ -30,6 +32,7 @@ impl Real {
         Self {
             services: services::detect(),
             fetch: Web::default(),
+            packages: packages::detect(),
         }
     }
 
@@ -48,6 +51,7 @@ impl Real {
             services: &*self.services,
             probe: &Tcp,
             fetch: &self.fetch,
+            packages: &*self.packages,
             hub: None,
         }
     }

@@ -75,6 +75,9 @@ impl Build<'_> {
     /// Whether a file of this plan could be the service's unit, script or plist.
     pub(super) fn brings(&self, service: &str) -> bool {
         let stem = service.split('@').next().unwrap_or(service);
+        if self.installs {
+            return true;
+        }
         let made = |planned: &Planned| *planned == Planned::Other(crate::disk::Kind::File);
         let files = self.planned.iter().filter(|(_, p)| made(p)).map(|(path, _)| path);
         self.texts

@@ -14,7 +14,8 @@ use crate::disk::Tap;
 use crate::testing::*;
 
 fn prepared() -> Machine {
-    let m = Machine::new();
+    let mut m = Machine::new();
+    m.policy.ledger.content = 1024;
     m.write("/etc/a", "old a", 0o640);
     m.write("/etc/mode", "same", 0o600);
     m.write("/srv/tree/x/y", "deep", 0o600);
@@ -22,7 +23,33 @@ fn prepared() -> Machine {
     std::os::unix::fs::symlink("a", m.at("/etc/link")).unwrap();
     m.service("cups", false, true);
     m.secret("wifi", "passphrase");
+    m.secret("kiosk", "$6$salt$hash");
+    m.write("/srv/purged/kept", "kept", 0o644);
+    m.write("/srv/purged/old", "old", 0o600);
+    m.write("/srv/purged/tree/deep", "deep", 0o640);
+    m.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0o644);
+    m.write("/etc/group", "root:x:0:\n", 0o644);
+    m.write("/etc/shadow", "root:*:19000:0:99999:7:::\n", 0o640);
+    m.write("/etc/.pwd.lock", "", 0o600);
+    m.write("/srv/blob", "small", 0o644);
+    for bytes in [BLOB.to_vec(), large()] {
+        let name = jos_trust::sha256(&bytes).to_string();
+        m.shelf.borrow_mut().insert(name, bytes);
+    }
+    m.write("/srv/large", vec![b'o'; 16 * 1024 + 1], 0o644);
     m
+}
+
+const BLOB: &[u8] = b"content by hash";
+
+/// Larger than what the ledger keeps; its earlier file is larger than what the journal copies.
+fn large() -> Vec<u8> {
+    vec![b'n'; 3000]
+}
+
+fn by_hash(path: &str, bytes: &[u8]) -> Value {
+    let (sha256, size) = (jos_trust::sha256(bytes).to_string(), bytes.len());
+    json!({ "type": "file", "path": path, "source": { "sha256": sha256, "size": size } })
 }
 
 fn spec(health: bool) -> Value {
@@ -36,6 +63,12 @@ fn spec(health: bool) -> Value {
             { "type": "absent", "path": "/etc/gone" },
             { "type": "absent", "path": "/srv/tree", "recursive": true },
             { "type": "file", "path": "/etc/wpa", "content": { "secret": "wifi" } },
+            { "type": "directory", "path": "/srv/purged", "purge": true },
+            file("/srv/purged/kept", "kept"),
+            by_hash("/srv/blob", BLOB),
+            by_hash("/srv/large", &large()),
+            { "type": "group", "name": "ops" },
+            { "type": "user", "name": "kiosk", "groups": ["ops"], "password": { "secret": "kiosk" } },
             { "type": "service", "name": "cups", "action": "enable" },
         ],
         "health_check": { "type": "http", "url": if health { "http://good/" } else { "http://bad/" }, "retries": 0 },

@@ -1,0 +1,137 @@
+//! The package managers: apt, opkg and apk, each by its own tool with fixed arguments and without a shell.
+//!
+//! Owns how each is asked and what its answers mean. What may change was decided by the gate. A package's scripts are
+//! code that the repository's owner wrote: granting a package grants them.
+
+mod apk;
+mod apt;
+mod opkg;
+
+use std::path::Path;
+use std::time::Duration;
+
+use jos_runtime::world::{Invocation, PackageChange, PackageWish, Packages, Processes, Ran};
+
+use super::processes::System;
+
+/// For what only looks.
+const SHORT: Duration = Duration::from_secs(120);
+/// For what installs: slow flash, large packages, slow scripts.
+const LONG: Duration = Duration::from_secs(1800);
+
+/// The package manager of this machine.
+pub(crate) fn detect() -> Box<dyn Packages> {
+    let there = |paths: &[&str]| paths.iter().any(|p| Path::new(p).exists());
+    if there(&["/usr/bin/apt-get"]) && there(&["/usr/bin/dpkg"]) {
+        Box::new(apt::Apt)
+    } else if there(&["/bin/opkg", "/usr/bin/opkg"]) {
+        Box::new(opkg::Opkg)
+    } else if there(&["/sbin/apk", "/usr/bin/apk", "/usr/sbin/apk"]) {
+        Box::new(apk::Apk)
+    } else {
+        Box::new(Nothing)
+    }
+}
+
+/// Runs a tool. Its words are in the language that we read.
+fn run(argv: &[&str], timeout: Duration) -> Result<Ran, String> {
+    let env = [
+        ("LC_ALL", "C"),
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("APT_LISTCHANGES_FRONTEND", "none"),
+        ("NEEDRESTART_SUSPEND", "1"),
+        ("HOME", "/root"),
+    ];
+    System.run(&Invocation {
+        argv: argv.iter().map(|s| (*s).to_owned()).collect(),
+        env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        timeout,
+    })
+}
+
+/// Runs a tool and gives what it said; anything but exit code 0 is an error in its own words.
+fn ask(argv: &[&str], timeout: Duration) -> Result<String, String> {
+    let ran = run(argv, timeout)?;
+    let text = String::from_utf8_lossy(&ran.output).into_owned();
+    if ran.ok() { Ok(text) } else { Err(complaint(argv, &ran)) }
+}
+
+/// What a tool that failed said last, where it says `E:` or `ERROR:` that.
+fn complaint(argv: &[&str], ran: &Ran) -> String {
+    let text = String::from_utf8_lossy(&ran.output).into_owned();
+    let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let marked = lines().find(|l| l.starts_with("E: ") || l.starts_with("ERROR: ") || l.starts_with("dpkg: error"));
+    let said = marked.or_else(|| lines().last()).unwrap_or_default();
+    format!("`{}` ended with {}: {said}", argv.join(" "), ran.ending())
+}
+
+/// A machine without a package manager that jos knows.
+struct Nothing;
+
+impl Nothing {
+    fn no<T>() -> Result<T, String> {
+        Err("no package manager that jos knows (apt, opkg, apk) is here".into())
+    }
+}
+
+impl Packages for Nothing {
+    fn manager(&self) -> &'static str {
+        "none"
+    }
+    fn own(&self) -> Option<String> {
+        None
+    }
+    fn installed(&self, _: &str) -> Result<Option<String>, String> {
+        Self::no()
+    }
+    fn preview(&self, _: &PackageWish) -> Result<Vec<PackageChange>, String> {
+        Self::no()
+    }
+    fn origins(&self, _: &str, _: &str) -> Result<Vec<String>, String> {
+        Self::no()
+    }
+    fn can_save(&self, _: &str, _: &str) -> bool {
+        false
+    }
+    fn save(&self, _: &str, _: &str, _: &Path) -> Result<String, String> {
+        Self::no()
+    }
+    fn refresh(&self) -> Result<(), String> {
+        Self::no()
+    }
+    fn download(&self, _: &PackageWish) -> Result<(), String> {
+        Self::no()
+    }
+    fn act(&self, _: &PackageWish) -> Result<Ran, String> {
+        Self::no()
+    }
+    fn back(&self, _: &[PackageChange], _: &Path) -> Result<(), String> {
+        Self::no()
+    }
+}
+
+/// The path of this program, for the question which package it came by.
+fn own_program() -> Option<String> {
+    std::env::current_exe().ok()?.to_str().map(str::to_owned)
+}
+
+/// The one file that appeared in `folder` while `make` ran, by name.
+fn new_file(folder: &Path, make: impl FnOnce() -> Result<(), String>) -> Result<String, String> {
+    let names = || -> Result<std::collections::BTreeSet<String>, String> {
+        let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        Ok(entries
+            .flatten()
+            .filter_map(|e| e.file_name().into_string().ok())
+            .collect())
+    };
+    let before = names()?;
+    make()?;
+    let after = names()?;
+    let mut new = after.difference(&before);
+    let name = new.next().cloned().ok_or("the tool saved no file")?;
+    // Durable before anything changes: this file is the way back.
+    let file = std::fs::File::open(folder.join(&name)).and_then(|f| f.sync_all());
+    file.and_then(|()| std::fs::File::open(folder)?.sync_all())
+        .map_err(|e| format!("{name}: {e}"))?;
+    Ok(name)
+}
