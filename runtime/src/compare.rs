@@ -79,6 +79,7 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         problems: Vec::new(),
         health_check: wanted.parts.last().is_some_and(|p| p.state.spec.health_check.is_some()),
         tasks: Vec::new(),
+        unknown_package: false,
         inputs: BTreeMap::new(),
         ids: BTreeMap::from([(String::new(), { let (uid, gid) = default_owner(); format!("{uid}:{gid}") })]),
     };

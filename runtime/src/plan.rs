@@ -115,6 +115,9 @@ pub struct Plan {
     pub health_check: bool,
     #[serde(skip)]
     pub(crate) tasks: Vec<Task>,
+    /// A package is not known, or not in the version that is wanted.
+    #[serde(skip)]
+    pub(crate) unknown_package: bool,
     /// What the files that steps edit by parts said before, by path; `None` where there was no such file.
     #[serde(skip)]
     pub(crate) inputs: BTreeMap<String, Option<Input>>,

@@ -44,7 +44,14 @@ impl Build<'_> {
             version: step.version.clone().filter(|_| !absent),
             absent,
         };
-        let changes = packages.preview(&wish)?;
+        let changes = match packages.preview(&wish) {
+            Ok(changes) => changes,
+            Err(why) => {
+                // The repositories may offer it by now: an apply asks them and looks again.
+                self.plan.unknown_package = true;
+                return Err(why);
+            }
+        };
         for change in &changes {
             if own.as_deref() == Some(change.name.as_str()) {
                 return Err(format!("along with {name} would go: {}", own_package(&change.name)));

@@ -44,6 +44,9 @@ impl Plane<'_> {
         let gate = self.gate();
         let wanted = self.wanted(state, &held);
         let mut plan = self.compare(&gate, &wanted)?;
+        if self.ask_repositories(&plan) {
+            plan = self.compare(&gate, &wanted)?;
+        }
         self.bring_content(&mut plan);
         if !plan.is_possible() {
             return self.refused(source, Some(version), impossible(&plan));

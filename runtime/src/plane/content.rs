@@ -30,6 +30,19 @@ impl Plane<'_> {
         }
     }
 
+    /// Asks the repositories what they offer, where the plan wants what they were not known to have. Whether the plan is
+    /// to be made again.
+    pub(super) fn ask_repositories(&self, plan: &Plan) -> bool {
+        if !plan.unknown_package {
+            return false;
+        }
+        let asked = self.world.packages.refresh();
+        if let Err(e) = &asked {
+            log::warn!("{e}");
+        }
+        asked.is_ok()
+    }
+
     /// What waited for its place stands there, or is not wanted any more.
     pub(super) fn drop_content(&self) {
         if let Err(e) = self.content().keep_only(&BTreeSet::new()) {

@@ -62,6 +62,9 @@ impl Plane<'_> {
             parts,
         };
         let mut plan = self.compare(&gate, &wanted)?;
+        if completes && self.ask_repositories(&plan) {
+            plan = self.compare(&gate, &wanted)?;
+        }
         if !plan.is_possible() {
             return self.refused(Source::Drift, Some(version), impossible(&plan));
         }
