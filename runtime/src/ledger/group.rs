@@ -74,3 +74,131 @@ impl Committer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::rc::Rc;
+
+    use jos_schemas::documents::policy::Source;
+    use jos_schemas::text::{Name, Utc};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::disk::{Disk, Op, Tap};
+
+    /// Counts the fsyncs of segments.
+    #[derive(Default)]
+    struct Syncs(Cell<u32>);
+
+    impl Tap for Syncs {
+        fn before(&self, op: &Op<'_>) -> io::Result<()> {
+            if matches!(op, Op::Sync(path) if path.ends_with(".jsl")) {
+                self.0.set(self.0.get() + 1);
+            }
+            Ok(())
+        }
+    }
+
+    fn entry(payload: Value) -> Entry {
+        Entry {
+            time: Utc::new("2026-11-21T12:00:00Z").unwrap(),
+            source: Source::Agent,
+            name: Name::new("portal").unwrap(),
+            version: None,
+            cause: None,
+            kind: "decision",
+            payload,
+        }
+    }
+
+    #[test]
+    fn all_that_waits_shares_one_fsync_and_what_cannot_be_written_fails_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let syncs = Rc::new(Syncs::default());
+        let disk = Disk::open(dir.path(), "01").unwrap().with_tap(syncs.clone());
+        let mut ledger = Ledger::open(&disk, "l").unwrap();
+        let (committer, submitter) = Committer::new();
+        let mut answers = Vec::new();
+        for n in 0..64_u64 {
+            let (answer, answered) = sync_channel(1);
+            let payload = if n == 7 { json!(u64::MAX) } else { json!(n) };
+            submitter
+                .queue
+                .send((vec![entry(payload), entry(json!("second"))], answer))
+                .unwrap();
+            answers.push(answered);
+        }
+        drop(submitter);
+        committer.run(&mut ledger);
+        assert_eq!(syncs.0.get(), 1, "one fsync for all");
+        let indexes: Vec<_> = answers.iter().map(|a| a.recv().unwrap().ok()).collect();
+        assert_eq!(indexes[..3], [Some(0), Some(2), Some(4)]);
+        assert_eq!((indexes[7], indexes[8], indexes[63]), (None, Some(14), Some(124)));
+        assert_eq!(ledger.head().count, 126);
+    }
+
+    #[test]
+    fn many_threads_and_a_second_writer_keep_one_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let (committer, submitter) = Committer::new();
+        let got: Vec<(u64, Value)> = std::thread::scope(|scope| {
+            let root = dir.path();
+            scope.spawn(move || {
+                let disk = Disk::open(root, "01").unwrap();
+                committer.run(&mut Ledger::open(&disk, "l").unwrap());
+            });
+            // As another process would: by the lock alone.
+            scope.spawn(move || {
+                let disk = Disk::open(root, "02").unwrap();
+                let mut ledger = Ledger::open(&disk, "l").unwrap();
+                for _ in 0..30 {
+                    ledger.append(vec![entry(json!("other"))]).unwrap();
+                }
+            });
+            let writers: Vec<_> = (0..8)
+                .map(|writer| {
+                    let submitter = submitter.clone();
+                    scope.spawn(move || {
+                        let submit = |n: i32| {
+                            let payload = json!([writer, n]);
+                            (submitter.append(vec![entry(payload.clone())]).unwrap(), payload)
+                        };
+                        (0..25).map(submit).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            drop(submitter);
+            writers.into_iter().flat_map(|w| w.join().unwrap()).collect()
+        });
+        let disk = Disk::open(dir.path(), "03").unwrap();
+        let mut records = Vec::new();
+        crate::ledger::read_all(&disk, "l", &mut |r, _| records.push(r.payload.clone())).unwrap();
+        assert_eq!(records.len(), 8 * 25 + 30);
+        for (index, payload) in got {
+            assert_eq!(records[usize::try_from(index).unwrap()], payload);
+        }
+    }
+
+    #[test]
+    fn where_the_disk_fails_every_writer_is_told() {
+        struct Full;
+        impl Tap for Full {
+            fn before(&self, op: &Op<'_>) -> io::Result<()> {
+                match op {
+                    Op::Write(path, ..) if path.ends_with(".jsl") => Err(io::ErrorKind::StorageFull.into()),
+                    _ => Ok(()),
+                }
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), "01").unwrap().with_tap(Rc::new(Full));
+        let mut ledger = Ledger::open(&disk, "l").unwrap();
+        let (committer, submitter) = Committer::new();
+        let waiting = std::thread::spawn(move || submitter.append(vec![entry(json!(1))]));
+        committer.run(&mut ledger);
+        assert!(waiting.join().unwrap().is_err());
+        assert_eq!(ledger.head().count, 0);
+    }
+}

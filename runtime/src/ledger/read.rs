@@ -69,6 +69,7 @@ fn read_once(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<
             torn: 0,
         });
     };
+    let oldest = beginning(disk, dir, oldest, newest)?;
     let mut extent = None;
     let mut before = (oldest == 0).then_some((0, Digest::ZERO));
     let (mut bytes, mut torn, mut agrees) = (0, 0, true);
@@ -82,9 +83,6 @@ fn read_once(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<
         });
         bytes += content.len() as u64;
         let good = (scan.count, scan.hash);
-        if extent.is_none() && scan.end.is_ok() {
-            history_begins(number, &scan)?;
-        }
         if extent.is_none() {
             let prev = before.map_or_else(|| first_prev(&content), |(_, hash)| hash);
             extent = Some((scan.first, prev));
@@ -116,15 +114,28 @@ fn read_once(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<
 
 /// Where history does not begin at its beginning, it begins with a checkpoint: a segment that is gone without one was
 /// taken away, not pruned.
-pub(super) fn history_begins(number: u32, scan: &segment::Scan) -> Result<(), LedgerError> {
-    if number == 0 || scan.begins {
-        return Ok(());
-    }
-    Err(LedgerError::Corrupt {
+pub(super) fn no_beginning(number: u32) -> LedgerError {
+    LedgerError::Corrupt {
         segment: number,
         offset: 0,
-        what: "the segments before it are missing, and it does not begin with a checkpoint",
-    })
+        what: "the segments before it are missing, and no checkpoint follows",
+    }
+}
+
+/// The segment in which history begins: the oldest, or the first with a checkpoint where a pruning was cut short.
+fn beginning(disk: &Disk, dir: &str, oldest: u32, newest: u32) -> Result<u32, LedgerError> {
+    if oldest == 0 {
+        return Ok(0);
+    }
+    for number in oldest..=newest {
+        let Some(content) = segment::read(disk, dir, number)? else {
+            return Err(missing(disk, dir, number));
+        };
+        if segment::first(number, &content)?.is_some_and(|line| line.kind == super::CHECKPOINT) {
+            return Ok(number);
+        }
+    }
+    Err(no_beginning(oldest))
 }
 
 /// The segment is gone: pruned while we read, or taken away.

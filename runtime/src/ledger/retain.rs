@@ -5,9 +5,9 @@
 //! ╰─────────── may go, oldest first ─────────╯ ╰── the last two stay whatever they weigh ──╯
 //! ```
 //!
-//! Segments go one by one, oldest first, each removal durable: after a crash anywhere, what is left begins with a
-//! segment that follows the last one that went, and the next turn goes on up to the checkpoint. Blobs go last: one
-//! that is left over is found by the next collection.
+//! Segments go one by one, oldest first, each removal durable: after a crash anywhere, what is left of the interval
+//! stands before the checkpoint, is not read, and goes with the next pruning. Blobs go last: one that is left over is
+//! found by the next collection.
 
 use std::collections::BTreeSet;
 

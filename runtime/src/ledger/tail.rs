@@ -3,7 +3,7 @@
 use jos_trust::Digest;
 
 use super::head::Head;
-use super::read::{check_head, history_begins};
+use super::read::{check_head, no_beginning};
 use super::{LedgerError, segment};
 use crate::disk::Disk;
 
@@ -75,8 +75,8 @@ impl Tail {
                     return Ok((Self::empty(head), torn));
                 }
             }
-            if number == oldest {
-                history_begins(number, &scan)?;
+            if number == oldest && number > 0 && !scan.begins {
+                return Err(no_beginning(number));
             }
             let (count, hash) = (scan.count, scan.hash);
             if !agrees {

@@ -1,5 +1,8 @@
 //! Every way in which a ledger can be wrong, and the two that are no damage: a torn tail, a head that lags.
 
+mod chain;
+mod export;
+
 use jos_schemas::documents::ledger::Record;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{Name, Utc};
