@@ -167,7 +167,10 @@ impl Case<'_> {
             }
             let by_parts = self.shared.notify.get(change.what.as_ref());
             let by_parts: Vec<&str> = by_parts.into_iter().flatten().map(String::as_str).collect();
-            let listed = self.step(change).map(|(_, step)| notifies(step, &change.what)).unwrap_or_default();
+            let listed = self
+                .step(change)
+                .map(|(_, step)| notifies(step, &change.what))
+                .unwrap_or_default();
             for service in listed.into_iter().chain(by_parts) {
                 if !expected.contains(&service) && !told.contains(&service) {
                     expected.push(service);

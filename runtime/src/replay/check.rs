@@ -9,15 +9,14 @@ use std::rc::Rc;
 
 use jos_schemas::documents::desired_state::{Content, DesiredState, ServiceAction, Step};
 use jos_schemas::documents::ledger::OutcomeKind;
-use jos_trust::sha256;
 
 use super::Divergence;
 use super::line::{ChangeLine, Ids, ReportLine, ShapeLine};
 use super::machine::{Managed, Why};
-use super::shared::{Came, Shared};
-use super::wants::{At, DIRECTORY_MODE, KNOWN_BY, Want, overlaid};
+use super::shared::Shared;
+use super::wants::{At, DIRECTORY_MODE, Want, overlaid};
 use crate::compare::Part;
-use crate::gate::{Recorded, label, step_path, system_keys};
+use crate::gate::{Recorded, label, step_path};
 use crate::plan::{Action, Shape};
 
 /// What an outcome is held against.
@@ -220,7 +219,11 @@ impl<'a> Case<'a> {
             }
             Step::User(user) if change.action == Action::Create => {
                 // Its home: made once, empty, for whom the numbers say.
-                let home = user.home.as_ref().filter(|_| user.make_home && !user.absent).map(|h| h.as_str());
+                let home = user
+                    .home
+                    .as_ref()
+                    .filter(|_| user.make_home && !user.absent)
+                    .map(|h| h.as_str());
                 let closed = |a: &ShapeLine<'_>| a.kind == "directory" && a.mode == Some("0700");
                 if home == Some(path) && change.after.as_ref().is_some_and(closed) {
                     return Ok(Reason::Recorded);
@@ -251,49 +254,6 @@ impl<'a> Case<'a> {
             _ => {}
         }
         Err(self.unlisted(change))
-    }
-
-    /// Whether the label is that of a step that edits files by parts, whosever state lists it: where several meet in one
-    /// file, the first gives its name and the uppermost source answers.
-    fn edits(&self, change: &ChangeLine<'_>) -> bool {
-        let name = change.step.strip_prefix("prune ").unwrap_or(&change.step);
-        let states = self.parts.iter().flat_map(|p| p.follows.into_iter().chain([p.state]));
-        states.flat_map(|s| s.spec.apply.iter().enumerate()).any(|(at, step)| {
-            let by_parts = matches!(step, Step::Uci(_) | Step::Cron(_) | Step::Sysctl(_) | Step::User(_) | Step::Group(_));
-            by_parts && label(at, step) == name
-        })
-    }
-
-    /// A file that steps edit by parts: its new text, where it can be computed.
-    fn edited(&self, change: &ChangeLine<'_>) -> Result<Option<Rc<[u8]>>, Divergence> {
-        let path: &str = &change.what;
-        let (before, after) = (change.before.as_ref(), change.after.as_ref());
-        let Some((Came::To(now), differs)) = self.shared.of(path) else { return Ok(None) };
-        if !differs {
-            return Err(self.diverges(path, "no change: the steps leave it as it was", shown(after)));
-        }
-        let hash = |shape: Option<&ShapeLine<'_>>| shape.and_then(|s| s.sha256.map(str::to_owned));
-        let was = self.shared.was(path).map(|text| sha256(text).to_string());
-        if hash(before) != was {
-            let word = |hash: Option<String>| hash.unwrap_or_else(|| "nothing".into());
-            return Err(self.diverges(path, format!("before: {}", word(was)), word(hash(before))));
-        }
-        let Some(text) = now else { return Ok(None) };
-        let Some(after) = after else {
-            return Err(self.diverges(path, "a new text", "nothing left"));
-        };
-        let kept = before.is_none_or(|b| b.mode == after.mode && b.owner == after.owner);
-        if after.kind != "file" || !kept {
-            return Err(self.diverges(path, format!("mode and owner as before: {}", shown(before)), after));
-        }
-        // A new file that holds what not everybody may read is known by MAC alone.
-        let expected = sha256(text);
-        let fits = after.sha256.is_some_and(|s| s.parse() == Ok(expected)) || after.sha256.is_none() && after.mac.is_some();
-        if !fits || after.size != Some(text.len() as u64) {
-            let expected = format!("{} bytes, sha256 {expected}", text.len());
-            return Err(self.diverges(path, expected, after));
-        }
-        Ok(Some(Rc::clone(text)))
     }
 
     /// What the record says stood there, against what the ledger says stood there.
@@ -361,114 +321,6 @@ impl<'a> Case<'a> {
         Err(self.diverges(path, expected, shown(before)))
     }
 
-    /// A listed path without a change must have been as the states want it.
-    fn untouched(&self, path: &str, want: &Want<'_>, ids: &Ids<'_>, hidden: bool) -> Result<(), Divergence> {
-        let shape = match self.found.get(path) {
-            Some(found) => found.as_ref(),
-            None => match self
-                .paths
-                .get(path)
-                .filter(|m| m.held && !self.uncertain.contains(path))
-            {
-                Some(managed) => managed.shape.as_ref(),
-                None => return Ok(()),
-            },
-        };
-        let line = shape.map(ShapeLine::from);
-        let by_mac = line.as_ref().is_some_and(|l| l.mac.is_some());
-        let Some(d) = want.differs(line.as_ref(), ids, hidden || by_mac) else {
-            return Ok(());
-        };
-        // What is known by MAC here and by hash there cannot be compared; nor can an owner that was never seen.
-        let unseen = line.as_ref().is_some_and(|l| l.owner.is_empty());
-        if d.what == KNOWN_BY || d.what == "owner" && unseen {
-            return Ok(());
-        }
-        Err(self.diverges(
-            path,
-            format!("a change: {}", d.expected),
-            format!("none, and it was left with {}", d.found),
-        ))
-    }
-
-    /// What drifted must have been put right, or the record of the drift means nothing.
-    fn found_is_used(
-        &self,
-        touched: &BTreeSet<&str>,
-        wants: &BTreeMap<&str, (At, Want<'_>)>,
-        report: &ReportLine<'_>,
-    ) -> Result<(), Divergence> {
-        if report.outcome != OutcomeKind::Applied || self.why != Why::Converge {
-            return Ok(());
-        }
-        for path in self.found.keys() {
-            if !touched.contains(path.as_str()) {
-                let known = if wants.contains_key(path.as_str()) {
-                    "none"
-                } else {
-                    "a path that no state in force lists"
-                };
-                return Err(self.diverges(path, "a change that puts the drift right", known));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the state before managed and none lists any more: released, or removed where the new one prunes.
-    fn released(&self, report: &ReportLine<'_>) -> Result<(), Divergence> {
-        let removed: Vec<&str> = report
-            .changes
-            .iter()
-            .filter(|c| c.action == Action::Remove)
-            .map(|c| &*c.what)
-            .collect();
-        let mut said: BTreeSet<&str> = report.released.iter().map(AsRef::as_ref).collect();
-        for part in self.parts {
-            let Some(before) = part.follows else { continue };
-            let dropped = before
-                .spec
-                .apply
-                .iter()
-                .filter(|s| !matches!(s, Step::Absent(_)))
-                .filter_map(step_path);
-            for path in dropped.filter(|p| !self.parts.iter().any(|other| lists(other.state, p))) {
-                let released = said.remove(path);
-                if removed.iter().any(|dir| *dir == path || below(dir, path)) {
-                    continue;
-                }
-                if part.state.meta.prune {
-                    let gone = self.found.get(path).is_some_and(Option::is_none)
-                        || self.paths.get(path).is_none_or(|m| m.shape.is_none());
-                    let is_dir = self
-                        .paths
-                        .get(path)
-                        .and_then(|m| m.shape.as_ref())
-                        .is_some_and(|s| s.kind == "directory");
-                    if !(gone || released && is_dir || self.uncertain.contains(path)) {
-                        return Err(self.diverges(path, "its removal: the state prunes", "no change"));
-                    }
-                } else if !released {
-                    return Err(self.diverges(
-                        path,
-                        "to be released: no state lists it any more",
-                        "nothing said of it",
-                    ));
-                }
-            }
-        }
-        // What steps set in files that they share with others has names of its own.
-        for part in self.parts.iter().filter(|p| !p.state.meta.prune) {
-            let dropped = part.follows.iter().flat_map(|before| &before.spec.apply).flat_map(system_keys);
-            for key in dropped {
-                said.remove(key.as_str());
-            }
-        }
-        match said.first() {
-            None => Ok(()),
-            Some(path) => Err(self.diverges(path, "to stay managed, or never to have been", "released")),
-        }
-    }
-
     fn unlisted(&self, change: &ChangeLine<'_>) -> Divergence {
         let found = format!("a change by {:?} of {}", change.step, word(change));
         self.diverges(&change.what, "no change: no state in force lists it so", found)
@@ -500,10 +352,6 @@ fn manages(state: &DesiredState, path: &str) -> bool {
         .apply
         .iter()
         .any(|s| !matches!(s, Step::Absent(_)) && step_path(s) == Some(path))
-}
-
-fn lists(state: &DesiredState, path: &str) -> bool {
-    state.spec.apply.iter().any(|s| step_path(s) == Some(path))
 }
 
 /// Where the links lie by which init systems enable services.

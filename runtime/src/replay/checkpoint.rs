@@ -52,10 +52,7 @@ impl Machine {
 
     /// What was in force, and how high the counters stood, before the first record.
     pub(super) fn begin_with(&mut self, streams: &Streams, floors: &[FloorAt]) {
-        let all = [
-            (Stream::Baseline, &streams.baseline),
-            (Stream::State, &streams.state),
-        ];
+        let all = [(Stream::Baseline, &streams.baseline), (Stream::State, &streams.state)];
         for (stream, held) in all {
             if let Some(held) = held {
                 self.streams.insert(stream, in_force(held));

@@ -63,6 +63,7 @@ impl Machine {
                 (tried.version, tried.content) = (state.document.meta.version, Some(state.content));
             }
         }
+        self.live = Some(open.live());
         self.counts.entry(line.source).or_default().decisions += 1;
         self.open = Some(open);
         Ok(())

@@ -158,6 +158,8 @@ pub struct Machine {
     pub(super) uncertain: BTreeSet<String>,
     pub(super) flows: VecDeque<String>,
     pub(super) first: Option<u64>,
+    /// Whether the last decision was about the running machine.
+    pub(super) live: Option<bool>,
     pub(super) open: Option<Open>,
     /// The last drift that was put right: the same again within a day is put right under the same decision.
     pub(super) drift: Option<Open>,
@@ -224,6 +226,11 @@ impl Machine {
     /// Index of the first record that it began with.
     pub fn first(&self) -> Option<u64> {
         self.first
+    }
+
+    /// Whether it was the running machine that was decided on, as far as the records say.
+    pub fn is_live(&self) -> bool {
+        self.live.unwrap_or(true)
     }
 
     /// How many records the ledger has, as far as the machine has seen.

@@ -19,16 +19,21 @@ mod check;
 mod checkpoint;
 mod decide;
 mod divergence;
+mod edited;
 mod line;
 mod machine;
+mod missing;
+mod rules;
 mod run;
 mod settle;
 mod shared;
 mod shelf;
+mod sides;
 mod tally;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod told;
+mod tree;
 mod wants;
 
 pub use checkpoint::CheckpointParts;

@@ -20,7 +20,9 @@ pub fn run(archive: &Archive<'_>, watch: Watch) -> Result<Run, LedgerError> {
     let mut divergence = None;
     let extent = archive.lines(&mut |line| {
         if divergence.is_none() {
-            divergence = machine.take_line(line, &mut |digest| archive.blob(digest).ok().flatten()).err();
+            divergence = machine
+                .take_line(line, &mut |digest| archive.blob(digest).ok().flatten())
+                .err();
         }
     })?;
     Ok(Run {

@@ -3,68 +3,23 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use jos_schemas::documents::checkpoint::{FloorAt, Streams};
-use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::ledger::OutcomeKind;
-use jos_schemas::documents::policy::Source;
-use jos_trust::Stream;
-use serde::Deserialize;
 
 use super::Divergence;
 use super::check::{Case, Effect, below};
-use super::line::{ChangeLine, Ids, ReportLine, ShapeLine};
-use super::machine::{Holding, InForce, Input, Machine, Managed, Open, Why, read};
+use super::line::{Ids, ReportLine};
+use super::machine::{InForce, Input, Machine, Managed, Open, Why, read};
+use super::rules::{allowed, check_set};
 use super::shared::Shared;
-use super::shelf::{self, Blobs, State};
-use super::tally::{Event, Failure, Happened};
-use super::wants::{At, Holds, Want, overlaid};
+use super::shelf::{self, Blobs};
+use super::sides::{Side, as_recorded, holding};
+use super::tally::{Event, Happened};
+use super::wants::{At, Want, overlaid};
 use crate::compare::Part;
 use crate::gate::source_word;
 use crate::ledger::Line;
 use crate::outcome::outcome_word;
 use crate::plan::Action;
-use crate::plane::set_of;
-
-/// A document that takes part, owned.
-#[derive(Clone)]
-enum Document {
-    State(Rc<State>),
-    Flow(Rc<DesiredState>),
-}
-
-/// A part of a plan, with what outlives it.
-#[derive(Clone)]
-struct Side {
-    source: Source,
-    document: Document,
-    follows: Option<Rc<State>>,
-    run_once: bool,
-}
-
-impl Side {
-    fn state(&self) -> &DesiredState {
-        match &self.document {
-            Document::State(state) => &state.document,
-            Document::Flow(state) => state,
-        }
-    }
-
-    fn part(&self) -> Part<'_> {
-        Part {
-            source: self.source,
-            state: self.state(),
-            follows: self.follows.as_ref().map(|s| &s.document),
-            run_once: self.run_once,
-        }
-    }
-
-    fn signers(&self) -> Vec<String> {
-        match &self.document {
-            Document::State(state) => state.signers.clone(),
-            Document::Flow(_) => Vec::new(),
-        }
-    }
-}
 
 impl Machine {
     pub(super) fn outcome(&mut self, line: &Line<'_>, blobs: &mut Blobs<'_>) -> Result<(), Divergence> {
@@ -160,7 +115,7 @@ impl Machine {
         Ok(())
     }
 
-    fn compute_shared(
+    pub(super) fn compute_shared(
         &self,
         index: u64,
         parts: &[Part<'_>],
@@ -186,41 +141,6 @@ impl Machine {
             None => "a decision before it".to_owned(),
         };
         Err(Divergence::new(index, expected, format!("the cause {cause}")))
-    }
-
-    /// Which states take part in what a decision does, the baseline first.
-    fn sides(&self, open: &Open) -> Vec<Side> {
-        if let Some(step) = &open.step {
-            return vec![Side {
-                source: open.source,
-                document: Document::Flow(Rc::clone(step)),
-                follows: None,
-                run_once: true,
-            }];
-        }
-        let live = open.recorded.facts.live;
-        let mut sides: BTreeMap<Stream, Side> = BTreeMap::new();
-        for (stream, kept) in &self.streams {
-            let Some(state) = &kept.state else { continue };
-            let side = Side {
-                source: kept.source,
-                document: Document::State(Rc::clone(state)),
-                follows: None,
-                run_once: live && kept.pending && open.why != Why::Converge,
-            };
-            sides.insert(*stream, side);
-        }
-        if let Some((stream, state)) = &open.state {
-            let old = self.streams.get(stream);
-            let side = Side {
-                source: open.source,
-                document: Document::State(Rc::clone(state)),
-                follows: old.filter(|_| open.adopts).and_then(|k| k.state.clone()),
-                run_once: open.adopts || live && old.is_some_and(|k| k.pending),
-            };
-            sides.insert(*stream, side);
-        }
-        sides.into_values().collect()
     }
 
     /// A good outcome: what is in force and what is managed follows.
@@ -375,267 +295,5 @@ impl Machine {
             sha256: effect.after.as_ref().and_then(|s| s.sha256.clone()),
         };
         self.history.entry(effect.path.clone()).or_default().push(event);
-    }
-
-    pub(super) fn failed(&mut self, line: &Line<'_>, open: Option<&Open>, report: &ReportLine<'_>) {
-        let signers = match open.and_then(|o| o.state.as_ref()) {
-            Some((_, state)) => state.signers.clone(),
-            None => Vec::new(),
-        };
-        self.failures.push(Failure {
-            record: line.index,
-            decision: open.map(|o| o.index),
-            source: line.source,
-            version: line.version,
-            signers,
-            time: line.time.to_owned(),
-            outcome: Some(report.outcome),
-            reasons: report
-                .reasons
-                .iter()
-                .chain(&report.left)
-                .map(|r| r.clone().into_owned())
-                .collect(),
-        });
-    }
-
-    /// Drift that policy wants reported only: nothing was decided, so nothing moves.
-    fn drift_reported(&mut self, line: &Line<'_>, report: &ReportLine<'_>) -> Result<(), Divergence> {
-        let index = line.index;
-        if report.outcome != OutcomeKind::Drifted || line.source != Source::Drift {
-            let found = format!(
-                "{} by {} without one",
-                outcome_word(report.outcome),
-                source_word(line.source)
-            );
-            return Err(Divergence::new(
-                index,
-                "an outcome with the decision that caused it",
-                found,
-            ));
-        }
-        let sides = self.sides_in_force();
-        let parts: Vec<Part<'_>> = sides.iter().map(Side::part).collect();
-        let (ids, found) = Default::default();
-        let shared = self.compute_shared(index, &parts, &BTreeMap::new())?;
-        let case = Case {
-            record: index,
-            why: Why::Report,
-            parts: &parts,
-            own: None,
-            adopts: false,
-            live: true,
-            gate: None,
-            ids: &ids,
-            found: &found,
-            shared: &shared,
-            paths: &self.paths,
-            uncertain: &self.uncertain,
-            blind: self.is_blind(),
-        };
-        case.paths(report)?;
-        for change in report
-            .changes
-            .iter()
-            .filter(|c| self.watch.covers(&c.what))
-            .map(|c| c.what.clone().into_owned())
-            .collect::<Vec<_>>()
-        {
-            self.history.entry(change).or_default().push(Event {
-                record: index,
-                decision: index,
-                source: line.source,
-                version: line.version,
-                signers: Vec::new(),
-                time: line.time.to_owned(),
-                event: Happened::Drifted,
-                sha256: None,
-            });
-        }
-        self.counts.entry(line.source).or_default().add(report.outcome);
-        Ok(())
-    }
-
-    fn sides_in_force(&self) -> Vec<Side> {
-        let side = |kept: &InForce| {
-            Some(Side {
-                source: kept.source,
-                document: Document::State(Rc::clone(kept.state.as_ref()?)),
-                follows: None,
-                run_once: false,
-            })
-        };
-        self.streams.values().filter_map(side).collect()
-    }
-
-    /// The ledger before this one was damaged: what it knew is not known here.
-    pub(super) fn broken(&mut self, line: &Line<'_>) -> Result<(), Divergence> {
-        let index = line.index;
-        if self.next.is_some() {
-            return Err(Divergence::new(
-                index,
-                "a damaged ledger to be followed by a new one",
-                "one in its middle",
-            ));
-        }
-        let payload: serde_json::Map<String, serde_json::Value> =
-            read(index, line.payload, "what is known of the damage")?;
-        let what = payload.get("what").and_then(|w| w.as_str()).unwrap_or("the ledger was damaged");
-        let known = || -> Result<(Streams, Vec<FloorAt>), serde_json::Error> {
-            let streams = payload.get("streams").map(Streams::deserialize).transpose()?;
-            let floors = payload.get("floors").map(Vec::deserialize).transpose()?;
-            Ok((streams.unwrap_or_default(), floors.unwrap_or_default()))
-        };
-        let (streams, floors) = known().map_err(|e| Divergence::new(index, "states in force and floors", e))?;
-        self.begin_with(&streams, &floors);
-        self.failures.push(Failure {
-            record: index,
-            decision: None,
-            source: line.source,
-            version: line.version,
-            signers: Vec::new(),
-            time: line.time.to_owned(),
-            outcome: None,
-            reasons: vec![what.to_owned()],
-        });
-        Ok(())
-    }
-
-    /// What was refused before it became a decision: nothing moves.
-    pub(super) fn refused(&mut self, line: &Line<'_>) -> Result<(), Divergence> {
-        let index = line.index;
-        let report: ReportLine<'_> = read(index, line.payload, "what was refused")?;
-        let refused = matches!(
-            report.outcome,
-            OutcomeKind::Refused | OutcomeKind::Unsupported | OutcomeKind::Unconfirmed
-        );
-        if !refused || line.cause.is_some() {
-            return Err(Divergence::new(
-                index,
-                "refused, unsupported or unconfirmed, without a decision",
-                outcome_word(report.outcome),
-            ));
-        }
-        if let Some(change) = report.changes.first() {
-            return Err(Divergence::new(index, "no change: it was refused", "one").about(&change.what));
-        }
-        self.counts.entry(line.source).or_default().add(report.outcome);
-        self.failed(line, None, &report);
-        Ok(())
-    }
-}
-
-/// Which outcome may follow which.
-fn allowed(index: u64, open: &Open, report: &ReportLine<'_>) -> Result<(), Divergence> {
-    use OutcomeKind::{Applied, Broken, RolledBack, Unchanged, Unconfirmed};
-    let bad = |expected: &str| Err(Divergence::new(index, expected, outcome_word(report.outcome)));
-    if !matches!(report.outcome, Applied | Unchanged | RolledBack | Broken | Unconfirmed) {
-        return bad("applied, unchanged, rolled_back, unconfirmed or broken: a decision was made");
-    }
-    match open.outcome {
-        None => {}
-        Some(Broken) if matches!(report.outcome, RolledBack | Unconfirmed) => {}
-        Some(before) if open.why == Why::Converge && before != report.outcome => {}
-        Some(before) => {
-            let expected = format!(
-                "no second outcome of #{}, which was {}",
-                open.index,
-                outcome_word(before)
-            );
-            return bad(&expected);
-        }
-    }
-    if report.outcome != Broken && !report.left.is_empty() {
-        return bad("broken: something is left to do");
-    }
-    if report.outcome == Broken && report.left.is_empty() {
-        return bad("rolled_back: nothing is left to do");
-    }
-    let acted = |c: &ChangeLine<'_>| c.action != Action::Pending;
-    if report.outcome == Unchanged && report.changes.iter().any(acted) {
-        return bad("applied: something was changed");
-    }
-    if report.pending && (open.live() || !open.adopts) {
-        return Err(Divergence::new(index, "nothing that waits for a first boot", "something").about("pending"));
-    }
-    Ok(())
-}
-
-/// A drift is known by what had drifted and how.
-fn check_set(index: u64, open: &Open, report: &ReportLine<'_>) -> Result<(), Divergence> {
-    let Some((set, count)) = open.set else { return Ok(()) };
-    if count != report.changes.len() as u64 {
-        // A command whose `unless` succeeded is struck out; more than was decided is not.
-        if count < report.changes.len() as u64 {
-            let found = format!("{} of them", report.changes.len());
-            return Err(Divergence::new(index, format!("{count} changes, as decided"), found));
-        }
-        return Ok(());
-    }
-    let found = set_of(
-        report
-            .changes
-            .iter()
-            .map(|c| (c.action, &*c.what, c.before.as_ref().map(ShapeLine::to_shape))),
-    );
-    if found == set {
-        return Ok(());
-    }
-    Err(Divergence::new(
-        index,
-        format!("the drift that was decided on, {set}"),
-        format!("another, {found}"),
-    ))
-}
-
-/// A path that no step lists by itself: what steps made of a file that they share, or what the record alone says.
-fn as_recorded(line: &Line<'_>, open: &Open, effect: &Effect, time: &Rc<str>) -> Managed {
-    let is_file = effect.after.as_ref().is_some_and(|s| s.kind == "file");
-    Managed {
-        shape: effect.after.clone(),
-        holds: match &effect.text {
-            Some(text) => Holding::Bytes(Rc::clone(text)),
-            None if is_file => Holding::Hash,
-            None => Holding::Nothing,
-        },
-        decision: open.index,
-        source: line.source,
-        version: open.version,
-        signers: Rc::default(),
-        time: Rc::clone(time),
-        held: false,
-        recorded: effect.recorded,
-    }
-}
-
-/// Where the content of a listed path comes from.
-fn holding(side: &Side, step: usize) -> Holding {
-    let want = super::wants::want(&side.state().spec.apply[step]);
-    match want {
-        Some((
-            _,
-            Want::File {
-                holds: Holds::Secret(name),
-                ..
-            },
-        )) => Holding::Secret(name.clone()),
-        Some((
-            _,
-            Want::File {
-                holds: Holds::Blob(digest, _),
-                ..
-            },
-        )) => Holding::Blob(digest),
-        Some((
-            _,
-            Want::File {
-                holds: Holds::Text(text),
-                ..
-            },
-        )) => match &side.document {
-            Document::State(state) => Holding::Step(Rc::clone(state), step),
-            Document::Flow(_) => Holding::Bytes(text.as_bytes().into()),
-        },
-        _ => Holding::Nothing,
     }
 }

@@ -56,11 +56,18 @@ impl Shared {
                 }
             }
         }
-        let listed: BTreeSet<String> = parts.iter().flat_map(|p| &p.state.spec.apply).flat_map(system_keys).collect();
+        let listed: BTreeSet<String> = parts
+            .iter()
+            .flat_map(|p| &p.state.spec.apply)
+            .flat_map(system_keys)
+            .collect();
         for part in parts.iter().filter(|p| p.state.meta.prune) {
             let steps = part.follows.iter().flat_map(|before| &before.spec.apply);
             for step in steps {
-                let gone: Vec<String> = system_keys(step).into_iter().filter(|key| !listed.contains(key)).collect();
+                let gone: Vec<String> = system_keys(step)
+                    .into_iter()
+                    .filter(|key| !listed.contains(key))
+                    .collect();
                 if let Some(undone) = without(step, &gone) {
                     shared.step(name, &undone, true)?;
                 }

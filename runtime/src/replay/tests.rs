@@ -44,15 +44,24 @@ fn a_ledger_says_what_is_in_force_and_who_put_each_file_there() {
     assert_eq!(m.apply(1, spec.clone()).kind, OutcomeKind::Applied);
     let machine = agreed(&m);
     let state = &machine.in_force()[&Stream::State];
-    assert_eq!((state.version, state.decision, state.signers.join(" ")), (1, Some(0), "admin-1".into()));
+    assert_eq!(
+        (state.version, state.decision, state.signers.join(" ")),
+        (1, Some(0), "admin-1".into())
+    );
     let a = &machine.paths()["/srv/data/a"];
-    assert_eq!((a.decision, a.version, a.signers.join(" ")), (0, Some(1), "admin-1".into()));
+    assert_eq!(
+        (a.decision, a.version, a.signers.join(" ")),
+        (0, Some(1), "admin-1".into())
+    );
     assert_eq!(machine.paths()["/etc/gone"].shape, None);
     let events = |path: &str| machine.history()[path].iter().map(|e| e.event).collect::<Vec<_>>();
     assert_eq!(events("/srv/data/a"), [Happened::Created]);
     assert_eq!(events("/etc/old"), [Happened::TakenOver]);
     // The next version lets one go and changes another.
-    m.apply(2, json!([{ "type": "directory", "path": "/srv/data", "mode": "0750" }, file("/srv/data/a", "two\n")]));
+    m.apply(
+        2,
+        json!([{ "type": "directory", "path": "/srv/data", "mode": "0750" }, file("/srv/data/a", "two\n")]),
+    );
     let machine = agreed(&m);
     assert_eq!(machine.history()["/srv/data/a"].len(), 2);
     assert_eq!(machine.history()["/etc/old"].last().unwrap().event, Happened::Released);
@@ -91,7 +100,10 @@ fn what_was_taken_back_leaves_the_machine_as_it_was() {
     assert_eq!(after.in_force(), before.in_force());
     assert_eq!(after.history()["/etc/a"].last().unwrap().event, Happened::RolledBack);
     let failure = &after.failures()[0];
-    assert_eq!((failure.version, failure.signers.join(" ")), (Some(2), "admin-1".into()));
+    assert_eq!(
+        (failure.version, failure.signers.join(" ")),
+        (Some(2), "admin-1".into())
+    );
 }
 
 #[test]
@@ -124,19 +136,31 @@ fn secrets_services_commands_and_flows_replay() {
     plane.run_flow_step(&step(FlowAct::Command("do it".into()))).unwrap();
     let path = jos_schemas::text::AbsPath::new("/srv/flow").unwrap();
     let (content, mode) = ("text".to_owned(), None);
-    plane.run_flow_step(&step(FlowAct::File { path, content, mode })).unwrap();
+    plane
+        .run_flow_step(&step(FlowAct::File { path, content, mode }))
+        .unwrap();
     let machine = agreed(&m);
-    assert_eq!(machine.paths()["/etc/wpa"].holds, Holding::Secret("wifi".parse().unwrap()));
+    assert_eq!(
+        machine.paths()["/etc/wpa"].holds,
+        Holding::Secret("wifi".parse().unwrap())
+    );
     assert!(!machine.paths()["/srv/flow"].held);
 }
 
 #[test]
 fn a_baseline_under_a_state_replays_and_so_does_pruning() {
     let m = testing::Machine::new();
-    let baseline = state("portal", 1, json!([file("/etc/base", "b"), file("/etc/both", "of the baseline")]));
+    let baseline = state(
+        "portal",
+        1,
+        json!([file("/etc/base", "b"), file("/etc/both", "of the baseline")]),
+    );
     let verified = m.verified(Channel::Baseline, &baseline).unwrap();
     m.plane().apply(&verified).unwrap();
-    m.apply(1, json!([file("/etc/both", "of the state"), file("/etc/mine", "m"), { "type": "directory", "path": "/srv/d" }]));
+    m.apply(
+        1,
+        json!([file("/etc/both", "of the state"), file("/etc/mine", "m"), { "type": "directory", "path": "/srv/d" }]),
+    );
     agreed(&m);
     let mut pruning = state("portal", 2, json!([file("/etc/both", "2")]));
     pruning["meta"]["prune"] = json!(true);
@@ -151,11 +175,19 @@ fn a_baseline_under_a_state_replays_and_so_does_pruning() {
 fn a_root_that_is_not_running_replays_with_its_first_boot() {
     let mut m = testing::Machine::new();
     m.live = false;
-    m.write("/usr/lib/systemd/system/cups.service", "[Install]\nWantedBy=multi-user.target\n", 0o644);
+    m.write(
+        "/usr/lib/systemd/system/cups.service",
+        "[Install]\nWantedBy=multi-user.target\n",
+        0o644,
+    );
     let spec = json!([file("/etc/a", "a"), { "type": "service", "name": "cups", "action": "enable" },
         { "type": "shell", "command": "do it" }]);
     let outcome = m.apply(1, spec);
-    assert_eq!((outcome.kind, outcome.pending), (OutcomeKind::Applied, true), "{outcome}");
+    assert_eq!(
+        (outcome.kind, outcome.pending),
+        (OutcomeKind::Applied, true),
+        "{outcome}"
+    );
     let machine = agreed(&m);
     assert!(machine.paths()["/etc/systemd/system/multi-user.target.wants/cups.service"].recorded);
     assert!(machine.in_force()[&Stream::State].pending);

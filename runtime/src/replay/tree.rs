@@ -58,7 +58,13 @@ impl Machine {
                 Holding::Bytes(bytes) => Content::Bytes(bytes.to_vec()),
                 Holding::Secret(name) => Content::Secret(name.clone()),
                 Holding::Step(state, step) => match want(&state.document.spec.apply[*step]) {
-                    Some((_, Want::File { holds: Holds::Text(text), .. })) => Content::Bytes(text.as_bytes().to_vec()),
+                    Some((
+                        _,
+                        Want::File {
+                            holds: Holds::Text(text),
+                            ..
+                        },
+                    )) => Content::Bytes(text.as_bytes().to_vec()),
                     _ => by_hash(),
                 },
                 Holding::Blob(digest) => match blobs(digest).filter(|bytes| sha256(bytes) == *digest) {
@@ -106,8 +112,15 @@ impl Machine {
     pub fn write_tree(&self, root: &Disk, secrets: SecretOf<'_>, blobs: &mut Blobs<'_>) -> Result<(), DiskError> {
         let me = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let attrs = |shape: &Shape| {
-            let mode = shape.mode.as_deref().and_then(|m| u32::from_str_radix(m, 8).ok()).unwrap_or(0o644);
-            let ids = shape.owner.split_once(':').and_then(|(u, g)| Some((u.parse().ok()?, g.parse().ok()?)));
+            let mode = shape
+                .mode
+                .as_deref()
+                .and_then(|m| u32::from_str_radix(m, 8).ok())
+                .unwrap_or(0o644);
+            let ids = shape
+                .owner
+                .split_once(':')
+                .and_then(|(u, g)| Some((u.parse().ok()?, g.parse().ok()?)));
             let (uid, gid) = ids.filter(|_| me.0 == 0).unwrap_or(me);
             Attrs { mode, uid, gid }
         };
@@ -125,7 +138,11 @@ impl Machine {
                     root.make_dir(path, open(attrs))?;
                     dirs.push((path, attrs));
                 }
-                ("link", _) => root.make_link(path, shape.target.as_deref().unwrap_or_default(), (attrs.uid, attrs.gid))?,
+                ("link", _) => root.make_link(
+                    path,
+                    shape.target.as_deref().unwrap_or_default(),
+                    (attrs.uid, attrs.gid),
+                )?,
                 (_, content) => {
                     let bytes = match content {
                         Some(Content::Bytes(bytes)) => bytes,
@@ -216,7 +233,12 @@ impl Machine {
             say(details, "owner", &shape.owner, &live.owner);
         }
         if meta.kind == Kind::Link && shape.kind == "link" {
-            say(details, "target", shape.target.as_deref().unwrap_or_default(), &root.read_link(path)?);
+            say(
+                details,
+                "target",
+                shape.target.as_deref().unwrap_or_default(),
+                &root.read_link(path)?,
+            );
         }
         if meta.kind == Kind::File && shape.kind == "file" {
             let expected = match self.content(managed, blobs).1 {
@@ -230,10 +252,19 @@ impl Machine {
                 _ => None,
             };
             if let Some(expected) = expected {
-                let found = if meta.size > READ_LIMIT { Vec::new() } else { root.read(path, READ_LIMIT)?.0 };
+                let found = if meta.size > READ_LIMIT {
+                    Vec::new()
+                } else {
+                    root.read(path, READ_LIMIT)?.0
+                };
                 if found != expected {
-                    details.push(format!("content: found {} bytes, expected {}", meta.size, expected.len()));
-                    let public = meta.mode & 0o004 != 0 && shape.mode.as_deref().is_none_or(is_public) && shape.mac.is_none();
+                    details.push(format!(
+                        "content: found {} bytes, expected {}",
+                        meta.size,
+                        expected.len()
+                    ));
+                    let public =
+                        meta.mode & 0o004 != 0 && shape.mode.as_deref().is_none_or(is_public) && shape.mac.is_none();
                     if public && meta.size <= SHOWN {
                         difference.diff = difference_of(&expected, &found);
                     }
@@ -249,7 +280,11 @@ fn is_public(mode: &str) -> bool {
 }
 
 fn difference_of(expected: &[u8], found: &[u8]) -> String {
-    let text = |bytes: &[u8]| (!bytes.contains(&0)).then(|| std::str::from_utf8(bytes).ok().map(str::to_owned)).flatten();
+    let text = |bytes: &[u8]| {
+        (!bytes.contains(&0))
+            .then(|| std::str::from_utf8(bytes).ok().map(str::to_owned))
+            .flatten()
+    };
     match (text(expected), text(found)) {
         (Some(expected), Some(found)) => diff::unified(&expected, &found),
         _ => String::new(),
