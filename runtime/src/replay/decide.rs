@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::Divergence;
 use super::line::{Apply, Converge, Decided, Flow, HashOnly, Ids, InBlob, InputLine, ShapeLine};
-use super::machine::{InForce, Input, Machine, Open, Why, read};
+use super::machine::{DriftSet, InForce, Input, Machine, Open, Why, read};
 use super::shelf::{self, Blobs, State};
 use crate::gate::{Recorded, source_word};
 use crate::ledger::Line;
@@ -338,7 +338,11 @@ impl Machine {
             ids: owned(&converge.ids),
             found,
             inputs,
-            set: Some((converge.set, converge.count)),
+            set: Some(DriftSet {
+                hash: converge.set,
+                count: converge.count,
+                changes: converge.changes.iter().map(|(a, w)| (*a, w.to_string())).collect(),
+            }),
             outcome: None,
         })
     }

@@ -18,7 +18,7 @@ use super::shelf::{Blobs, Shelf, State};
 use super::tally::{Counts, Event, Failure, Watch};
 use crate::gate::Recorded;
 use crate::ledger::Line;
-use crate::plan::Shape;
+use crate::plan::{Action, Shape};
 
 /// A path that the ledger put there, or took over.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,9 +121,18 @@ pub(super) struct Open {
     pub(super) ids: BTreeMap<String, String>,
     pub(super) found: BTreeMap<String, Option<Shape>>,
     pub(super) inputs: BTreeMap<String, Input>,
-    pub(super) set: Option<(Digest, u64)>,
+    pub(super) set: Option<DriftSet>,
     /// The outcome so far.
     pub(super) outcome: Option<OutcomeKind>,
+}
+
+/// What had drifted, by the decision that puts it right.
+#[derive(Clone)]
+pub(super) struct DriftSet {
+    pub(super) hash: Digest,
+    /// How many changes; a very long list is cut.
+    pub(super) count: u64,
+    pub(super) changes: Vec<(Action, String)>,
 }
 
 /// What a shared file held before an edit.

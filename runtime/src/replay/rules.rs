@@ -45,29 +45,38 @@ pub(super) fn allowed(index: u64, open: &Open, report: &ReportLine<'_>) -> Resul
     Ok(())
 }
 
-/// A drift is known by what had drifted and how.
+/// A drift is known by what had drifted and how. A command whose `unless` succeeded is not among the changes any more; all
+/// else that was decided on is.
 pub(super) fn check_set(index: u64, open: &Open, report: &ReportLine<'_>) -> Result<(), Divergence> {
-    let Some((set, count)) = open.set else { return Ok(()) };
-    if count != report.changes.len() as u64 {
-        // A command whose `unless` succeeded is struck out; more than was decided is not.
-        if count < report.changes.len() as u64 {
-            let found = format!("{} of them", report.changes.len());
-            return Err(Divergence::new(index, format!("{count} changes, as decided"), found));
-        }
+    let Some(set) = &open.set else { return Ok(()) };
+    let found = report.changes.len() as u64;
+    if found > set.count {
+        let expected = format!("{} changes, as decided", set.count);
+        return Err(Divergence::new(index, expected, format!("{found} of them")));
+    }
+    // Nothing was touched, or the list is too long to be kept.
+    if report.changes.is_empty() || set.count != set.changes.len() as u64 {
         return Ok(());
     }
-    let found = set_of(
-        report
-            .changes
-            .iter()
-            .map(|c| (c.action, &*c.what, c.before.as_ref().map(ShapeLine::to_shape))),
-    );
-    if found == set {
+    let mut rest = report.changes.iter().peekable();
+    let mut drifted = Vec::new();
+    for (action, what) in &set.changes {
+        match rest.next_if(|c| c.action == *action && c.what == what.as_str()) {
+            Some(change) => drifted.push((*action, what.as_str(), change.before.as_ref().map(ShapeLine::to_shape))),
+            None if *action == Action::Run => drifted.push((*action, what.as_str(), None)),
+            None => return Err(Divergence::new(index, "this change, as decided", "none").about(what)),
+        }
+    }
+    if let Some(more) = rest.next() {
+        return Err(Divergence::new(index, "no change that was not decided on", "one").about(&more.what));
+    }
+    let hash = set_of(drifted.into_iter());
+    if hash == set.hash {
         return Ok(());
     }
     Err(Divergence::new(
         index,
-        format!("the drift that was decided on, {set}"),
-        format!("another, {found}"),
+        format!("the drift that was decided on, {}", set.hash),
+        format!("another, {hash}"),
     ))
 }
