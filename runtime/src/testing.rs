@@ -54,7 +54,7 @@ pub(crate) struct Machine {
     pub(crate) hub: RefCell<Box<dyn Fn(&Machine) -> bool>>,
     /// How often it was asked.
     pub(crate) asked: Cell<u32>,
-    seed: Cell<u64>,
+    pub(crate) seed: Cell<u64>,
     pub(crate) services: RefCell<BTreeMap<String, ServiceState>>,
     /// What the init system was told, in order.
     pub(crate) told: RefCell<Vec<String>>,
@@ -62,6 +62,8 @@ pub(crate) struct Machine {
     pub(crate) lame: RefCell<Vec<String>>,
     /// What was run, in order.
     pub(crate) ran: RefCell<Vec<String>>,
+    /// The timeout that the last command was given.
+    pub(crate) allowed: Cell<Option<Duration>>,
     /// Commands that fail.
     pub(crate) failing: RefCell<Vec<String>>,
     /// What a GET answers.
@@ -113,6 +115,7 @@ impl Machine {
             told: RefCell::default(),
             lame: RefCell::default(),
             ran: RefCell::default(),
+            allowed: Cell::new(None),
             failing: RefCell::default(),
             answer: Cell::new(Ok(200)),
             shelf: RefCell::default(),
@@ -161,11 +164,6 @@ impl Machine {
                 active,
             },
         );
-    }
-
-    /// Other random numbers than a machine made alike.
-    pub(crate) fn reseed(&self, seed: u64) {
-        self.seed.set(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     }
 
     pub(crate) fn setup(&self) -> Setup {
@@ -336,6 +334,7 @@ impl Random for Machine {
 impl Processes for Machine {
     fn run(&self, invocation: &Invocation) -> Result<Ran, String> {
         let text = invocation.argv.last().unwrap().clone();
+        self.allowed.set(Some(invocation.timeout));
         if let ([_, _, script, _, path, value], Some(on_set)) = (&invocation.argv[..], &*self.on_set.borrow())
             && script.starts_with("printf")
         {

@@ -206,6 +206,26 @@ fn extended_attributes_are_read_and_written() {
     }
 }
 
+#[test]
+fn device_node_at_the_target() {
+    // The machine's own: nothing is made for it, and nothing is done to it.
+    let disk = Disk::open(Path::new("/dev"), "feed").unwrap();
+    let before = Path::new("/dev/null").metadata().unwrap();
+    let special = |e: DiskError| matches!(e, DiskError::Special { what, .. } if what == "a character device");
+    assert!(special(disk.read("/null", 10).unwrap_err()));
+    assert!(special(
+        disk.write_file("/null", b"x", attrs(0o600), &Vec::new()).unwrap_err()
+    ));
+    assert!(special(disk.make_link("/null", "x", (0, 0)).unwrap_err()));
+    assert!(special(disk.set_attrs("/null", attrs(0o600)).unwrap_err()));
+    assert!(special(disk.remove("/null").unwrap_err()));
+    let after = Path::new("/dev/null").metadata().unwrap();
+    assert_eq!(
+        (after.mode(), after.ino(), after.rdev()),
+        (before.mode(), before.ino(), before.rdev())
+    );
+}
+
 /// Both ways of reaching a directory; the second also where the kernel knows the first.
 const WAYS: [Way; 2] = [Way::Whole, Way::Steps];
 

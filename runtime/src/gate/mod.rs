@@ -7,6 +7,7 @@
 mod commands;
 mod facts;
 mod paths;
+mod review;
 mod system;
 pub(crate) mod software;
 
@@ -23,6 +24,8 @@ use crate::globs;
 pub(crate) use facts::{GateFacts, Recorded};
 use paths::Paths;
 pub use paths::is_code_path;
+pub(crate) use review::line;
+pub use review::{Line, Review};
 pub use system::uci_grant;
 pub(crate) use system::{keys as system_keys, uci_words, user};
 
@@ -66,7 +69,7 @@ pub struct Refusal {
     pub why: String,
     /// The line of policy that would be needed, where one would help.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub needed: Option<String>,
+    pub needed: Option<Line>,
 }
 
 impl fmt::Display for Refusal {
@@ -382,7 +385,7 @@ impl<'a> Gate<'a> {
 }
 
 impl Judgement {
-    fn refuse(&mut self, step: &str, why: String, needed: Option<String>) {
+    fn refuse(&mut self, step: &str, why: String, needed: Option<Line>) {
         self.refused.push(Refusal {
             step: step.to_owned(),
             why,
@@ -410,10 +413,6 @@ pub(crate) const fn source_word(source: Source) -> &'static str {
         Source::Schedule => "schedule",
         Source::Agent => "agent",
     }
-}
-
-pub(crate) fn line(source: Source, list: &str, wanted: &str) -> String {
-    format!("[grants.{}] {list} = [{wanted}]", source_word(source))
 }
 
 /// A step in words.

@@ -255,6 +255,11 @@ impl Paths {
         }
     }
 
+    /// Every protected pattern.
+    pub(crate) fn all_protected(&self) -> impl Iterator<Item = &str> {
+        self.protected.iter().map(String::as_str)
+    }
+
     /// The protected pattern that covers `path`.
     pub(crate) fn protected(&self, path: &str) -> Option<&str> {
         let path = fold(path);

@@ -49,6 +49,11 @@ impl Plane<'_> {
         }
         self.bring_content(&mut plan);
         if !plan.is_possible() {
+            // What stands in the way may go away by itself: a host that does not answer, a full disk, somebody's file.
+            if plan.refused.is_empty() && !plan.problems.is_empty() {
+                let what = patience::state(&state.content());
+                self.change_patience(|patience, now| patience.failed(&what, now))?;
+            }
             return self.refused(source, Some(version), impossible(&plan));
         }
         let completes = self.live() && held.iter().any(|h| h.pending);

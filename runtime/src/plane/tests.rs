@@ -6,6 +6,7 @@ mod blobs;
 mod confirm;
 mod crash;
 mod drift;
+mod hostile;
 mod keep;
 mod packages;
 mod power;
