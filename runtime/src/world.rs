@@ -21,6 +21,8 @@ pub struct World<'a> {
     pub probe: &'a dyn Probe,
     /// Content by address.
     pub fetch: &'a dyn Fetch,
+    /// The package manager.
+    pub packages: &'a dyn Packages,
     /// The hub, where this program has a client for one and it is configured.
     pub hub: Option<&'a dyn Hub>,
 }
@@ -177,4 +179,59 @@ pub trait Fetch {
     ) -> Result<(), String>;
     /// URL schemes that `fetch` can do.
     fn schemes(&self) -> &'static [&'static str];
+}
+
+/// What a step wants of the package manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageWish {
+    /// The package, as its manager names it.
+    pub name: String,
+    /// Exactly this version; the repository's best when `None`.
+    pub version: Option<String>,
+    /// Not there.
+    pub absent: bool,
+}
+
+/// What happens to one package: the one that a step names, or one that comes or goes along with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageChange {
+    /// The package.
+    pub name: String,
+    /// The version that is installed.
+    pub before: Option<String>,
+    /// The version that would be.
+    pub after: Option<String>,
+    /// It is there only because others need it.
+    pub auto: bool,
+    /// It is not installed, but left configuration behind.
+    pub remains: bool,
+    /// The saved file of the version `before`, in the folder that `save` was given.
+    pub file: Option<String>,
+}
+
+/// The package manager of the running machine. Whatever is done goes through the real tool.
+pub trait Packages {
+    /// `apt`, `opkg`, `apk`, or `none`.
+    fn manager(&self) -> &'static str;
+    /// The agent's own package, where it came by one.
+    fn own(&self) -> Option<String>;
+    /// The version that is installed. An error means it could not be asked.
+    fn installed(&self, name: &str) -> Result<Option<String>, String>;
+    /// What fulfilling the wish would do, by asking the tool; changes nothing.
+    fn preview(&self, wish: &PackageWish) -> Result<Vec<PackageChange>, String>;
+    /// Addresses from which this version would come.
+    fn origins(&self, name: &str, version: &str) -> Result<Vec<String>, String>;
+    /// Whether `save` could get this version's file.
+    fn can_save(&self, name: &str, version: &str) -> bool;
+    /// Saves this version's package file in a folder, and gives its name there.
+    fn save(&self, name: &str, version: &str, folder: &std::path::Path) -> Result<String, String>;
+    /// Asks the repositories what they offer.
+    fn refresh(&self) -> Result<(), String>;
+    /// Downloads what the wish needs, so that a repository that is away is found before anything is changed.
+    fn download(&self, wish: &PackageWish) -> Result<(), String>;
+    /// Fulfils the wish.
+    fn act(&self, wish: &PackageWish) -> Result<Ran, String>;
+    /// Brings every package back to what it was before, also after the tool was killed in the middle.
+    fn back(&self, changes: &[PackageChange], folder: &std::path::Path) -> Result<(), String>;
 }
