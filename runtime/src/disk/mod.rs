@@ -92,8 +92,6 @@ pub struct Meta {
     pub links: u64,
     /// Which file it is on its file system.
     pub inode: u64,
-    /// Which file system.
-    pub device: u64,
 }
 
 /// Permission bits and owner that a path is to have.

@@ -445,6 +445,5 @@ pub(super) fn meta(stat: &FileStat) -> Meta {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         links: stat.st_nlink as u64,
         inode: stat.st_ino as u64,
-        device: stat.st_dev as u64,
     }
 }
