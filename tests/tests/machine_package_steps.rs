@@ -1,4 +1,5 @@
-//! `package` steps against the real apt: a Debian without a network, and a repository of tiny packages in a folder.
+//! `package` steps against the real apt, and accounts against the real tools: a Debian without a network, and a
+//! repository of tiny packages in a folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ impl Bench {
         };
         bench.jos(&["key", "new", "--out", "desk.key", "--id", "desk"]);
         bench.jos(&["trust", "init", "--key", "desk.key", "--out", "trust.json"]);
-        let grant = json!({ "files": ["/srv/**"], "shell": ["test ! -e /srv/sick"],
+        let grant = json!({ "files": ["/srv/**"], "shell": ["test ! -e /srv/sick"], "users": ["kiosk", "ops"],
                             "packages": ["tiny", "tiny-old from file:/srv/repo", "tiny-slow"] });
         let policy = json!({ "kind": "jos.policy", "grants": { "local": grant } });
         fs::write(bench.at("policy.json"), policy.to_string()).expect("written");
@@ -292,4 +293,45 @@ fn a_package_whose_script_fails_and_one_from_another_place_change_nothing() {
             .is_some_and(|r| r.contains("which is not granted")),
         "{place:#}"
     );
+}
+
+#[test]
+fn a_real_debian_knows_the_accounts_that_were_written() {
+    let mut b = Bench::new();
+    let steps = json!([
+        { "type": "group", "name": "ops" },
+        { "type": "user", "name": "kiosk", "groups": ["ops"], "home": "/srv/kiosk", "make_home": true, "comment": "The kiosk" },
+        { "type": "file", "path": "/srv/kiosk.conf", "content": "x", "owner": "kiosk:ops" },
+    ]);
+    let policy = b
+        .content("/root/desk/policy.json")
+        .replace("\"/srv/**\"", "{\"path\":\"/srv/**\",\"code\":true}");
+    fs::write(b.machine.host_path("/root/desk/policy.json"), policy).expect("written");
+    assert_eq!(b.apply(steps).ok().json()["outcome"], "applied");
+    let entry = b.machine.run(&["getent", "passwd", "kiosk"]).ok();
+    assert!(entry.text().ends_with(":The kiosk:/srv/kiosk:/bin/false"), "{entry}");
+    assert_eq!(b.machine.run(&["id", "-nG", "kiosk"]).ok().text(), "kiosk ops");
+    assert!(
+        b.machine
+            .run(&["getent", "shadow", "kiosk"])
+            .ok()
+            .text()
+            .starts_with("kiosk:!:")
+    );
+    assert_eq!(
+        b.machine
+            .run(&["stat", "-c", "%U:%G", "/srv/kiosk.conf", "/srv/kiosk"])
+            .ok()
+            .text(),
+        "kiosk:ops\nkiosk:kiosk"
+    );
+    b.machine.run(&["grpck", "-r"]).ok();
+    let said = b.machine.run(&["pwck", "-q", "-r"]);
+    assert!(!said.stdout.contains("kiosk"), "{said}");
+    // The system's own tools go on from there, and everything can be taken back.
+    b.machine.run(&["useradd", "--system", "other"]).ok();
+    let gone = json!([{ "type": "user", "name": "kiosk", "absent": true }, { "type": "group", "name": "ops", "absent": true }]);
+    assert_eq!(b.apply(gone).ok().json()["outcome"], "applied");
+    assert_eq!(b.machine.run(&["getent", "passwd", "kiosk"]).code, Some(2));
+    b.machine.run(&["grpck", "-r"]).ok();
 }
