@@ -4,8 +4,10 @@
 //! errors reach a person or a script. Standard output carries the result, standard error the diagnostics.
 
 mod agent;
+mod archive;
 mod beside;
 mod key;
+mod ledger;
 #[cfg(feature = "full")]
 mod manual;
 mod schema;
@@ -48,6 +50,7 @@ enum Command {
     /// Install, run and watch agents on this machine
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    Ledger(ledger::LedgerCommand),
     Key(key::KeyCommand),
     Sign(sign::SignCommand),
     Verify(verify::VerifyCommand),
@@ -69,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let ui = Ui::new(cli.json);
     let done: Done = match &cli.command {
+        Command::Ledger(command) => ledger::run(command, &ui),
         Command::Key(command) => key::run(command, &ui),
         Command::Sign(command) => sign::run(command, &ui),
         Command::Verify(command) => verify::run(command, &ui),

@@ -1,0 +1,213 @@
+//! `jos ledger`, driven as at a shell: by the built program on what `jos agent apply` recorded.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// A machine in a folder whose agent has applied two versions and refused a third.
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self {
+            dir: tempfile::tempdir().expect("a directory"),
+        };
+        for folder in ["root/etc", "secrets"] {
+            fs::create_dir_all(bench.path(folder)).expect("made");
+        }
+        bench.ok("key new --out desk.key --id desk");
+        bench.ok("trust init --key desk.key --out trust.json");
+        let policy = json!({ "kind": "jos.policy", "grants": { "local": { "files": ["/etc/**"] } } });
+        fs::write(bench.path("policy.json"), policy.to_string()).expect("written");
+        bench.apply(1, "/etc/motd", "one\n", 0);
+        bench.apply(2, "/etc/motd", &"two\n".repeat(2000), 0);
+        bench.apply(3, "/root/.profile", "not granted\n", 1);
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn apply(&self, version: u64, path: &str, content: &str, code: i32) {
+        let state = json!({
+            "kind": "jos.agent.desired_state", "meta": { "name": "portal", "version": version },
+            "spec": { "apply": [{ "type": "file", "path": path, "content": content }] },
+        });
+        fs::write(self.path("state.json"), state.to_string()).expect("written");
+        self.ok("sign --key desk.key state.json");
+        let places = "--root root --policy policy.json --trust trust.json --state-dir data --secrets secrets";
+        let (found, out, err) = self.run(&format!("agent apply state.json {places}"));
+        assert_eq!(found, code, "{out}{err}");
+    }
+
+    fn run(&self, line: &str) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_jos"))
+            .args(line.split(' ').filter(|a| !a.is_empty()))
+            .env("HOME", self.dir.path())
+            .current_dir(self.dir.path())
+            .output()
+            .expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn ok(&self, line: &str) -> String {
+        let (code, out, err) = self.run(line);
+        assert_eq!(code, 0, "jos {line}\n{out}{err}");
+        out
+    }
+
+    fn fails(&self, code: i32, line: &str) -> String {
+        let (found, out, err) = self.run(line);
+        assert_eq!(found, code, "jos {line}\n{out}{err}");
+        out + &err
+    }
+
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.ok(line)).expect("JSON")
+    }
+
+    fn segment(&self) -> PathBuf {
+        self.path("data/portal/ledger/00000000.jsl")
+    }
+}
+
+#[test]
+fn a_ledger_is_verified_shown_and_its_head_noted() {
+    let b = Bench::new();
+    let out = b.ok("ledger verify portal --state-dir data");
+    assert!(out.contains("whole, 5 records") && out.contains("unanchored"), "{out}");
+    assert!(!out.contains('\x1b'), "no colour where nobody looks");
+    let head = b.ok("ledger head --state-dir data");
+    assert!(head.starts_with("5:") && head.trim().len() == 2 + 64 && head.ends_with('\n'), "{head}");
+    let out = b.ok("ledger show --state-dir data");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 5, "{out}");
+    assert!(lines[0].starts_with("#0") && lines[0].contains("state.apply portal-1"), "{out}");
+    assert!(lines[1].contains("applied (#0), 1 changes") && lines[4].contains("refused"), "{out}");
+    let out = b.ok("ledger show --state-dir data --kind refused --json");
+    let record: Value = serde_json::from_str(&out).expect("one line, one record");
+    assert_eq!((&record["index"], &record["kind"]), (&json!(4), &json!("refused")));
+    assert_eq!(format!("5:{}", record["hash"].as_str().expect("text")), head.trim());
+    assert_eq!(b.ok("ledger show --state-dir data --last 2").lines().count(), 2);
+    assert_eq!(b.ok("ledger show --state-dir data --since 2000-01-01").lines().count(), 5);
+    assert_eq!(b.ok("ledger show --state-dir data --since 2999-01-01"), "");
+    // Named by its folder, by its ledger folder, and by its name.
+    for at in ["--ledger data/portal", "--ledger data/portal/ledger", "portal --state-dir data"] {
+        assert_eq!(b.ok(&format!("ledger head {at}")), head);
+    }
+}
+
+#[test]
+fn an_anchor_shows_a_history_that_was_rewritten_or_cut() {
+    let b = Bench::new();
+    let noted = b.ok("ledger head --state-dir data");
+    b.apply(4, "/etc/motd", "four\n", 0);
+    let verify = format!("ledger verify --state-dir data --anchor {}", noted.trim());
+    assert!(b.ok(&verify).contains("anchored"));
+    let now = b.ok("ledger head --state-dir data");
+    let wrong = format!("5:{}", "0".repeat(64));
+    let out = b.fails(1, &format!("ledger verify --state-dir data --anchor {wrong}"));
+    assert!(out.contains("rewritten"), "{out}");
+    let later = now.replacen('7', "9", 1);
+    let out = b.fails(1, &format!("ledger verify --state-dir data --anchor {}", later.trim()));
+    assert!(out.contains("cut short"), "{out}");
+    b.fails(2, "ledger verify --state-dir data --anchor 5");
+    let value = b.json(&format!("{verify} --json"));
+    assert_eq!((&value["anchor"], &value["whole"]), (&json!("anchored"), &json!(true)));
+}
+
+#[test]
+fn an_export_is_the_same_bytes_and_stands_alone() {
+    let b = Bench::new();
+    b.ok("ledger export --state-dir data --out one");
+    b.ok("ledger export --ledger data/portal --out two");
+    let one = fs::read(b.path("one")).expect("readable");
+    assert_eq!(one, fs::read(b.path("two")).expect("readable"));
+    let out = b.fails(1, "ledger export --state-dir data --out one");
+    assert!(out.contains("exists") && out.contains("help:"), "{out}");
+    assert_eq!(b.ok("ledger export --state-dir data --out -").into_bytes(), one);
+    let (shown, head) = (b.ok("ledger show --state-dir data --json"), b.ok("ledger head --state-dir data"));
+    fs::remove_dir_all(b.path("data")).expect("gone");
+    assert_eq!(b.ok("ledger show --ledger one --json"), shown);
+    assert_eq!(b.ok("ledger head --ledger one"), head);
+    let value = b.json("ledger verify --ledger one --json");
+    assert_eq!(value["whole"], true, "{value}");
+    assert!(value["blobs"]["right"].as_u64().is_some_and(|n| n >= 1), "the second state is in a blob: {value}");
+    // No byte of it may differ.
+    for at in (0..one.len()).step_by(one.len() / 97) {
+        let mut bad = one.clone();
+        bad[at] ^= 1;
+        fs::write(b.path("bad"), &bad).expect("written");
+        let (code, out, err) = b.run("ledger verify --ledger bad");
+        assert!(code == 1 || code == 2, "byte {at}: {out}{err}");
+    }
+    fs::write(b.path("bad"), &one[..one.len() - 1]).expect("written");
+    b.fails(1, "ledger verify --ledger bad");
+}
+
+#[test]
+fn damage_is_named_and_the_next_turn_goes_on() {
+    let b = Bench::new();
+    let good = fs::read(b.segment()).expect("readable");
+    let mut bad = good.clone();
+    bad[300] ^= 1;
+    fs::write(b.segment(), &bad).expect("written");
+    for verb in ["verify", "show", "head"] {
+        let out = b.fails(1, &format!("ledger {verb} --state-dir data"));
+        assert!(out.contains("ledger damaged: segment 00000000, offset") && out.contains("help:"), "{out}");
+    }
+    assert_eq!(fs::read(b.segment()).expect("readable"), bad, "evidence is left as it is");
+    b.apply(4, "/etc/motd", "four\n", 0);
+    let out = b.ok("ledger verify --state-dir data");
+    assert!(out.contains("after a damaged ledger"), "{out}");
+    let out = b.ok("ledger show --state-dir data --kind broken --json");
+    let record: Value = serde_json::from_str(&out).expect("one record");
+    assert_eq!(record["payload"]["folder"], "ledger.damaged-1");
+    assert_eq!(record["payload"]["streams"]["state"]["version"], 2);
+    b.fails(1, "ledger verify --ledger data/portal/ledger.damaged-1");
+}
+
+#[test]
+fn a_blob_that_is_missing_or_damaged_is_named() {
+    let b = Bench::new();
+    let blobs = b.path("data/portal/blobs");
+    let biggest = fs::read_dir(&blobs)
+        .expect("blobs")
+        .flatten()
+        .max_by_key(|e| e.metadata().map_or(0, |m| m.len()))
+        .expect("one");
+    let content = fs::read(biggest.path()).expect("readable");
+    fs::write(biggest.path(), "other").expect("written");
+    let out = b.fails(1, "ledger verify --state-dir data");
+    assert!(out.contains("not whole") && out.contains("damaged:"), "{out}");
+    fs::remove_file(biggest.path()).expect("gone");
+    let out = b.fails(1, "ledger verify --state-dir data");
+    assert!(out.contains("missing:"), "{out}");
+    fs::write(biggest.path(), content).expect("written");
+    b.ok("ledger verify --state-dir data");
+}
+
+#[test]
+fn where_there_is_no_ledger_it_says_where_it_looked() {
+    let b = Bench::new();
+    for (line, says) in [
+        ("ledger head --state-dir nothing", "no agent has a ledger here"),
+        ("ledger head other --state-dir data", "there is no ledger"),
+        ("ledger head --ledger policy.json", "this is no ledger"),
+        ("ledger head --ledger secrets", "there is no ledger"),
+        ("ledger head --ledger nothing", "No such file"),
+        ("ledger show --state-dir data --kind nonsense", "possible values"),
+    ] {
+        let out = b.fails(2, line);
+        assert!(out.contains(says), "{line}: {out}");
+    }
+    fs::create_dir_all(b.path("data/second/ledger")).expect("made");
+    let out = b.fails(2, "ledger head --state-dir data");
+    assert!(out.contains("portal, second"), "{out}");
+}
