@@ -69,7 +69,7 @@ pub use export::{Export, LedgerKey, export};
 pub use group::{Committer, Submitter};
 pub use line::{Line, source_word};
 pub use named::{blob_names, required_blobs};
-pub use read::{Extent, read_all, read_lines};
+pub use read::{Extent, read_all, read_lines, read_segment};
 pub use verify::{Anchor, Anchored, Sealed, Verdict, verify};
 
 /// The kind of a record that history may begin with.

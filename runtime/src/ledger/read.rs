@@ -45,7 +45,14 @@ pub fn read_lines(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Re
     Err(LedgerError::Moved)
 }
 
-/// The same with whole records.
+/// The records of a first segment, from its bytes alone: what every ledger is read by, without a disk.
+pub fn read_segment<'b>(bytes: &'b [u8], each: &mut dyn FnMut(&Line<'b>)) -> Result<LedgerHead, LedgerError> {
+    let scan = segment::scan(0, bytes, Some((0, Digest::ZERO)), each);
+    scan.end?;
+    Ok(LedgerHead::of(scan.count, &scan.hash))
+}
+
+/// Every record kept, whole.
 pub fn read_all(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Record, &Digest)) -> Result<LedgerHead, LedgerError> {
     let mut failed = None;
     let extent = read_lines(disk, dir, &mut |line| match line.record() {
