@@ -14,6 +14,7 @@ mod lock;
 mod logger;
 mod place;
 mod run;
+mod seal;
 mod services;
 mod signals;
 mod subject;

@@ -3,6 +3,7 @@
 mod apply;
 mod applying;
 mod common;
+mod diff;
 mod fetcher;
 mod install;
 mod list;
@@ -35,6 +36,7 @@ Files: ~/.jos/agents/NAME/ (artifact, agent.toml, policy.toml, trust.json, envir
 pub(crate) enum AgentCommand {
     Plan(plan::Args),
     Apply(apply::Args),
+    Diff(diff::Args),
     Install(install::Args),
     Uninstall(uninstall::Args),
     Status(status::Args),
@@ -54,6 +56,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
     match command {
         AgentCommand::Plan(args) => plan::run(args, ui),
         AgentCommand::Apply(args) => apply::run(args, ui),
+        AgentCommand::Diff(args) => diff::run(args, ui),
         AgentCommand::Install(args) => install::run(args, ui),
         AgentCommand::Uninstall(args) => uninstall::run(args, ui),
         AgentCommand::Status(args) => status::run(args, ui),

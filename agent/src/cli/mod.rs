@@ -6,10 +6,12 @@
 mod agent;
 mod archive;
 mod beside;
+mod blame;
 mod key;
 mod ledger;
 #[cfg(feature = "full")]
 mod manual;
+mod replay;
 mod schema;
 mod sign;
 mod signing;
@@ -51,6 +53,8 @@ enum Command {
     #[command(subcommand)]
     Agent(agent::AgentCommand),
     Ledger(ledger::LedgerCommand),
+    Replay(replay::ReplayArgs),
+    Blame(blame::BlameArgs),
     Key(key::KeyCommand),
     Sign(sign::SignCommand),
     Verify(verify::VerifyCommand),
@@ -73,6 +77,8 @@ pub(crate) fn main() -> ExitCode {
     let ui = Ui::new(cli.json);
     let done: Done = match &cli.command {
         Command::Ledger(command) => ledger::run(command, &ui),
+        Command::Replay(args) => replay::run(args, &ui),
+        Command::Blame(args) => blame::run(args, &ui),
         Command::Key(command) => key::run(command, &ui),
         Command::Sign(command) => sign::run(command, &ui),
         Command::Verify(command) => verify::run(command, &ui),
