@@ -9,6 +9,7 @@ mod install;
 mod list;
 mod logs;
 mod plan;
+mod recover;
 mod run;
 mod status;
 mod supervise;
@@ -37,6 +38,7 @@ pub(crate) enum AgentCommand {
     Plan(plan::Args),
     Apply(apply::Args),
     Diff(diff::Args),
+    Recover(recover::Args),
     Install(install::Args),
     Uninstall(uninstall::Args),
     Status(status::Args),
@@ -56,6 +58,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
     match command {
         AgentCommand::Plan(args) => plan::run(args, ui),
         AgentCommand::Apply(args) => apply::run(args, ui),
+        AgentCommand::Recover(args) => recover::run(args, ui),
         AgentCommand::Diff(args) => diff::run(args, ui),
         AgentCommand::Install(args) => install::run(args, ui),
         AgentCommand::Uninstall(args) => uninstall::run(args, ui),

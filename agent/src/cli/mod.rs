@@ -11,6 +11,7 @@ mod key;
 mod ledger;
 #[cfg(feature = "full")]
 mod manual;
+mod policy;
 mod replay;
 mod schema;
 mod sign;
@@ -59,6 +60,9 @@ enum Command {
     Sign(sign::SignCommand),
     Verify(verify::VerifyCommand),
     Trust(trust::TrustCommand),
+    /// Say what a policy grants, and which line of it is missing
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     Validate(validate::ValidateCommand),
     Schema(schema::SchemaCommand),
     /// Run the program jos-hub
@@ -83,6 +87,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Sign(command) => sign::run(command, &ui),
         Command::Verify(command) => verify::run(command, &ui),
         Command::Trust(command) => trust::run(command, &ui),
+        Command::Policy(command) => policy::run(command, &ui),
         Command::Validate(command) => validate::run(command, &ui),
         Command::Schema(command) => schema::run(command, &ui),
         Command::Agent(command) => agent::run(command, &ui),

@@ -29,6 +29,7 @@ pub(crate) struct Real {
 impl Real {
     /// Detects the init system; runs nothing yet.
     pub(crate) fn new() -> Self {
+        no_core_dump();
         Self {
             services: services::detect(),
             fetch: Web::default(),
@@ -90,6 +91,14 @@ impl Clock for SystemClock {
     }
 }
 
+/// Secrets pass through this process: nothing of it is written out when it crashes.
+fn no_core_dump() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+}
+
 /// Which start of the machine this is, as the kernel numbers it.
 #[cfg(target_os = "linux")]
 fn boot() -> Option<String> {
@@ -123,3 +132,14 @@ pub(crate) fn built() -> Utc {
 
 /// 2026-11-01T00:00:00Z.
 const FIRST_RELEASE: i64 = 1_793_491_200;
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::resource::{Resource, getrlimit};
+
+    #[test]
+    fn a_secret_is_in_no_core_dump() {
+        let _real = super::Real::new();
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).expect("the limit").0, 0);
+    }
+}

@@ -1,0 +1,193 @@
+//! `jos policy …`: what a policy lets a state do, asked beforehand and anywhere.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use jos_runtime::gate::{Gate, Review};
+use jos_runtime::world::Probe;
+use jos_schemas::documents::agent_config::AgentConfig;
+use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::documents::policy::{Policy, Source};
+use jos_schemas::layout::Layout;
+use jos_schemas::read;
+use serde_json::json;
+
+use super::signing::Doc;
+use super::{Done, Failure, Ui};
+
+/// What a policy grants
+#[derive(Subcommand)]
+pub(super) enum PolicyCommand {
+    Check(CheckArgs),
+}
+
+/// Say for every step of a state whether a policy grants it, and the line that it would take
+///
+/// Holds the state against the policy as `jos agent apply` would, by the same gate, on any machine: it looks at no file
+/// system, checks no signature and changes nothing. The lines that are missing are printed as TOML, ready to be taken
+/// over by whoever owns the policy, who is the only one to say whether they should be.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    jos policy check state.toml                                    by this machine's policy\n  \
+    jos policy check state.toml --policy policy.toml --source hub  as if the hub had sent it\n\n\
+    Exit codes: 0 every step is granted, 1 at least one is refused, 2 bad use or invalid input.")]
+pub(super) struct CheckArgs {
+    /// The desired state, JSON or TOML; it need not be signed
+    #[arg(value_name = "STATE")]
+    state: PathBuf,
+    /// What was granted [default: agent.toml's, else /etc/jos/policy.toml]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Under whose grants
+    #[arg(long, value_enum, default_value = "local")]
+    source: Origin,
+}
+
+/// How a state can reach a device.
+#[derive(Clone, Copy, ValueEnum)]
+enum Origin {
+    /// A file that somebody at the machine hands over
+    Local,
+    /// The state that came with the package
+    Baseline,
+    /// From the hub
+    Hub,
+}
+
+pub(super) fn run(command: &PolicyCommand, ui: &Ui) -> Done {
+    match command {
+        PolicyCommand::Check(args) => check(args, ui),
+    }
+}
+
+fn check(args: &CheckArgs, ui: &Ui) -> Done {
+    let state: DesiredState = document(&args.state, None)?;
+    let here = Path::new(Layout::HERE.config);
+    let config: Option<AgentConfig> = match here.exists() {
+        true => Some(document(here, Some("put it right, or move it away"))?),
+        false => None,
+    };
+    let own_policy = config
+        .as_ref()
+        .and_then(|c| c.policy.as_ref())
+        .map(|p| PathBuf::from(p.as_str()));
+    let policy_path = args
+        .policy
+        .clone()
+        .or(own_policy)
+        .unwrap_or_else(|| Layout::HERE.policy.into());
+    let help = "name the policy with --policy FILE";
+    let policy: Policy = document(&policy_path, Some(help))?;
+    let source = match args.source {
+        Origin::Local => Source::Local,
+        Origin::Baseline => Source::Baseline,
+        Origin::Hub => Source::Hub,
+    };
+    let service = config
+        .and_then(|c| c.service)
+        .map_or_else(|| "jos-agent".into(), String::from);
+    let own_services = [service];
+    let gate = Gate::new(&policy, &[], &own_services, crate::world::Tcp.schemes());
+    let reviews = gate.review(source, &state);
+    let refused = reviews.iter().filter(|r| !r.granted).count();
+    let missing = missing(&reviews);
+    let value = json!({
+        "state": args.state, "policy": policy_path, "source": source, "granted": refused == 0,
+        "steps": reviews, "needed": missing, "protected": gate.protected().collect::<Vec<_>>(),
+    });
+    ui.result(&value, text(&reviews, &missing, &policy_path, &gate, ui));
+    Ok(u8::from(refused > 0))
+}
+
+/// Table, key, values: what the policy lacks.
+type Missing = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+fn missing(reviews: &[Review]) -> Missing {
+    let mut missing = Missing::new();
+    for line in reviews
+        .iter()
+        .flat_map(|r| &r.refused)
+        .filter_map(|r| r.needed.as_ref())
+    {
+        let values = missing
+            .entry(line.table.clone())
+            .or_default()
+            .entry(line.key.clone())
+            .or_default();
+        if !values.contains(&line.value) {
+            values.push(line.value.clone());
+        }
+    }
+    missing
+}
+
+fn text(reviews: &[Review], missing: &Missing, policy: &Path, gate: &Gate<'_>, ui: &Ui) -> String {
+    let mut out = String::new();
+    for review in reviews {
+        let word = match (review.refused.is_empty(), review.unsupported.is_empty()) {
+            (false, _) => ui.paint("31", "refused"),
+            (true, false) => ui.paint("33", "unsupported"),
+            (true, true) => ui.paint("32", "granted"),
+        };
+        let _ = writeln!(out, "{word:<12}{}", review.step);
+        for refusal in review.refused.iter().chain(&review.unsupported) {
+            let part = refusal
+                .step
+                .strip_prefix(&review.step)
+                .unwrap_or_default()
+                .trim_start_matches(": ");
+            let part = if part.is_empty() {
+                String::new()
+            } else {
+                format!("{part}: ")
+            };
+            let _ = writeln!(out, "            {part}{}", refusal.why);
+            if let Some(line) = &refusal.needed {
+                let _ = writeln!(
+                    out,
+                    "            under [{}]: {} = [{}]",
+                    line.table, line.key, line.value
+                );
+            }
+        }
+    }
+    let count = |of: fn(&&Review) -> bool| reviews.iter().filter(of).count();
+    let refused = count(|r| !r.granted);
+    let unsupported = count(|r| r.granted && !r.unsupported.is_empty());
+    let _ = write!(
+        out,
+        "{}: {} granted, {refused} refused",
+        policy.display(),
+        reviews.len() - refused - unsupported
+    );
+    out += &if unsupported > 0 {
+        format!(", {unsupported} that this program cannot do\n")
+    } else {
+        "\n".into()
+    };
+    let protected: Vec<&str> = gate.protected().collect();
+    let _ = writeln!(out, "protected whatever is granted: {}", protected.join(", "));
+    if !missing.is_empty() {
+        let _ = writeln!(out, "\n# to grant the rest, {} would need:", policy.display());
+        for (table, keys) in missing {
+            let _ = writeln!(out, "[{table}]");
+            for (key, values) in keys {
+                let _ = writeln!(out, "{key} = [{}]", values.join(", "));
+            }
+        }
+    }
+    out
+}
+
+fn document<T: serde::de::DeserializeOwned>(path: &Path, help: Option<&str>) -> Result<T, Failure> {
+    let doc = Doc::read(path).map_err(|f| match help {
+        Some(help) => f.help(help),
+        None => f,
+    })?;
+    let parsed = read::document::<T>(&doc.name, &doc.bytes, doc.format);
+    parsed
+        .map(|p| p.value)
+        .map_err(|report| Failure::invalid(&report).details(report))
+}
