@@ -8,6 +8,7 @@
 //! - [`cache`] makes a costly thing once for all tests and later runs, outside the checkout.
 //! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
 //! - [`readers`] reads formats that have no second tool here.
+//! - [`torture`] kills a program at its K-th write-like call, or makes that call fail.
 //! - [`qemu`] boots a Debian on an emulated amd64 or arm64 machine, whose power can be cut.
 //!
 //! Everything here panics on failure with all it knows: it is called by tests, and a test's report is its panic message.
@@ -20,4 +21,5 @@ pub mod nspawn;
 pub mod programs;
 pub mod qemu;
 pub mod readers;
+pub mod torture;
 pub mod wait;
