@@ -64,7 +64,7 @@ const MIPS_SMALL: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static 
 /// zig's Mach-O linker cannot strip through rustc (no rust-objcopy); `-s` does it at link time.
 const MACOS: &[(&str, &str)] = &[
     ("MACOSX_DEPLOYMENT_TARGET", "11.0"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "false"),
+    ("CARGO_PROFILE_DEVICE_STRIP", "false"),
 ];
 
 const fn musl(name: &'static str, rustflags: &'static str) -> Triple {
