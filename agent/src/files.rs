@@ -181,6 +181,13 @@ fn read_file(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, FileError
     Ok(bytes)
 }
 
+/// Sixteen random hex digits, for names that nobody else chooses or guesses.
+pub(crate) fn unlike_any_other() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|e| io::Error::other(format!("the system gives no random bytes: {e}")))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
+}
+
 /// Replaces a file by a whole new one; `durable` also survives power loss.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), FileError> {
     let failed = |doing| {
@@ -193,13 +200,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Re
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(failed("cannot write")(io::Error::other("not a file's path")));
     };
-    let mut random = [0u8; 8];
-    getrandom::fill(&mut random).map_err(|e| failed("cannot write")(io::Error::other(e.to_string())))?;
-    let temporary = folder.join(format!(
-        ".{}.{:016x}",
-        name.to_string_lossy(),
-        u64::from_ne_bytes(random)
-    ));
+    let unlike = unlike_any_other().map_err(failed("cannot write"))?;
+    let temporary = folder.join(format!(".{}.{unlike}", name.to_string_lossy()));
     let write = || -> io::Result<()> {
         let mut options = File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

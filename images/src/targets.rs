@@ -58,13 +58,14 @@ pub struct Triple {
 
 const CRT_STATIC: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no";
 /// On MIPS every call and datum of position-independent code goes through a table, and flash is smallest there: the program
-/// is linked at a fixed address, and its panics name no source line (docs/decisions/043).
+/// is linked at a fixed address, its panics name no source line, and SHA-2 is a loop instead of 80 rounds written out
+/// (docs/decisions/043).
 const MIPS_SMALL: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no \
-    -Crelocation-model=static -Zlocation-detail=none";
+    -Crelocation-model=static -Zlocation-detail=none --cfg=sha2_backend_soft=\"compact\"";
 /// zig's Mach-O linker cannot strip through rustc (no rust-objcopy); `-s` does it at link time.
 const MACOS: &[(&str, &str)] = &[
     ("MACOSX_DEPLOYMENT_TARGET", "11.0"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "false"),
+    ("CARGO_PROFILE_DEVICE_STRIP", "false"),
 ];
 
 const fn musl(name: &'static str, rustflags: &'static str) -> Triple {

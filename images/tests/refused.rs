@@ -227,6 +227,16 @@ fn a_baseline_for_another_agent_is_refused_in_its_own_file() {
 }
 
 #[test]
+fn a_baseline_with_a_placeholder_is_refused_where_it_stands() {
+    let bench = Bench::new();
+    bench.write(
+        "lobby/baseline.toml",
+        common::BASELINE.replace("/etc/lobby/greeting", "..."),
+    );
+    refused(&bench, "lobby/baseline.toml:9:8: spec.apply[0].path", &["placeholder"]);
+}
+
+#[test]
 fn an_error_in_a_baseline_names_its_own_file_and_line() {
     let bench = Bench::new();
     bench.write("lobby/baseline.toml", BASELINE.replace("path =", "paht ="));

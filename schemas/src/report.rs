@@ -181,6 +181,25 @@ impl Report {
     }
 }
 
+/// Text that somebody else wrote, for a terminal: it must not move the cursor or colour what comes after it. Lines stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a>(pub &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\n' => f.write_str("\n"),
+            c if c.is_control() => write!(f, "{}", c.escape_unicode()),
+            c => write!(f, "{c}"),
+        })
+    }
+}
+
+/// A pointer holds keys of the document, and a key may hold line feeds: it must not look like a line of ours.
+fn one_line(pointer: &str) -> String {
+    pointer.replace('\n', "\\n")
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, issue) in self.issues.iter().enumerate() {
@@ -193,9 +212,9 @@ impl fmt::Display for Report {
             }
             let path = issue.path();
             if path.is_empty() {
-                write!(f, ": {}", issue.message)?;
+                write!(f, ": {}", Plain(&issue.message))?;
             } else {
-                write!(f, ": {path}: {}", issue.message)?;
+                write!(f, ": {path}: {}", Plain(&issue.message))?;
             }
             if let Some(excerpt) = &issue.excerpt {
                 let gutter = issue.line.to_string();
@@ -203,13 +222,13 @@ impl fmt::Display for Report {
                 write!(f, "\n  {:1$} | ", "", gutter.len())?;
                 write!(f, "{:2$}{}", "", "^".repeat(excerpt.length), excerpt.from)?;
                 if !issue.pointer.is_empty() {
-                    write!(f, " at {}", issue.pointer)?;
+                    write!(f, " at {}", Plain(&one_line(&issue.pointer)))?;
                 }
             } else if !issue.pointer.is_empty() && issue.line > 0 {
-                write!(f, "\n  at {}", issue.pointer)?;
+                write!(f, "\n  at {}", Plain(&one_line(&issue.pointer)))?;
             }
             if let Some(help) = &issue.help {
-                write!(f, "\n  help: {help}")?;
+                write!(f, "\n  help: {}", Plain(help))?;
             }
         }
         if self.more {

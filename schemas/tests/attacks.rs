@@ -28,6 +28,23 @@ fn a_duplicate_key_is_refused_also_when_written_by_escapes() {
 }
 
 #[test]
+fn escape_sequences_in_a_key_do_not_reach_the_terminal_that_shows_the_refusal() {
+    for text in [
+        r#"{"ki\u001b[2Jnd":1}"#,
+        r#"{"flo\u007frs":1}"#,
+        r#"{"a\u001b":1,"a\u001b":2}"#,
+        r#"{"meta":{"\u009b31m":[-0]}}"#,
+    ] {
+        let report = read::document::<Trust>("hostile", text.as_bytes(), Format::Json).expect_err("must be refused");
+        let shown = report.to_string();
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    }
+    let forged = r#"{"a\nother.json:1:1: all is well":1}"#;
+    let report = read::document::<Trust>("hostile", forged.as_bytes(), Format::Json).expect_err("must be refused");
+    assert!(!report.to_string().contains("\nother.json"), "{report}");
+}
+
+#[test]
 fn a_key_in_other_case_or_other_normal_form_is_an_unknown_key() {
     let state = |key: &str| {
         format!(r#"{{"{key}":"jos.agent.desired_state","meta":{{"name":"a","version":1}},"spec":{{"apply":[]}}}}"#)

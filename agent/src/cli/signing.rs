@@ -29,17 +29,9 @@ pub(super) struct Doc {
 }
 
 impl Doc {
-    /// Reads a file, no further than one byte beyond the limit of a document.
+    /// Reads a file.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        use std::io::Read as _;
-        let cannot = |e: io::Error| Failure::invalid(format!("{}: cannot read: {e}", path.display()));
-        let mut bytes = Vec::new();
-        let most = u64::try_from(Limits::DOCUMENT.bytes)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        File::open(path)
-            .and_then(|file| file.take(most).read_to_end(&mut bytes))
-            .map_err(cannot)?;
+        let bytes = bytes(path).map_err(|e| Failure::invalid(format!("{}: cannot read: {e}", path.display())))?;
         let name = path.display().to_string();
         Ok(Self {
             path: path.to_owned(),
@@ -75,6 +67,16 @@ impl Doc {
     }
 }
 
+/// One byte more than the limit of a document, so that the limit's own error is the one shown.
+pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(Limits::DOCUMENT.bytes as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// How a file is put in place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Put {
@@ -96,9 +98,8 @@ pub(super) fn write(path: &Path, bytes: &[u8], put: Put) -> Result<(), Failure> 
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let mut salt = [0; 8];
-    getrandom::fill(&mut salt).map_err(|e| Failure::failed(format!("the system gives no random bytes: {e}")))?;
-    let temp = parent.join(format!(".{}.{:016x}", name.to_string_lossy(), u64::from_ne_bytes(salt)));
+    let unlike = crate::files::unlike_any_other().map_err(cannot)?;
+    let temp = parent.join(format!(".{}.{unlike}", name.to_string_lossy()));
     let done = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&temp)?;
         if let (Put::Replace, Ok(before)) = (put, fs::metadata(&target)) {
@@ -142,25 +143,25 @@ pub(super) fn key_failure(error: KeyFileError) -> Failure {
 
 /// A refusal of `file`: exit code 2 where the file is no document of its kind, else 1.
 pub(super) fn refused(file: &str, refused: &Refused) -> Failure {
-    if let Refused::Malformed(report) = refused {
-        return Failure::invalid(report).details(report);
+    match refused {
+        Refused::Malformed(report) => Failure::invalid(report).details(report),
+        _ => refusal(file, refused, refused.code(), refused.help()),
     }
-    let details = json!({ "file": file, "code": refused.code() });
-    helped(
-        Failure::failed(format!("{file}: refused: {refused}")).details(details),
-        refused.help(),
-    )
 }
 
 /// The same for a trust document.
 pub(super) fn trust_refused(file: &str, refused: &TrustRefused) -> Failure {
-    if let TrustRefused::Malformed(report) = refused {
-        return Failure::invalid(report).details(report);
+    match refused {
+        TrustRefused::Malformed(report) => Failure::invalid(report).details(report),
+        _ => refusal(file, refused, refused.code(), refused.help()),
     }
-    let details = json!({ "file": file, "code": refused.code() });
+}
+
+fn refusal(file: &str, refused: &dyn std::fmt::Display, code: &str, help: Option<&str>) -> Failure {
+    let details = json!({ "file": file, "code": code });
     helped(
         Failure::failed(format!("{file}: refused: {refused}")).details(details),
-        refused.help(),
+        help,
     )
 }
 

@@ -1,15 +1,14 @@
 //! `jos validate`: every error of every file, whatever kind of document it is.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jos_schemas::catalogue::{Document, catalogue, detect, find};
 use jos_schemas::documents::desired_state::DesiredState;
-use jos_schemas::{Format, Issue, Limits, Node, Report, read};
+use jos_schemas::{Format, Issue, Node, Report, read};
 use serde::Serialize;
 
+use super::signing::bytes;
 use super::{Done, Failure, Ui};
 
 /// Check documents: desired states, policies, profiles, .jos artifacts and all others
@@ -141,15 +140,6 @@ fn checked(
         }
     }
     Ok(())
-}
-
-/// One byte more than the limit, so that the limit's own error is the one shown.
-fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(Limits::DOCUMENT.bytes as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// A broken key file shows nothing of itself.

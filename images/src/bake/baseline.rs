@@ -10,6 +10,7 @@ use jos_schemas::documents::trust::{self, Role};
 use jos_schemas::node::Node;
 use jos_schemas::read::{Format, from_node, parse};
 use jos_schemas::report::{Issue, Report};
+use jos_schemas::text::PLACEHOLDER;
 use jos_trust::keyfile::NamedKey;
 use jos_trust::root::Received;
 use jos_trust::sign::{Grant, NewTrust, new_trust, sign_document, to_json_text, to_node, without_signatures};
@@ -153,6 +154,10 @@ fn draft(
             message,
             "a state is for the agent of its name, and the package's name is the agent's".into(),
         );
+    }
+    for pointer in value.placeholders() {
+        let help = "a placeholder of an example: write the real text there";
+        issue(&pointer, format!("found {PLACEHOLDER:?}"), help.into());
     }
     for (pointer, what) in secrets::in_state(&value) {
         issue(&pointer, format!("found {what}"), secrets::HELP.into());

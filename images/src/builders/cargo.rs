@@ -14,8 +14,9 @@ use super::{BuildError, Steps, cache};
 const TAIL: usize = 60;
 
 /// What cargo is asked to build, the same for every builder.
-pub(super) const PROGRAM: [&str; 9] = [
-    "--release",
+pub(super) const PROGRAM: [&str; 10] = [
+    "--profile",
+    "device",
     "--locked",
     "-p",
     "jos-agent",

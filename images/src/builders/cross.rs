@@ -130,7 +130,7 @@ impl Builder for Cross {
         let path = if path.exists() {
             path
         } else {
-            self.target_dir.join(triple.name).join("release/jos")
+            self.target_dir.join(triple.name).join("device/jos")
         };
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;

@@ -46,13 +46,12 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt;
-        let mut salt = [0; 8];
-        getrandom::fill(&mut salt).map_err(|e| Failure::failed(format!("the system gives no random bytes: {e}")))?;
+        let unlike = crate::files::unlike_any_other().map_err(Failure::failed)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "the name is random and the folder is made exclusively, for us alone"
         )]
-        let path = std::env::temp_dir().join(format!("jos-plan-{:016x}", u64::from_ne_bytes(salt)));
+        let path = std::env::temp_dir().join(format!("jos-plan-{unlike}"));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|e| Failure::failed(format!("{}: cannot make: {e}", path.display())))?;
         Ok(Self(path))

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jos_schemas::report::Plain;
+
 use crate::formats::control::Stanza;
 use crate::formats::{Entry, EntryKind, Tree, hash};
 
@@ -146,19 +148,6 @@ impl Report {
             }
             self.conffiles.push(path.to_owned());
         }
-    }
-}
-
-/// Text from the package must not move a terminal's cursor or colour its lines.
-struct Plain<'a>(&'a str);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '\n' => f.write_str("\n"),
-            c if c.is_control() => write!(f, "{}", c.escape_unicode()),
-            c => write!(f, "{c}"),
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use tar::{Archive, EntryType};
 
-use crate::formats::{Entry, EntryKind, FormatError, Tree};
+use crate::formats::{Entry, EntryKind, FormatError, Tree, UNPACKED_LIMIT};
 
 /// The most entries of one archive.
 const ENTRY_LIMIT: usize = 200_000;
@@ -12,9 +12,28 @@ const ENTRY_LIMIT: usize = 200_000;
 /// Read every member. The rules of [`Tree::insert`] hold for foreign packages too: an archive with a "tar slip" is
 /// refused, not listed.
 pub(super) fn untar(part: &str, bytes: &[u8]) -> Result<Tree, FormatError> {
+    untar_within(part, bytes, UNPACKED_LIMIT)
+}
+
+/// At most `limit` bytes of content, hard links included: each is listed with the content that it points to, so that a
+/// small archive could name one large file any number of times.
+fn untar_within(part: &str, bytes: &[u8], limit: u64) -> Result<Tree, FormatError> {
     let wrong = |e: std::io::Error| FormatError::damaged(part, e.to_string());
     let mut tree = Tree::new();
     tree.allow_special_modes();
+    let mut held = 0;
+    let mut hold = |content: &[u8]| {
+        held += content.len() as u64;
+        if held > limit {
+            let what = format!("{part}: content");
+            return Err(FormatError::TooLarge {
+                what,
+                size: held,
+                limit,
+            });
+        }
+        Ok(())
+    };
     let mut archive = Archive::new(bytes);
     for member in archive.entries().map_err(wrong)? {
         let mut member = member.map_err(wrong)?;
@@ -39,6 +58,7 @@ pub(super) fn untar(part: &str, bytes: &[u8]) -> Result<Tree, FormatError> {
             EntryType::Regular | EntryType::Continuous => {
                 let mut content = Vec::new();
                 member.read_to_end(&mut content).map_err(wrong)?;
+                hold(&content)?;
                 Entry::file(&path, mode, content)
             }
             EntryType::Directory => Entry::dir(&path, mode),
@@ -54,6 +74,7 @@ pub(super) fn untar(part: &str, bytes: &[u8]) -> Result<Tree, FormatError> {
                     let problem = format!("{path} is a hard link to something that is no earlier file");
                     return Err(FormatError::damaged(part, problem));
                 };
+                hold(content)?;
                 Entry::file(&path, mode, content.clone())
             }
             other => {
@@ -91,4 +112,36 @@ pub(super) fn control_text(tree: &Tree, name: &str) -> Result<Option<String>, Fo
     };
     let text = String::from_utf8(bytes.clone());
     text.map(Some).map_err(|_| FormatError::damaged(name, "is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hard_links_cannot_make_a_small_archive_hold_more_than_the_limit() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let header = |kind, size| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(size);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header
+        };
+        let content = vec![0; 1000];
+        archive
+            .append_data(&mut header(EntryType::Regular, 1000), "first", content.as_slice())
+            .unwrap();
+        for n in 0..4 {
+            archive
+                .append_link(&mut header(EntryType::Link, 0), format!("again-{n}"), "first")
+                .unwrap();
+        }
+        let bytes = archive.into_inner().unwrap();
+        assert_eq!(untar_within("p", &bytes, 5000).unwrap().len(), 5);
+        let said = untar_within("p", &bytes, 4999).unwrap_err().to_string();
+        assert!(said.contains("p: content") && said.contains("limit of 4999"), "{said}");
+    }
 }
