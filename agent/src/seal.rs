@@ -132,8 +132,12 @@ mod tests {
     fn child(deed: &str) -> ExitStatus {
         let name = "seal::tests::whoever_is_sealed_dies_of_the_forbidden_and_of_nothing_else";
         let mut command = Command::new(std::env::current_exe().expect("the test program"));
-        command.args([name, "--exact", "--test-threads=1", "--nocapture"]).env(DEED, deed);
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+            .args([name, "--exact", "--test-threads=1", "--nocapture"])
+            .env(DEED, deed);
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
         command.status().expect("the test program runs again")
     }
 

@@ -33,8 +33,14 @@ pub(super) struct BlameArgs {
 pub(super) fn run(args: &BlameArgs, ui: &Ui) -> Done {
     let below = args.root.as_deref().and_then(|root| args.path.strip_prefix(root).ok());
     let text = below.unwrap_or(&args.path).to_string_lossy();
-    let text = if below.is_some() { format!("/{text}") } else { text.into_owned() };
-    let path = AbsPath::new(text.trim_end_matches('/')).map_err(Failure::invalid)?.to_string();
+    let text = if below.is_some() {
+        format!("/{text}")
+    } else {
+        text.into_owned()
+    };
+    let path = AbsPath::new(text.trim_end_matches('/'))
+        .map_err(Failure::invalid)?
+        .to_string();
     let found = args.at.find()?;
     let archive = found.archive()?;
     // What is not there is said by the records alone.
@@ -80,9 +86,19 @@ fn described(path: &str, managed: Option<&Managed>, events: &[Event], first: u64
             let stands = match &m.shape {
                 None => "nothing, on purpose".to_owned(),
                 Some(s) => {
-                    let hash = s.sha256.as_ref().or(s.mac.as_ref()).map(|h| format!(" {h}")).unwrap_or_default();
+                    let hash = s
+                        .sha256
+                        .as_ref()
+                        .or(s.mac.as_ref())
+                        .map(|h| format!(" {h}"))
+                        .unwrap_or_default();
                     let target = s.target.as_ref().map(|t| format!(" → {t}")).unwrap_or_default();
-                    format!("{} {} {}{hash}{target}", s.kind, s.mode.as_deref().unwrap_or("-"), s.owner)
+                    format!(
+                        "{} {} {}{hash}{target}",
+                        s.kind,
+                        s.mode.as_deref().unwrap_or("-"),
+                        s.owner
+                    )
                 }
             };
             let _ = writeln!(out, "  {stands}");
@@ -104,7 +120,11 @@ fn described(path: &str, managed: Option<&Managed>, events: &[Event], first: u64
             Happened::RolledBack => "changed and taken back",
             Happened::Drifted => "had drifted, reported only",
         };
-        let hash = event.sha256.as_ref().map(|h| format!(" {}…", &h[..12.min(h.len())])).unwrap_or_default();
+        let hash = event
+            .sha256
+            .as_ref()
+            .map(|h| format!(" {}…", &h[..12.min(h.len())]))
+            .unwrap_or_default();
         let source = source_word(event.source);
         let _ = writeln!(
             out,

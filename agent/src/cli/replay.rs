@@ -11,6 +11,7 @@ use jos_runtime::outcome_word;
 use jos_runtime::replay::{self, Difference, Known, Machine, Run, Watch};
 use jos_schemas::layout::Layout;
 use jos_schemas::text::Name;
+use jos_trust::Stream;
 use serde_json::{Value, json};
 
 use super::archive::{At, Found};
@@ -51,7 +52,10 @@ pub(super) fn run(args: &ReplayArgs, ui: &Ui) -> Done {
     // All doors are opened before the filter closes behind us.
     let live = live_root(args, &found)?;
     let into = args.into.as_deref().map(|dir| fresh(dir, &found)).transpose()?;
-    let secrets = args.with_secrets.then(|| Disk::open(Path::new(Layout::HERE.secrets), "0")).transpose();
+    let secrets = args
+        .with_secrets
+        .then(|| Disk::open(Path::new(Layout::HERE.secrets), "0"))
+        .transpose();
     let secrets = secrets.map_err(|e| Failure::failed(e).help("leave --with-secrets out, or run it as root"))?;
     let archive = found.archive()?;
     let sealed = seal::seal();
@@ -60,20 +64,32 @@ pub(super) fn run(args: &ReplayArgs, ui: &Ui) -> Done {
     let mut blob = |digest: &jos_trust::Digest| archive.blob(digest).ok().flatten();
     let hashes = (first.machine.tree_hash(&mut blob), second.machine.tree_hash(&mut blob));
     let twice = first.machine == second.machine && first.divergence == second.divergence && hashes.0 == hashes.1;
-    let secret = |name: &Name| secrets.as_ref()?.read(name.as_str(), SECRET_LIMIT).ok().map(|(bytes, _)| bytes);
+    let secret = |name: &Name| {
+        secrets
+            .as_ref()?
+            .read(name.as_str(), SECRET_LIMIT)
+            .ok()
+            .map(|(bytes, _)| bytes)
+    };
     let whole = first.divergence.is_none();
     let mut written = None;
     if let Some(disk) = into.as_ref().filter(|_| whole) {
         write(disk, &first.machine, &secret, &archive).map_err(Failure::failed)?;
         let tree = Disk::open(&disk.root().join("tree"), "0").map_err(Failure::failed)?;
-        let wrong = first.machine.differences(&tree, &secret, &mut blob).map_err(Failure::failed)?;
+        let wrong = first
+            .machine
+            .differences(&tree, &secret, &mut blob)
+            .map_err(Failure::failed)?;
         written = Some(wrong.into_iter().filter(|d| !owners_only(d)).collect::<Vec<_>>());
     }
     let meant = whole && (args.root.is_some() || first.machine.is_live());
     let tree = match live.filter(|_| meant) {
         Some(disk) => {
             // A value that only the device knows is compared where the device is asked for it.
-            let all = first.machine.differences(&disk, &secret, &mut blob).map_err(Failure::failed)?;
+            let all = first
+                .machine
+                .differences(&disk, &secret, &mut blob)
+                .map_err(Failure::failed)?;
             Some((disk.root().display().to_string(), all))
         }
         None => None,
@@ -119,7 +135,10 @@ fn fresh(dir: &Path, found: &Found) -> Result<Disk, Failure> {
     } = found
     {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
-        if real(dir).zip(real(data)).is_some_and(|(dir, data)| dir.starts_with(data)) {
+        if real(dir)
+            .zip(real(data))
+            .is_some_and(|(dir, data)| dir.starts_with(data))
+        {
             let message = format!("{}: this lies in the data of the agent", dir.display());
             return Err(Failure::invalid(message).help(help));
         }
@@ -127,12 +146,7 @@ fn fresh(dir: &Path, found: &Found) -> Result<Disk, Failure> {
     Disk::open(dir, "replay").map_err(Failure::failed)
 }
 
-fn write(
-    disk: &Disk,
-    machine: &Machine,
-    secret: replay::SecretOf<'_>,
-    archive: &Archive<'_>,
-) -> Result<(), DiskError> {
+fn write(disk: &Disk, machine: &Machine, secret: replay::SecretOf<'_>, archive: &Archive<'_>) -> Result<(), DiskError> {
     let mut blob = |digest: &jos_trust::Digest| archive.blob(digest).ok().flatten();
     disk.ensure_dir("tree")?;
     let tree = Disk::open(&disk.root().join("tree"), "replay")?;
@@ -193,9 +207,17 @@ impl Report<'_> {
         let (machine, extent) = (&self.run.machine, &self.run.extent);
         let mut out = String::new();
         let head = &extent.head;
-        let _ = writeln!(out, "{}: {} records, head {}, unanchored", self.shown, head.count, head.hash);
+        let _ = writeln!(
+            out,
+            "{}: {} records, head {}, unanchored",
+            self.shown, head.count, head.hash
+        );
         if extent.first > 0 {
-            let _ = writeln!(out, "history before #{} was pruned: replay begins at its checkpoint", extent.first);
+            let _ = writeln!(
+                out,
+                "history before #{} was pruned: replay begins at its checkpoint",
+                extent.first
+            );
         }
         for (source, counts) in machine.counts() {
             let words = [
@@ -209,13 +231,21 @@ impl Report<'_> {
                 (counts.broken, "BROKEN"),
                 (counts.drifted, "drifts reported"),
             ];
-            let said: Vec<String> = words.iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();
+            let said: Vec<String> = words
+                .iter()
+                .filter(|(n, _)| *n > 0)
+                .map(|(n, w)| format!("{n} {w}"))
+                .collect();
             let _ = writeln!(out, "  {:<9} {}", source_word(*source), said.join(", "));
         }
         for (stream, kept) in machine.in_force() {
+            let stream = match stream {
+                Stream::Baseline => "baseline",
+                Stream::State => "state",
+            };
             let _ = writeln!(
                 out,
-                "in force: {stream:?} version {}, by {}, signed by {}, since {}",
+                "in force: {stream} version {}, by {}, signed by {}, since {}",
                 kept.version,
                 source_word(kept.source),
                 nobody(&kept.signers),
@@ -225,7 +255,11 @@ impl Report<'_> {
         for failure in machine.failures() {
             let how = failure.outcome.map_or("damage", outcome_word).replace('_', " ");
             let version = failure.version.map(|v| format!(" version {v}")).unwrap_or_default();
-            let signed = if failure.signers.is_empty() { String::new() } else { format!(", signed by {}", failure.signers.join(", ")) };
+            let signed = if failure.signers.is_empty() {
+                String::new()
+            } else {
+                format!(", signed by {}", failure.signers.join(", "))
+            };
             let _ = writeln!(
                 out,
                 "{} #{} {how}{version} by {}{signed}: {}",
@@ -237,7 +271,7 @@ impl Report<'_> {
         }
         let words = [
             (Known::Exact, "rebuilt exactly"),
-            (Known::Secret, "secrets, as markers"),
+            (Known::Secret, "secret, as marker"),
             (Known::HashOnly, "known by hash only"),
             (Known::Recorded, "taken from the record"),
         ];
@@ -249,7 +283,11 @@ impl Report<'_> {
         for path in &self.hash_only {
             let _ = writeln!(out, "  {path}: hash only, not rebuilt");
         }
-        let twice = if self.twice { "two replays agree".to_owned() } else { ui.paint("31", "TWO REPLAYS DIFFER") };
+        let twice = if self.twice {
+            "two replays agree".to_owned()
+        } else {
+            ui.paint("31", "TWO REPLAYS DIFFER")
+        };
         let held = match self.sealed {
             Ok(what) => format!("confined ({what})"),
             Err(why) => format!("not confined ({why})"),
@@ -263,7 +301,11 @@ impl Report<'_> {
             out += &differences(wrong, ui);
         }
         if let Some((root, all)) = self.tree {
-            let word = if all.iter().any(|d| d.held) { ui.paint("31", "differs") } else { "agrees".to_owned() };
+            let word = if all.iter().any(|d| d.held) {
+                ui.paint("31", "differs")
+            } else {
+                "agrees".to_owned()
+            };
             let _ = writeln!(out, "{root} {word}");
             out += &differences(all, ui);
         }
@@ -272,16 +314,30 @@ impl Report<'_> {
 }
 
 fn nobody(signers: &[String]) -> String {
-    if signers.is_empty() { "nobody".into() } else { signers.join(", ") }
+    if signers.is_empty() {
+        "nobody".into()
+    } else {
+        signers.join(", ")
+    }
 }
 
 /// Differences between ledger and tree, for people.
 pub(super) fn differences(all: &[Difference], ui: &Ui) -> String {
     let mut out = String::new();
     for difference in all {
-        let note = if difference.held { "" } else { " (not held: a flow wrote it, or it is shared)" };
+        let note = if difference.held {
+            ""
+        } else {
+            " (not held: a flow wrote it, or it is shared)"
+        };
         let (sign, colour) = if difference.held { ("~", "31") } else { ("·", "33") };
-        let _ = writeln!(out, "{} {}{note}: {}", ui.paint(colour, sign), difference.path, difference.details.join(", "));
+        let _ = writeln!(
+            out,
+            "{} {}{note}: {}",
+            ui.paint(colour, sign),
+            difference.path,
+            difference.details.join(", ")
+        );
         for line in difference.diff.lines() {
             let colour = match line.as_bytes().first() {
                 Some(b'+') => "32",
@@ -289,7 +345,11 @@ pub(super) fn differences(all: &[Difference], ui: &Ui) -> String {
                 Some(b'@') => "36",
                 _ => "0",
             };
-            let line = if colour == "0" { line.to_owned() } else { ui.paint(colour, line) };
+            let line = if colour == "0" {
+                line.to_owned()
+            } else {
+                ui.paint(colour, line)
+            };
             let _ = writeln!(out, "    {line}");
         }
     }

@@ -37,12 +37,18 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         return Err(Failure::failed(format!("{}: {divergence}", found.shown())).help(help));
     }
     let mut blob = |digest: &jos_trust::Digest| archive.blob(digest).ok().flatten();
-    let all = run.machine.differences(&disk, &|_| None, &mut blob).map_err(Failure::failed)?;
+    let all = run
+        .machine
+        .differences(&disk, &|_| None, &mut blob)
+        .map_err(Failure::failed)?;
     let paths = run.machine.paths().len();
     let mut text = differences(&all, ui);
     if all.is_empty() {
         text = format!("{}: {paths} paths are as the ledger says\n", found.shown());
     }
-    ui.result(&json!({ "ledger": found.shown(), "root": root, "paths": paths, "differences": all }), text);
+    ui.result(
+        &json!({ "ledger": found.shown(), "root": root, "paths": paths, "differences": all }),
+        text,
+    );
     Ok(u8::from(all.iter().any(|d| d.held)))
 }
