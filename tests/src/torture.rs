@@ -105,7 +105,7 @@ impl Bench {
         self.run(&[], words)
     }
 
-    /// Lists the write-like calls of a run, in no particular order but each by its number; and how the run ended.
+    /// Lists the write-like calls of a run, in its order; and how the run ended.
     pub fn calls(&self, words: &[&str]) -> (Vec<Call>, Ran) {
         let log = self.at("strace.log");
         let trace = format!("trace={WRITE_LIKE}");

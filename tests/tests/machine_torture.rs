@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 const STRIDE: usize = 13;
 
 /// A bench on which version 1 is in force, and version 2 lies ready: `good.json`, and `bad.json`, whose health check
-/// fails. `junk.json` is no state at all: applying it recovers, then refuses.
+/// fails.
 struct Trial {
     _scratch: tempfile::TempDir,
     bench: Bench,
@@ -131,7 +131,9 @@ impl Trial {
         fs::write(bench.at("etc/passwd"), passwd).expect("written");
         fs::write(bench.at("etc/group"), "root:x:0:\ndaemon:x:1:\n").expect("written");
         fs::write(bench.at("policy.toml"), policy()).expect("written");
-        fs::write(bench.at("junk.json"), "no state").expect("written");
+        let (policy, trust) = (bench.at("policy.toml"), bench.at("trust.json"));
+        let settings = format!("name = \"torture\"\npolicy = {policy:?}\ntrust = {trust:?}\n");
+        fs::write(bench.at("agent.toml"), settings).expect("written");
         run(jos().args(["key", "new", "--out"]).arg(bench.at("admin.key"))).ok();
         let trust = bench.at("trust.json");
         run(jos()
@@ -175,9 +177,11 @@ fn tried(calls: Vec<Call>) -> Vec<Call> {
     calls.into_iter().skip(begin).step_by(stride).collect()
 }
 
-/// The next start: recovers, and does nothing else.
+/// The next start.
+const RESTART: [&str; 6] = ["agent", "recover", "--config", "agent.toml", "--state-dir", "data"];
+
 fn restart(bench: &Bench) -> Ran {
-    bench.jos(&words("apply", "junk.json")).exits(2)
+    bench.jos(&RESTART).ok()
 }
 
 /// After a restart nothing may be half done, whatever happened before.
@@ -250,7 +254,6 @@ fn killed_at_a_write_of_a_rollback_the_device_is_wholly_old() {
 fn killed_at_a_write_of_recovery_itself_the_next_recovery_ends_it() {
     let trial = Trial::new();
     let apply = words("apply", "bad.json");
-    let restart_words = words("apply", "junk.json");
     // Killed where the most is to be taken back: at the last call before the rollback's own record.
     let halfway = trial.on_a_copy("whole", |bench| {
         let calls = bench.calls(&words("apply", "good.json")).0;
@@ -269,10 +272,10 @@ fn killed_at_a_write_of_recovery_itself_the_next_recovery_ends_it() {
         bench: half,
         old: trial.old,
     };
-    let calls = half.on_a_copy("whole", |bench| bench.calls(&restart_words).0);
+    let calls = half.on_a_copy("whole", |bench| bench.calls(&RESTART).0);
     for call in tried(calls) {
         half.on_a_copy("killed", |bench| {
-            let ran = bench.harm(&call, Harm::Kill, &restart_words);
+            let ran = bench.harm(&call, Harm::Kill, &RESTART);
             assert_eq!(ran.signal, Some(9), "{call:?} was not reached: {ran}");
             restart(bench);
             is_whole(
