@@ -53,7 +53,11 @@ impl Bench {
             .output()
             .expect("it runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+        (
+            output.status.code().unwrap_or(-1),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
     }
 
     fn ok(&self, line: &str) -> String {
@@ -84,21 +88,37 @@ fn a_ledger_is_verified_shown_and_its_head_noted() {
     assert!(out.contains("whole, 5 records") && out.contains("unanchored"), "{out}");
     assert!(!out.contains('\x1b'), "no colour where nobody looks");
     let head = b.ok("ledger head --state-dir data");
-    assert!(head.starts_with("5:") && head.trim().len() == 2 + 64 && head.ends_with('\n'), "{head}");
+    assert!(
+        head.starts_with("5:") && head.trim().len() == 2 + 64 && head.ends_with('\n'),
+        "{head}"
+    );
     let out = b.ok("ledger show --state-dir data");
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 5, "{out}");
-    assert!(lines[0].starts_with("#0") && lines[0].contains("state.apply portal-1"), "{out}");
-    assert!(lines[1].contains("applied (#0), 1 changes") && lines[4].contains("refused"), "{out}");
+    assert!(
+        lines[0].starts_with("#0") && lines[0].contains("state.apply portal-1"),
+        "{out}"
+    );
+    assert!(
+        lines[1].contains("applied (#0), 1 changes") && lines[4].contains("refused"),
+        "{out}"
+    );
     let out = b.ok("ledger show --state-dir data --kind refused --json");
     let record: Value = serde_json::from_str(&out).expect("one line, one record");
     assert_eq!((&record["index"], &record["kind"]), (&json!(4), &json!("refused")));
     assert_eq!(format!("5:{}", record["hash"].as_str().expect("text")), head.trim());
     assert_eq!(b.ok("ledger show --state-dir data --last 2").lines().count(), 2);
-    assert_eq!(b.ok("ledger show --state-dir data --since 2000-01-01").lines().count(), 5);
+    assert_eq!(
+        b.ok("ledger show --state-dir data --since 2000-01-01").lines().count(),
+        5
+    );
     assert_eq!(b.ok("ledger show --state-dir data --since 2999-01-01"), "");
     // Named by its folder, by its ledger folder, and by its name.
-    for at in ["--ledger data/portal", "--ledger data/portal/ledger", "portal --state-dir data"] {
+    for at in [
+        "--ledger data/portal",
+        "--ledger data/portal/ledger",
+        "portal --state-dir data",
+    ] {
         assert_eq!(b.ok(&format!("ledger head {at}")), head);
     }
 }
@@ -132,13 +152,19 @@ fn an_export_is_the_same_bytes_and_stands_alone() {
     let out = b.fails(1, "ledger export --state-dir data --out one");
     assert!(out.contains("exists") && out.contains("help:"), "{out}");
     assert_eq!(b.ok("ledger export --state-dir data --out -").into_bytes(), one);
-    let (shown, head) = (b.ok("ledger show --state-dir data --json"), b.ok("ledger head --state-dir data"));
+    let (shown, head) = (
+        b.ok("ledger show --state-dir data --json"),
+        b.ok("ledger head --state-dir data"),
+    );
     fs::remove_dir_all(b.path("data")).expect("gone");
     assert_eq!(b.ok("ledger show --ledger one --json"), shown);
     assert_eq!(b.ok("ledger head --ledger one"), head);
     let value = b.json("ledger verify --ledger one --json");
     assert_eq!(value["whole"], true, "{value}");
-    assert!(value["blobs"]["right"].as_u64().is_some_and(|n| n >= 1), "the second state is in a blob: {value}");
+    assert!(
+        value["blobs"]["right"].as_u64().is_some_and(|n| n >= 1),
+        "the second state is in a blob: {value}"
+    );
     // No byte of it may differ.
     for at in (0..one.len()).step_by(one.len() / 97) {
         let mut bad = one.clone();
@@ -160,9 +186,16 @@ fn damage_is_named_and_the_next_turn_goes_on() {
     fs::write(b.segment(), &bad).expect("written");
     for verb in ["verify", "show", "head"] {
         let out = b.fails(1, &format!("ledger {verb} --state-dir data"));
-        assert!(out.contains("ledger damaged: segment 00000000, offset") && out.contains("help:"), "{out}");
+        assert!(
+            out.contains("ledger damaged: segment 00000000, offset") && out.contains("help:"),
+            "{out}"
+        );
     }
-    assert_eq!(fs::read(b.segment()).expect("readable"), bad, "evidence is left as it is");
+    assert_eq!(
+        fs::read(b.segment()).expect("readable"),
+        bad,
+        "evidence is left as it is"
+    );
     b.apply(4, "/etc/motd", "four\n", 0);
     let out = b.ok("ledger verify --state-dir data");
     assert!(out.contains("after a damaged ledger"), "{out}");

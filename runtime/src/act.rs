@@ -268,14 +268,12 @@ impl Hands<'_> {
                 same_bytes: true,
                 ..
             } => self.disk.set_attrs(path, *attrs),
-            After::File { bytes, attrs, .. } => {
-                self.disk
-                    .write_with(path, *attrs, &xattrs()?, aside, &mut |sink| sink.put(bytes))
-            }
-            After::Blob { needed, attrs, .. } => {
-                self.disk
-                    .write_with(path, *attrs, &xattrs()?, aside, &mut |sink| self.content.pour(needed, sink))
-            }
+            After::File { bytes, attrs, .. } => self
+                .disk
+                .write_with(path, *attrs, &xattrs()?, aside, &mut |sink| sink.put(bytes)),
+            After::Blob { needed, attrs, .. } => self.disk.write_with(path, *attrs, &xattrs()?, aside, &mut |sink| {
+                self.content.pour(needed, sink)
+            }),
             After::Dir { attrs } => match self.disk.lstat(path)? {
                 Some(meta) if meta.kind == Kind::Dir => self.disk.set_attrs(path, *attrs),
                 _ => self.disk.make_dir(path, *attrs),

@@ -135,7 +135,10 @@ impl Book {
     fn begin_with(&mut self, record: &Record) {
         let Streams { baseline, state } = streams_of(&record.payload);
         let held = [(Stream::Baseline, baseline), (Stream::State, state)];
-        self.streams = held.into_iter().filter_map(|(stream, held)| Some((stream, Kept::of(held?)))).collect();
+        self.streams = held
+            .into_iter()
+            .filter_map(|(stream, held)| Some((stream, Kept::of(held?))))
+            .collect();
         if record.kind == CHECKPOINT {
             (self.checkpoint, self.checkpointed_at) = (Some(record.index), Some(record.time.unix()));
         }

@@ -81,7 +81,10 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         tasks: Vec::new(),
         unknown_package: false,
         inputs: BTreeMap::new(),
-        ids: BTreeMap::from([(String::new(), { let (uid, gid) = default_owner(); format!("{uid}:{gid}") })]),
+        ids: BTreeMap::from([(String::new(), {
+            let (uid, gid) = default_owner();
+            format!("{uid}:{gid}")
+        })]),
     };
     let once_secret = wanted
         .parts
@@ -191,9 +194,7 @@ impl Build<'_> {
     fn step(&mut self, part: &Part<'_>, label: &str, step: &Step) {
         let done = match step {
             Step::File(s) => self.file(part, label, s),
-            Step::Directory(s) if s.purge => self
-                .directory(part, label, s)
-                .and_then(|()| self.purge(part, label, s)),
+            Step::Directory(s) if s.purge => self.directory(part, label, s).and_then(|()| self.purge(part, label, s)),
             Step::Directory(s) => self.directory(part, label, s),
             Step::Link(s) => self.link(part, label, s),
             Step::Absent(s) => self.absent(part, label, s),

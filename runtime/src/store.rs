@@ -66,7 +66,10 @@ pub(crate) fn change_floors(disk: &Disk, change: &mut dyn FnMut(&mut Floors)) ->
 
 /// Makes the floors durable as they are read: what a killed process wrote may not be.
 pub(crate) fn settle_floors(disk: &Disk) -> Result<(), StoreError> {
-    FILES.iter().try_for_each(|file| disk.settle(file)).map_err(StoreError::Disk)
+    FILES
+        .iter()
+        .try_for_each(|file| disk.settle(file))
+        .map_err(StoreError::Disk)
 }
 
 fn newest(disk: &Disk) -> Result<Option<(u64, Floors)>, StoreError> {

@@ -67,10 +67,7 @@ pub(crate) fn edited(text: Option<&str>, key: &Key, value: Option<&str>) -> Opti
             .is_some_and(|(name, _)| Key::new(name.trim()) == *key)
     };
     let wanted = value.map(|value| format!("{} = {value}\n", key.dotted()));
-    let place = lines[ours.clone()]
-        .iter()
-        .position(|l| is_key(l))
-        .map(|n| ours.start + n);
+    let place = lines[ours.clone()].iter().position(is_key).map(|n| ours.start + n);
     let new = match (&wanted, place, mark) {
         (Some(line), Some(at), _) => {
             lines[at] = line;

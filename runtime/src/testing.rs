@@ -28,8 +28,8 @@ use crate::world::{
     ServiceState, Services, World,
 };
 
-pub(crate) use documents::{admin_key, root, state};
 use documents::signed;
+pub(crate) use documents::{admin_key, root, state};
 pub(crate) use taps::{Cut, OnPath};
 
 pub(crate) fn name(text: &str) -> Name {
@@ -445,7 +445,8 @@ impl Packages for Machine {
         Ok(vec!["http://repo/main/x.deb".into()])
     }
     fn can_save(&self, name: &str, version: &str) -> bool {
-        self.repository.borrow().iter().any(|(n, v, _)| (*n, *v) == (name, version))
+        let repository = self.repository.borrow();
+        repository.iter().any(|(n, v, _)| (*n, *v) == (name, version))
     }
     fn save(&self, name: &str, version: &str, folder: &Path) -> Result<String, String> {
         if !self.can_save(name, version) {

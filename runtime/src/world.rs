@@ -171,12 +171,7 @@ pub trait Fetch {
     fn offered(&self, sha256: &str) -> Option<(String, Box<dyn std::io::Read>)>;
     /// Hands the content of `url` over in pieces, and stops at the first that `into` refuses. Says so before any piece
     /// where the other side announces another size than `size`, and gives up on one that sends too slowly.
-    fn fetch(
-        &self,
-        url: &str,
-        size: u64,
-        into: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<(), String>;
+    fn fetch(&self, url: &str, size: u64, into: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String>;
     /// URL schemes that `fetch` can do.
     fn schemes(&self) -> &'static [&'static str];
 }

@@ -7,7 +7,11 @@ use jos_schemas::read;
 fn every_example_of_the_steps_is_taken() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/steps.md");
     let text = std::fs::read_to_string(path).expect("docs/steps.md");
-    let blocks: Vec<&str> = text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<&str> = text
+        .split("```json\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
     assert!(blocks.len() > 3, "{} examples", blocks.len());
     for block in blocks {
         let step: serde_json::Value = serde_json::from_str(block).unwrap_or_else(|e| panic!("{e}: {block}"));

@@ -161,7 +161,9 @@ impl Found {
     pub(crate) fn archive(&self) -> Result<Archive<'_>, Failure> {
         match self {
             Self::Folder { disk, dir, .. } => Ok(Archive::folder(disk, dir, "blobs")),
-            Self::Export { bytes, .. } => Export::open(bytes).map(Archive::Export).map_err(|e| self.damaged(&e)),
+            Self::Export { bytes, .. } => Export::open(bytes)
+                .map(|export| Archive::Export(Box::new(export)))
+                .map_err(|e| self.damaged(&e)),
         }
     }
 

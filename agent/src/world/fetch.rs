@@ -271,7 +271,9 @@ mod tests {
         drop(done);
         // And one that never begins to answer.
         let (done, wait) = mpsc::channel::<()>();
-        let url = server(move |_| drop(wait.recv()));
+        let url = server(move |_| {
+            let _ = wait.recv();
+        });
         let patience = Patience {
             begin: Duration::from_millis(200),
             ..patience

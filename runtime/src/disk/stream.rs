@@ -27,7 +27,7 @@ pub(crate) struct Sink<'s> {
 impl Sink<'_> {
     /// Appends a piece.
     pub(crate) fn put(&mut self, piece: &[u8]) -> Result<(), DiskError> {
-        let failed = |e| self.disk.err(self.path, "write it", io::Error::from(e));
+        let failed = |e| self.disk.err(self.path, "write it", e);
         self.disk
             .tap(&Op::Write(&self.temp, self.written, piece))
             .and_then(|()| self.file.write_all(piece))

@@ -8,8 +8,8 @@ mod commands;
 mod facts;
 mod paths;
 mod review;
-mod system;
 pub(crate) mod software;
+mod system;
 
 use std::collections::BTreeMap;
 use std::fmt;

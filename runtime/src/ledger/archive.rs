@@ -17,7 +17,7 @@ pub enum Archive<'a> {
         blobs: Blobs<'a>,
     },
     /// One file.
-    Export(Export<'a>),
+    Export(Box<Export<'a>>),
 }
 
 impl<'a> Archive<'a> {

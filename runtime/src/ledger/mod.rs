@@ -45,9 +45,9 @@ mod read;
 pub(crate) mod retain;
 mod segment;
 mod tail;
-mod verify;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::os::unix::fs::MetadataExt;
 
@@ -62,8 +62,8 @@ use crate::disk::{Disk, DiskError};
 use tail::Tail;
 
 pub use archive::Archive;
-pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use aside::{Aside, asides};
+pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
 pub use export::{Export, LedgerKey, export};
 pub use group::{Committer, Submitter};

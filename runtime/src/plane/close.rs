@@ -210,7 +210,7 @@ impl Plane<'_> {
         let dir = self.at("ledger");
         let names = self.data.list(&dir)?;
         let segments = names.iter().filter_map(|n| n.to_str()).filter(|n| n.ends_with(".jsl"));
-        match segments.last() {
+        match segments.max() {
             Some(last) => Ok(self.data.settle(&format!("{dir}/{last}"))?),
             None => Ok(()),
         }

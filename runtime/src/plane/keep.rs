@@ -63,7 +63,9 @@ impl Plane<'_> {
         let floors = self.floors()?;
         let name = self.setup.name.as_str();
         let aside = crate::ledger::newest_aside(&self.data, name)?;
-        let in_force = floors.counters().any(|(c, f)| c.name == self.setup.name && f.in_force.is_some());
+        let in_force = floors
+            .counters()
+            .any(|(c, f)| c.name == self.setup.name && f.in_force.is_some());
         if aside.is_none() && !in_force {
             return Ok(());
         }
@@ -123,7 +125,9 @@ impl Plane<'_> {
         let now = self.now()?.unix();
         let age = i64::from(limits.days) * 86_400;
         let used = retain::size(&self.data, &path, &blobs)?;
-        let aged = book.checkpointed_at.is_none_or(|at| now.saturating_sub(at) > age / AGES);
+        let aged = book
+            .checkpointed_at
+            .is_none_or(|at| now.saturating_sub(at) > age / AGES);
         if used <= limits.bytes / DUE && !aged {
             return Ok(());
         }
@@ -160,7 +164,10 @@ impl Plane<'_> {
         }
         if retain::size(&self.data, &path, &blobs)? > limits.bytes && full && !checkpointed {
             // No checkpoint can be taken of it, so nothing of it may go: the device must not fill up all the same.
-            log::error!("{}: the ledger is over its limit and cannot be pruned; it is set aside", self.setup.name);
+            log::error!(
+                "{}: the ledger is over its limit and cannot be pruned; it is set aside",
+                self.setup.name
+            );
             crate::ledger::set_aside(&self.data, self.setup.name.as_str())?;
             *ledger = self.open_ledger()?;
             self.collect(&store)?;
@@ -193,11 +200,16 @@ impl Plane<'_> {
         let (mut machine, mut wrong) = (Machine::default(), None);
         ledger.read_from(from, &mut |line| {
             if wrong.is_none() {
-                wrong = machine.take_line(line, &mut |digest| blobs.get(digest).ok().flatten()).err();
+                wrong = machine
+                    .take_line(line, &mut |digest| blobs.get(digest).ok().flatten())
+                    .err();
             }
         })?;
         if let Some(wrong) = wrong {
-            log::error!("{}: no checkpoint: replay of the ledger diverges: {wrong}", self.setup.name);
+            log::error!(
+                "{}: no checkpoint: replay of the ledger diverges: {wrong}",
+                self.setup.name
+            );
             return Ok(false);
         }
         let parts = machine.to_checkpoint_parts();
@@ -205,7 +217,9 @@ impl Plane<'_> {
             blobs.put(bytes)?;
         }
         let (floors, time, head) = (self.floors()?, self.now()?, ledger.head());
-        let owners = store::owners(&self.data)?.into_iter().filter(|(_, name)| *name != self.setup.name);
+        let owners = store::owners(&self.data)?
+            .into_iter()
+            .filter(|(_, name)| *name != self.setup.name);
         let checkpoint = Checkpoint {
             schema: None,
             kind: CheckpointKind::Constant,
@@ -220,7 +234,9 @@ impl Plane<'_> {
             trust: parts.trust,
             gate: parts.gate,
             paths: parts.paths,
-            owners: owners.filter_map(|(path, name)| Some((AbsPath::new(path).ok()?, name))).collect(),
+            owners: owners
+                .filter_map(|(path, name)| Some((AbsPath::new(path).ok()?, name)))
+                .collect(),
             recent_flows: parts.recent_flows,
             open_jobs: Vec::new(),
             recent_jobs: Vec::new(),
@@ -260,13 +276,20 @@ impl Plane<'_> {
     fn streams_in_force(&self, floors: &Floors, book: &Book) -> Streams {
         let held = |stream: Stream| {
             let ours = |c: &jos_trust::floors::Counter| c.name == self.setup.name && c.stream == stream;
-            let kept = floors.counters().filter(|(c, _)| ours(c)).find_map(|(_, f)| f.in_force.as_ref())?;
+            let kept = floors
+                .counters()
+                .filter(|(c, _)| ours(c))
+                .find_map(|(_, f)| f.in_force.as_ref())?;
             let noted: Option<&Kept> = book.streams.get(&stream).filter(|noted| noted.content == kept.content);
             Some(HeldState {
                 version: kept.version,
                 content: kept.content.to_hex(),
                 source: noted.map_or(
-                    if stream == Stream::Baseline { Source::Baseline } else { Source::Local },
+                    if stream == Stream::Baseline {
+                        Source::Baseline
+                    } else {
+                        Source::Local
+                    },
                     |n| n.source,
                 ),
                 since: noted.map_or_else(|| jos_schemas::text::Utc::from_unix(0), |n| n.since.clone()),

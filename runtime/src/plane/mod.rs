@@ -6,8 +6,8 @@
 mod apply;
 mod close;
 mod confirm;
-mod converge;
 mod content;
+mod converge;
 mod error;
 mod flow;
 mod held;
@@ -43,8 +43,8 @@ use crate::secrets::Secrets;
 use crate::store;
 use crate::world::World;
 
-pub use error::PlaneError;
 pub(crate) use converge::set_of;
+pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub(crate) use flow::{flow_id, one_step_state};
 pub(crate) use keep::streams_of;

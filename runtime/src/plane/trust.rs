@@ -94,7 +94,9 @@ impl Plane<'_> {
     }
 
     fn stored_root(&self) -> Result<Option<TrustRoot>, RootError> {
-        let Some(bytes) = self.stored_root_bytes()? else { return Ok(None) };
+        let Some(bytes) = self.stored_root_bytes()? else {
+            return Ok(None);
+        };
         let file = self.data.show(FILE);
         let opened = TrustRoot::open(Received::json(&file, &bytes));
         opened.map(Some).map_err(|e| RootError::Refused {

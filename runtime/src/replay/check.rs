@@ -232,10 +232,10 @@ impl<'a> Case<'a> {
                     return Ok(Reason::Above);
                 }
             }
-            Step::Uci(_) | Step::Cron(_) | Step::Sysctl(_) if change.action == Action::Create => {
-                if self.shared.changed().any(|file| below(path, file)) {
-                    return Ok(Reason::Above);
-                }
+            Step::Uci(_) | Step::Cron(_) | Step::Sysctl(_)
+                if change.action == Action::Create && self.shared.changed().any(|file| below(path, file)) =>
+            {
+                return Ok(Reason::Above);
             }
             Step::Service(service) if !self.live => {
                 let enables = matches!(service.action, ServiceAction::Enable | ServiceAction::Disable);

@@ -16,7 +16,7 @@ use super::{Agent, Judged, Settings};
 enum Tried {
     /// It was taken up, or refused by the plane.
     Ended {
-        outcome: Outcome,
+        outcome: Box<Outcome>,
         /// It failed through no fault of its own.
         again: bool,
     },
@@ -122,6 +122,7 @@ impl Agent<'_> {
             text(e)
         })?;
         let again = self.plane.patience_with(verified).map_err(text)? > 0;
+        let outcome = Box::new(outcome);
         Ok(Tried::Ended { outcome, again })
     }
 }

@@ -61,7 +61,7 @@ fn complaint(argv: &[&str], ran: &Ran) -> String {
     let text = String::from_utf8_lossy(&ran.output).into_owned();
     let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty());
     let marked = lines().find(|l| l.starts_with("E: ") || l.starts_with("ERROR: ") || l.starts_with("dpkg: error"));
-    let said = marked.or_else(|| lines().last()).unwrap_or_default();
+    let said = marked.or_else(|| lines().next_back()).unwrap_or_default();
     format!("`{}` ended with {}: {said}", argv.join(" "), ran.ending())
 }
 

@@ -71,7 +71,7 @@ fn every_flipped_byte_and_every_length_of_an_export_is_detected() {
         let sum = jos_trust::sha256(&bad);
         bad.extend_from_slice(format!("end {sum}\n").as_bytes());
         let _ = read(&bad);
-        let agent = at >= 20 && at < 26;
+        let agent = (20..26).contains(&at);
         assert!(agent || read(&bad).is_err(), "byte {at}");
     }
 }
