@@ -3,7 +3,7 @@
 //! A file is replaced by a new one beside it, so its folder is what has to be writable. A folder that may not exist yet has
 //! to be made, so then the one above it counts.
 
-use crate::documents::policy::Policy;
+use crate::documents::policy::{CommandGrant, Policy};
 
 /// Folders of every system that we build for. The answer of an image builder to "does it exist?".
 const EVERYWHERE: [&str; 27] = [
@@ -51,6 +51,13 @@ pub fn folders(policy: &Policy, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
         }
         if !grant.uci.is_empty() {
             all.push("/etc/config".to_owned());
+        }
+        if !grant.sysctl.is_empty() {
+            all.push("/etc/sysctl.d".to_owned());
+        }
+        // A command that is listed byte for byte may stand in a crontab.
+        if grant.shell.iter().any(|c| matches!(c, CommandGrant::Exact(_))) {
+            all.push("/etc/cron.d".to_owned());
         }
         if !grant.users.is_empty() {
             all.push("/etc".to_owned());
