@@ -196,12 +196,16 @@ fn what_policy_does_not_grant_is_refused_with_the_line_that_would() {
 }
 
 #[test]
-fn what_this_build_cannot_do_is_unsupported() {
+fn what_this_system_cannot_do_is_unsupported() {
     let b = Bench::new();
-    b.state(1, json!([{ "type": "package", "name": "cups", "state": "installed" }]));
+    b.policy(json!({ "uci": ["network.lan"] }));
+    b.state(
+        1,
+        json!([{ "type": "uci", "config": "network", "section": "lan", "options": { "ipaddr": "192.168.9.1" } }]),
+    );
     let (code, out, _) = b.apply();
     assert!(
-        code == 1 && out.contains("unsupported: nothing was touched") && out.contains("steps of type package"),
+        code == 1 && out.contains("unsupported: nothing was touched") && out.contains("/etc/config"),
         "{out}"
     );
 }

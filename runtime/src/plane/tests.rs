@@ -203,26 +203,13 @@ fn the_confirm_command_decides_at_the_end() {
 fn what_this_build_cannot_do_is_unsupported_by_name_and_touches_nothing() {
     let m = Machine::new();
     let before = m.snapshot();
-    let steps = [
-        json!({ "type": "package", "name": "cups", "state": "installed" }),
-        json!({ "type": "uci", "config": "network", "section": "lan", "options": { "ipaddr": "192.168.9.1" } }),
-        json!({ "type": "user", "name": "kiosk" }),
-        json!({ "type": "group", "name": "kiosk" }),
-        json!({ "type": "cron", "name": "night", "schedule": "0 3 * * *", "command": "do it" }),
-        json!({ "type": "sysctl", "key": "net.ipv4.ip_forward", "value": "1" }),
-    ];
-    for (version, step) in (1..).zip(steps) {
-        let outcome = m.apply(version, json!([file("/etc/a", "a"), step]));
-        assert_eq!(outcome.kind, OutcomeKind::Unsupported, "{outcome}");
-        assert!(outcome.reasons[0].starts_with("step 2 ("), "{:?}", outcome.reasons);
-    }
     let outcome = m.apply(9, json!({ "apply": [], "confirm": { "hub_within": 60 } }));
     assert_eq!(outcome.kind, OutcomeKind::Unsupported);
     let mut asks = state("portal", 10, json!([]));
-    asks["meta"]["requires"] = json!(["uci", "file"]);
+    asks["meta"]["requires"] = json!(["teleport", "file"]);
     let outcome = m.plane().apply(&m.verified(Channel::Local, &asks).unwrap()).unwrap();
     assert_eq!(outcome.kind, OutcomeKind::Unsupported);
-    assert!(outcome.reasons[0].contains("\"uci\""));
+    assert!(outcome.reasons[0].contains("\"teleport\""));
     assert_eq!(m.snapshot(), before);
     // Once each: what is refused again in a row is not recorded again.
     let count = outcome.ledger.count;
