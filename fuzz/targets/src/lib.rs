@@ -1,6 +1,6 @@
 //! What is fuzzed, as plain functions: each takes any bytes and panics if, and only if, a promise of jos is broken.
 //!
-//! Owns: the promises ([`documents`], [`signed`], [`wire`], [`packages`]) and the seeds ([`seeds`]). libFuzzer runs the
+//! Owns: the promises ([`documents`], [`signed`], [`system`], [`wire`], [`packages`]) and the seeds ([`seeds`]). libFuzzer runs the
 //! functions from `fuzz/fuzz_targets/`; `tests/replay.rs` runs them on every committed seed, with every change.
 //! Never: knows libFuzzer, reads a clock or a random source; one input gives one outcome, so that what is found once is
 //! found again.
@@ -9,6 +9,7 @@ pub mod documents;
 pub mod packages;
 pub mod seeds;
 pub mod signed;
+pub mod system;
 pub mod wire;
 
 /// A function that libFuzzer drives, by the name of its file in `fuzz/fuzz_targets/`.
@@ -21,7 +22,7 @@ pub struct Target {
 }
 
 /// Every target. `tests/replay.rs` holds that each has its file and its seeds.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "canonical",
         run: documents::canonical,
@@ -53,5 +54,9 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "trust_root",
         run: signed::trust_root,
+    },
+    Target {
+        name: "uci",
+        run: system::uci,
     },
 ];
