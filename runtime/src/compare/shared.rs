@@ -2,7 +2,7 @@
 //!
 //! Owns what such a file will say once all steps of the plan had their turn. However many steps edit a file, one task
 //! writes it, so it is never seen half edited, and undo is byte for byte. What it said before is captured in
-//! [`Plan::inputs`]: replay cannot know it from the state alone.
+//! `Plan::inputs`: replay cannot know it from the state alone.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

@@ -7,7 +7,7 @@ use crate::journal::JournalError;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
 
-/// Why the plane could not do its work at all. Whatever a state does wrong is an [`Outcome`], not an error.
+/// Why the plane could not do its work at all. Whatever a state does wrong is an [`crate::Outcome`], not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
     /// Another apply is under way.
