@@ -76,6 +76,9 @@ impl Config {
             options: Vec::new(),
         });
         let mut next = self.clone();
+        if let Some(last) = next.lines.pop_if(|last| is_open(last)) {
+            next.lines.extend(apart(&last));
+        }
         if let Some(last) = next.lines.last_mut() {
             end_with_newline(last);
             if !is_blank(last) {
@@ -236,7 +239,7 @@ impl Config {
             .filter(|(l, t)| *t || Some(*l) == last)
             .map(|(l, _)| l)
             .collect();
-        let odd = |line: &Line| line.commands.len() > 1 || !line.plain_end || line.raw.ends_with(b"\\");
+        let odd = |line: &Line| line.commands.len() > 1 || !line.plain_end || is_open(line);
         if !lines.iter().any(|l| odd(&self.lines[*l])) {
             return Ok(());
         }
@@ -247,15 +250,7 @@ impl Config {
                 next.lines.push(line.clone());
                 continue;
             }
-            for (n, command) in line.commands.iter().enumerate() {
-                let own = if n == 0 { &line.raw[..command.start] } else { &b"\t"[..] };
-                let indent = if matches!(command.says, Says::Config { .. }) {
-                    &b""[..]
-                } else {
-                    own
-                };
-                next.lines.push(new_line(indent, &command.says));
-            }
+            next.lines.extend(apart(line));
         }
         let wanted = self.sections.clone();
         self.accept(next, &wanted)
@@ -298,12 +293,29 @@ fn is_blank(line: &Line) -> bool {
     line.raw.iter().all(u8::is_ascii_whitespace)
 }
 
+/// The commands of a line, each on a line of its own.
+fn apart(line: &Line) -> impl Iterator<Item = Line> {
+    line.commands.iter().enumerate().map(|(n, command)| {
+        let own = if n == 0 { &line.raw[..command.start] } else { &b"\t"[..] };
+        let indent = if matches!(command.says, Says::Config { .. }) {
+            &b""[..]
+        } else {
+            own
+        };
+        new_line(indent, &command.says)
+    })
+}
+
+/// Whether a line that ends the file would read as something else with a newline behind it: it would take in what comes
+/// next, or libuci would miss a command behind its last `;`.
+fn is_open(line: &Line) -> bool {
+    let raw = line.raw.strip_suffix(b"\r").unwrap_or(&line.raw);
+    !line.commands.is_empty() && !raw.ends_with(b"\n") && (!line.plain_end || raw.ends_with(b"\\"))
+}
+
 fn end_with_newline(line: &mut Line) {
-    match line.commands.as_slice() {
-        // A `\` at the very end of the file would join what comes next.
-        [command] if line.raw.ends_with(b"\\") => *line = new_line(&line.raw[..command.start], &command.says),
-        _ if !line.raw.ends_with(b"\n") => line.raw.push(b'\n'),
-        _ => {}
+    if !line.raw.ends_with(b"\n") {
+        line.raw.push(b'\n');
     }
 }
 

@@ -253,6 +253,18 @@ fn edits_of_oddly_written_files_do_what_they_say() {
     let mut config = read("config t n\noption a b\\");
     config.add("t", None).unwrap();
     assert_eq!(config.to_bytes(), b"config t n\noption a 'b'\n\nconfig t\n");
+    // What ends the file must not take in what comes behind it.
+    for text in [
+        "config t n\noption a b\\\r",
+        "config t n\noption a 'b'; option c d\\",
+        "config t n\noption a 'b';",
+        "config t n\noption a b ; ",
+        "config t n\noption a b \\\n ",
+    ] {
+        let mut config = read(text);
+        config.add("t", None).unwrap();
+        assert_eq!(config.sections()[0], read(text).sections()[0], "{text:?}");
+    }
 }
 
 #[test]
