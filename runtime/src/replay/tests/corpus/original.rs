@@ -152,21 +152,15 @@ fn checkpoint(m: &Machine) {
     ledger.append(vec![entry]).unwrap();
 }
 
-/// Writes the file anew: `cargo test -p jos-runtime make_the_original -- --ignored`, as root. Only where the form of records
-/// changed on purpose.
-#[test]
-#[ignore = "makes the committed file"]
-fn make_the_original() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/replay/tests/corpus/original.jos-ledger"
-    );
-    std::fs::write(path, made()).unwrap();
-}
-
+/// After a wanted change of the form of records: `JOS_BLESS=1 cargo test -p jos-runtime what_is_made_today`, as root.
 #[test]
 fn what_is_made_today_is_as_the_committed_one() {
     let bytes = made();
+    if std::env::var_os("JOS_BLESS").is_some() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/replay/tests/corpus");
+        std::fs::write(format!("{dir}/original.jos-ledger"), bytes).unwrap();
+        return;
+    }
     let records = |bytes: &[u8]| {
         let export = crate::ledger::Export::open(bytes).unwrap();
         let mut all = Vec::new();
