@@ -8,6 +8,7 @@ pub mod cache;
 mod cargo;
 mod cross;
 pub mod elf;
+mod manifests;
 mod native;
 mod prebuilt;
 pub mod sources;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::BuildError;
+use super::{BuildError, manifests};
 use crate::formats::hash::hex;
 
 /// Folders and files that the program is made of. `profiles/units` and the feed's files are compiled in.
@@ -30,7 +30,8 @@ const LEFT_OUT: [&str; 4] = ["benches", "fixtures", "target", "tests"];
 pub struct Sources {
     /// Its root.
     pub root: PathBuf,
-    /// SHA-256 over the names and contents of everything that can change the program.
+    /// SHA-256 over the names and contents of everything that can change the program; of the workspace's manifests only
+    /// what it reads.
     pub sha256: String,
 }
 
@@ -83,13 +84,27 @@ fn hash(root: &Path) -> Result<String, BuildError> {
         collect(root, Path::new(part), &mut files)?;
     }
     files.sort();
+    let lock = read(root, "Cargo.lock")?;
+    let reached = manifests::reached(&String::from_utf8_lossy(&lock));
     let mut all = Sha256::new();
     for file in files {
-        let path = root.join(&file);
-        let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
+        let mut bytes = read(root, &file)?;
+        if let Some((kept, names)) = &reached {
+            let part = match file.to_str() {
+                Some("Cargo.lock") => Some(kept.clone()),
+                Some("Cargo.toml") => manifests::manifest(&String::from_utf8_lossy(&bytes), names),
+                _ => None,
+            };
+            bytes = part.map_or(bytes, String::into_bytes);
+        }
         all.update(format!("{}\0{}\n", file.display(), hex(&Sha256::digest(&bytes))));
     }
     Ok(hex(&all.finalize()))
+}
+
+fn read(root: &Path, file: impl AsRef<Path>) -> Result<Vec<u8>, BuildError> {
+    let path = root.join(file);
+    std::fs::read(&path).map_err(|e| BuildError::io(&path, e))
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(), BuildError> {
