@@ -6,6 +6,7 @@ use common::{Bench, tree};
 
 const DEB: &str = "dist/lobby/lobby-printer_1.4.2-1_arm64.deb";
 const IPK: &str = "dist/lobby/lobby-printer_1.4.2-1_mipsel_24kc.ipk";
+const APK: &str = "dist/lobby/lobby-printer-1.4.2-r1.mipsel_24kc.apk";
 
 #[test]
 fn the_deb_is_branded_and_whole() {
@@ -80,6 +81,74 @@ fn lintian_finds_no_errors_and_no_warnings() {
     bench.build(&[]).ok();
     let said = bench.tool("lintian", &["--fail-on", "error,warning", DEB]);
     assert!(!said.contains("\nE:") && !said.contains("\nW:"), "{said}");
+}
+
+#[test]
+fn the_apk_has_the_files_of_the_ipk_and_openwrts_records_of_them() {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let bench = Bench::new();
+    bench.build(&[]).ok();
+    let package = jos_apk::Package::from_bytes(&bench.read(APK), jos_apk::Limits::default()).expect("an apk");
+    let mut files = BTreeMap::new();
+    for dir in &package.dirs {
+        for file in &dir.files {
+            let jos_apk::Content::File(bytes) = &file.content else {
+                panic!("{} is no file", file.name);
+            };
+            files.insert(format!("{}/{}", dir.path, file.name), (file.owner.mode, bytes.clone()));
+        }
+    }
+    let mut record = |kind: &str| {
+        let (_, bytes) = files
+            .remove(&format!("lib/apk/packages/lobby-printer.{kind}"))
+            .expect(kind);
+        String::from_utf8(bytes).expect("text")
+    };
+    let (list, conffiles, sums) = (record("list"), record("conffiles"), record("conffiles_static"));
+    let paths: Vec<_> = files.keys().map(|path| format!("/{path}")).collect();
+    assert_eq!(list.lines().collect::<Vec<_>>(), paths);
+    assert_eq!(sums.lines().count(), conffiles.lines().count());
+    std::fs::create_dir(bench.path("ipk")).expect("folder");
+    bench.tool("tar", &["-xzf", IPK, "-C", "ipk"]);
+    bench.tool("tar", &["-xzf", "ipk/control.tar.gz", "-C", "ipk"]);
+    assert_eq!(bench.read("ipk/conffiles"), conffiles.as_bytes());
+    std::fs::create_dir(bench.path("data")).expect("folder");
+    bench.tool("tar", &["-xzf", "ipk/data.tar.gz", "-C", "data"]);
+    let mode = |path: &str| std::fs::metadata(bench.path(path)).expect("file").permissions().mode() & 0o7777;
+    for (path, bytes) in tree(&bench.path("data")) {
+        let packed = files.remove(&path).expect(&path);
+        assert_eq!(packed, (mode(&format!("data/{path}")), bytes), "{path}");
+    }
+    assert!(files.is_empty(), "only in the apk: {:?}", files.keys());
+    let info = &package.info;
+    let provides: Vec<_> = info.provides.iter().map(ToString::to_string).collect();
+    let depends: Vec<_> = info.depends.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (info.arch.as_str(), provides),
+        ("mipsel_24kc", vec!["jos-agent=1.4.2-r1".to_owned()])
+    );
+    assert!(depends.contains(&"!jos-agent".to_owned()), "{depends:?}");
+    let scripts = [
+        ("post-install", &package.scripts.post_install),
+        ("post-upgrade", &package.scripts.post_upgrade),
+        ("pre-deinstall", &package.scripts.pre_deinstall),
+    ];
+    for (name, text) in scripts {
+        assert!(
+            text.contains("export pkgname='lobby-printer'\n") && !text.contains("JOS_"),
+            "{text}"
+        );
+        std::fs::write(bench.path(name), text).expect("script");
+        bench.tool("shellcheck", &["-e", "SC1091", name]);
+    }
+    assert!(package.scripts.post_upgrade.contains("/etc/init.d/acme-lobby restart"));
+    let told = bench.run(&["inspect", APK]).ok();
+    assert!(
+        told.contains("apk v3 package") && told.contains("/usr/bin/jos"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -59,22 +59,23 @@ pub struct Package {
     pub bytes: Vec<u8>,
 }
 
-/// Makes the package of `app` for one target from the programs of that target.
+/// Makes the packages of `app` for one target from the programs of that target, one for each package manager that may be
+/// found there.
 ///
 /// # Errors
 /// [`BakeError`].
-pub fn package(app: &Appliance, target: &'static Target, programs: &[Program]) -> Result<Package, BakeError> {
+pub fn packages(app: &Appliance, target: &'static Target, programs: &[Program]) -> Result<Vec<Package>, BakeError> {
     let made = match target.system {
-        System::Debian => debian::package(app, target, programs),
-        System::OpenWrt => openwrt::package(app, target, programs),
-        System::MacOs => macos::package(app, programs),
+        System::Debian => vec![debian::package(app, target, programs)?],
+        System::OpenWrt => openwrt::packages(app, target, programs)?,
+        System::MacOs => vec![macos::package(app, programs)?],
     };
-    let (name, bytes) = made?;
-    Ok(Package {
+    let named = made.into_iter().map(|(name, bytes)| Package {
         name,
         target: target.name,
         bytes,
-    })
+    });
+    Ok(named.collect())
 }
 
 /// Puts entries into a tree; what goes wrong names the target.

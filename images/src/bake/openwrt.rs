@@ -1,4 +1,5 @@
-//! The `.ipk`: OpenWrt up to 24.10. The files of `openwrt-feed/jos-agent/files/` are its one source of scripts.
+//! The `.ipk` of OpenWrt up to 24.10 and the `.apk` from 25.12 on, with the same files in them. Those of
+//! `openwrt-feed/jos-agent/files/` are their one source of scripts.
 
 use jos_schemas::unit::Procd;
 
@@ -6,7 +7,7 @@ use super::appliance::Appliance;
 use super::{BakeError, Filler, joined, stands_for, texts};
 use crate::builders::Program;
 use crate::formats::control::Description;
-use crate::formats::{IpkControl, IpkPackage, Scripts};
+use crate::formats::{ApkPackage, FormatError, IpkControl, IpkPackage, Scripts, Tree, apk};
 use crate::targets::{System, Target};
 
 const CONFIG: &str = include_str!("../../../openwrt-feed/jos-agent/files/jos.config");
@@ -15,11 +16,25 @@ const HOTPLUG: &str = include_str!("../../../openwrt-feed/jos-agent/files/jos.ho
 const KEEP: &str = include_str!("../../../openwrt-feed/jos-agent/files/jos-agent.keep");
 const HOTPLUG_SERVICE: &str = "JOS_SERVICE='jos-agent'";
 
-pub(super) fn package(
+/// Both packages of a target: name and bytes.
+pub(super) fn packages(
     app: &Appliance,
     target: &'static Target,
     programs: &[Program],
-) -> Result<(String, Vec<u8>), BakeError> {
+) -> Result<Vec<(String, Vec<u8>)>, BakeError> {
+    let tree = tree(app, target, programs)?;
+    let format = |source| BakeError::Format {
+        target: target.name.to_owned(),
+        source,
+    };
+    let (ipk, apk) = (ipk(app, target, tree.clone()), apk(app, target, tree).map_err(format)?);
+    Ok(vec![
+        (ipk.file_name(), ipk.to_bytes().map_err(format)?),
+        (apk.file_name(), apk.to_bytes().map_err(format)?),
+    ])
+}
+
+fn tree(app: &Appliance, target: &'static Target, programs: &[Program]) -> Result<Tree, BakeError> {
     let Some(program) = programs.first() else {
         return Err(BakeError::text("program", "none was built"));
     };
@@ -57,6 +72,10 @@ pub(super) fn package(
         0o644,
         format!("cat {}/motd\n", at.share),
     )?;
+    Ok(files.tree)
+}
+
+fn ipk(app: &Appliance, target: &'static Target, tree: Tree) -> IpkPackage {
     let p = &app.package;
     let control = IpkControl {
         package: app.name.to_string(),
@@ -82,15 +101,53 @@ pub(super) fn package(
         prerm: Some(include_str!("scripts/openwrt-prerm.sh").to_owned()),
         postrm: None,
     };
-    let package = IpkPackage {
+    IpkPackage {
         control,
         scripts,
-        tree: files.tree,
+        tree,
         epoch: app.epoch,
-    };
-    let bytes = package.to_bytes().map_err(|source| BakeError::Format {
-        target: target.name.to_owned(),
-        source,
+    }
+}
+
+fn apk(app: &Appliance, target: &'static Target, tree: Tree) -> Result<ApkPackage, FormatError> {
+    let p = &app.package;
+    let release = p.release.unwrap_or(1);
+    let version = apk::version(app.version(), release).ok_or_else(|| {
+        let expected =
+            "a version that apk can write: digits and dots, perhaps ~alpha1, ~beta1, ~pre1, ~rc1 or +git1, +p1";
+        FormatError::field("package.version", app.version(), expected)
     })?;
-    Ok((package.file_name(), bytes))
+    let script = |text: &str| {
+        let text = text.replace("JOS_PACKAGE", app.name.as_str());
+        text.replace("JOS_SERVICE", &app.service)
+    };
+    let mut depends = apk::dependencies(&joined(&p.depends, &p.depends_openwrt), false)?;
+    depends.extend(apk::dependencies(&stands_for(app, &p.conflicts), true)?);
+    // With a version, so that only one package of this name can be there, as OpenWrt's own build writes it.
+    let provides = stands_for(app, &p.provides)
+        .into_iter()
+        .map(|name| format!("{name}={version}"));
+    let info = jos_apk::PackageInfo {
+        name: app.name.to_string(),
+        description: texts::synopsis(app),
+        arch: target.architecture.to_owned(),
+        license: p.license.clone().unwrap_or_default(),
+        maintainer: p.maintainer.clone().unwrap_or_default(),
+        url: app.brand.support_url.clone().unwrap_or_default(),
+        depends,
+        provides: apk::dependencies(&provides.collect::<Vec<_>>(), false)?,
+        version,
+        ..jos_apk::PackageInfo::default()
+    };
+    Ok(ApkPackage {
+        info,
+        scripts: jos_apk::Scripts {
+            post_install: script(include_str!("scripts/openwrt-apk-post-install.sh")),
+            post_upgrade: script(include_str!("scripts/openwrt-apk-post-upgrade.sh")),
+            pre_deinstall: script(include_str!("scripts/openwrt-apk-pre-deinstall.sh")),
+            ..jos_apk::Scripts::default()
+        },
+        tree,
+        epoch: app.epoch,
+    })
 }

@@ -274,12 +274,12 @@ fn bake_all(
         let made: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> = chunk
                 .iter()
-                .map(|(target, programs)| scope.spawn(|| bake::package(app, target, programs)))
+                .map(|(target, programs)| scope.spawn(|| bake::packages(app, target, programs)))
                 .collect();
             running.into_iter().map(ScopedJoinHandle::join).collect()
         });
         for one in made {
-            packages.push(one.map_err(|_| Failure::failed("a packaging thread ended by a panic"))??);
+            packages.extend(one.map_err(|_| Failure::failed("a packaging thread ended by a panic"))??);
         }
     }
     packages.sort_by(|a, b| a.name.cmp(&b.name));

@@ -96,3 +96,13 @@ impl FormatError {
         }
     }
 }
+
+impl From<jos_apk::ApkError> for FormatError {
+    fn from(error: jos_apk::ApkError) -> Self {
+        match error {
+            jos_apk::ApkError::Field { field, found, expected } => Self::field(field, found, expected),
+            jos_apk::ApkError::Damaged { part, problem } => Self::damaged(part, problem),
+            other => Self::damaged("apk", other.to_string()),
+        }
+    }
+}

@@ -6,6 +6,7 @@
 //! Two kinds of trouble: what cannot be read is a [`FormatError`]; what can be read and is wrong (a sum that does not
 //! fit, a conffile that is not there) is a line of [`Report::problems`].
 
+mod apk;
 mod deb;
 mod ipk;
 mod pkg;
@@ -62,6 +63,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, FormatError> {
         ipk::inspect(bytes)?
     } else if bytes.starts_with(xar::MAGIC) {
         pkg::inspect(bytes)?
+    } else if bytes.starts_with(b"ADB") {
+        apk::inspect(bytes)?
     } else {
         let first = &bytes[..bytes.len().min(8)];
         let found = if first.is_empty() {

@@ -1,6 +1,6 @@
 //! Package formats: deterministic writers, and the reader behind `jos-image inspect`.
 //!
-//! Owns: the bytes of `.deb`, `.ipk` and macOS `.pkg` packages and of universal Mach-O programs, built in memory from
+//! Owns: the bytes of `.deb`, `.ipk`, `.apk` and macOS `.pkg` packages and of universal Mach-O programs, built in memory from
 //! a [`Tree`]; and [`inspect()`], which takes such a file apart again.
 //! Never: decides what goes into a package (the pipeline does), runs a program, signs, or writes to disk.
 //!
@@ -14,10 +14,12 @@
 //! | [`control`] | one `Name: value` stanza | deb822(5), Debian Policy §5 |
 //! | [`ar`], [`deb`] | Debian binary package | deb(5), deb-control(5), deb-md5sums(5), deb-conffiles(5) |
 //! | [`ipk`] | opkg package | opkg and OpenWrt's `ipkg-build` conventions |
+//! | [`apk`] | apk v3 package, by [`jos_apk`] | apk-v3(5), OpenWrt's `package-pack.mk` |
 //! | [`tar`], [`gzip`], [`xz`], [`cpio`] | their carriers | tar(5) (GNU), RFC 1952, the .xz format, cpio(5) (odc) |
 //! | [`bom`], [`xar`], [`pkg`] | macOS installer product | xar's wiki "xarformat"; the BOM store as known in public |
 //! | [`macho`] | universal program | Apple's `mach-o/fat.h`, `mach-o/loader.h` |
 
+pub mod apk;
 pub mod ar;
 pub mod bom;
 pub mod control;
@@ -38,6 +40,7 @@ pub mod tree;
 pub mod xar;
 pub mod xz;
 
+pub use apk::ApkPackage;
 pub use deb::{DebControl, DebPackage};
 pub use error::FormatError;
 pub use inspect::{Report, inspect, inspect_file};

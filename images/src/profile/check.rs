@@ -4,6 +4,7 @@ use jos_schemas::documents::profile::{Brand, Hub, Package, Profile, ProfileFile}
 use jos_schemas::node::Node;
 
 use super::files::Problems;
+use crate::formats::apk;
 use crate::targets::{self, System};
 
 /// Longest brand text: it stands in one line of many programs.
@@ -114,6 +115,15 @@ pub fn to_build(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
     if targets.iter().any(|t| t.starts_with("macos/")) {
         let help = "write `identifier = \"org.example.product\"` under [package]: macOS names packages and jobs so";
         missing(package.identifier.is_some(), "/package/identifier", help);
+    }
+    let unwritable = package
+        .version
+        .as_deref()
+        .filter(|v| is_version(v) && apk::version(v, 1).is_none());
+    if let Some(version) = unwritable.filter(|_| targets.iter().any(|t| t.starts_with("openwrt/"))) {
+        let message = format!("found {version:?}, which apk, OpenWrt's package manager from 25.12 on, cannot order");
+        let help = "expected digits and dots, perhaps with ~alpha1, ~beta1, ~pre1, ~rc1, +git1 or +p1 at the end";
+        problems.at(node, "/package/version", message, help);
     }
     if profile.outputs.as_ref().is_some_and(|o| o.packages == Some(false)) {
         problems.at(

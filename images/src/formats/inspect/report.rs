@@ -15,6 +15,8 @@ pub enum PackageKind {
     Deb,
     /// opkg package.
     Ipk,
+    /// apk v3 package.
+    Apk,
     /// macOS installer product.
     Pkg,
 }
@@ -156,6 +158,7 @@ impl fmt::Display for Report {
         let kind = match self.kind {
             PackageKind::Deb => "Debian package (.deb)",
             PackageKind::Ipk => "opkg package (.ipk)",
+            PackageKind::Apk => "apk v3 package (.apk)",
             PackageKind::Pkg => "macOS installer (.pkg)",
         };
         writeln!(f, "{kind}, {} bytes, sha256 {}\n", self.size, self.sha256)?;

@@ -1,0 +1,7 @@
+#!/bin/sh
+[ "${IPKG_NO_SCRIPT}" = "1" ] && exit 0
+[ -s "${IPKG_INSTROOT}/lib/functions.sh" ] || exit 0
+export root="${IPKG_INSTROOT}"
+export pkgname='JOS_PACKAGE'
+. "${IPKG_INSTROOT}/lib/functions.sh"
+default_postinst
