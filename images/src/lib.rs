@@ -7,6 +7,7 @@
 //! | [`builders`] | compiling the device program, and its cache |
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
+//! | [`repo`] | repositories of packages |
 //! | [`manifest`], [`output`] | what is written beside packages, and how |
 //! | [`cli`] | the command line |
 //!
@@ -19,4 +20,5 @@ pub mod formats;
 pub mod manifest;
 pub mod output;
 pub mod profile;
+pub mod repo;
 pub mod targets;

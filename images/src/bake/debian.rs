@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::{BakeError, Filler, joined, stands_for, texts};
 use crate::builders::{Program, elf};
 use crate::formats::control::Description;
-use crate::formats::{DebControl, DebPackage, Scripts, gzip};
+use crate::formats::{DebControl, DebPackage, Scripts, date, gzip};
 use crate::targets::{System, Target};
 
 pub(super) fn package(
@@ -181,25 +181,7 @@ fn changelog(app: &Appliance) -> String {
         app.product(),
         app.version(),
         app.package.maintainer.as_deref().unwrap_or_default(),
-        rfc_2822(app.epoch)
-    )
-}
-
-/// `Sat, 21 Nov 2026 13:00:00 +0000`: deb-changelog(5).
-fn rfc_2822(epoch: u32) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let utc = Utc::from_unix(i64::from(epoch)).to_string();
-    let month = utc[5..7].parse::<usize>().unwrap_or(1).clamp(1, 12);
-    let day = DAYS[(epoch / 86_400 % 7) as usize];
-    format!(
-        "{day}, {} {} {} {} +0000",
-        &utc[8..10],
-        MONTHS[month - 1],
-        &utc[..4],
-        &utc[11..19]
+        date::rfc_5322(app.epoch, "+0000")
     )
 }
 
@@ -219,15 +201,4 @@ fn overrides(app: &Appliance, is_static: bool) -> String {
         ));
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rfc_2822;
-
-    #[test]
-    fn dates_are_those_of_a_changelog() {
-        assert_eq!(rfc_2822(0), "Thu, 01 Jan 1970 00:00:00 +0000");
-        assert_eq!(rfc_2822(1_795_266_000), "Sat, 21 Nov 2026 13:00:00 +0000");
-    }
 }

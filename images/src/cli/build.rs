@@ -121,7 +121,7 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Target>, Failure> {
     Ok(all)
 }
 
-fn epoch() -> Result<u32, Failure> {
+pub(super) fn epoch() -> Result<u32, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => text.parse().map_err(|_| {
             Failure::invalid(format!(

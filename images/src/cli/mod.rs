@@ -9,6 +9,7 @@ mod inspect;
 mod keys;
 mod list;
 mod new;
+mod repo;
 mod ui;
 mod validate;
 
@@ -50,8 +51,10 @@ enum Command {
     Explain(explain::Args),
     /// List profiles, bases and targets
     List(list::Args),
-    /// Show what a .deb, .ipk or .pkg holds
+    /// Show what a .deb, .ipk, .apk or .pkg holds
     Inspect(inspect::Args),
+    /// Make, sign and check a repository that devices install from
+    Repo(repo::Args),
     /// Print shell completions
     #[command(
         after_help = "Example: jos-image completions bash > ~/.local/share/bash-completion/completions/jos-image"
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args, &ui),
         Command::List(args) => list::run(&args, &ui),
         Command::Inspect(args) => inspect::run(&args, &ui),
+        Command::Repo(args) => repo::run(&args, &ui),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),
     };

@@ -194,7 +194,7 @@ fn check_architecture(name: &str) -> Result<(), FormatError> {
 }
 
 /// Policy §5.6.2: name, then the address in angle brackets.
-fn check_maintainer(value: &str) -> Result<(), FormatError> {
+pub(crate) fn check_maintainer(value: &str) -> Result<(), FormatError> {
     let address = value.strip_suffix('>').and_then(|v| v.split_once('<'));
     let sound = |(name, mail): (&str, &str)| {
         !name.trim().is_empty() && mail.contains('@') && !mail.contains(|c: char| c.is_whitespace() || c == '<')

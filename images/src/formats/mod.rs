@@ -24,6 +24,7 @@ pub mod ar;
 pub mod bom;
 pub mod control;
 pub mod cpio;
+pub(crate) mod date;
 pub mod deb;
 mod error;
 pub mod gzip;

@@ -54,6 +54,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Report, FormatError> {
             None => report.problems.push(format!("{folder}Bom is missing")),
         }
         report.files.extend(payload.entries().map(FileRow::of));
+        report.tree.graft("", payload)?;
     }
     Ok(report)
 }

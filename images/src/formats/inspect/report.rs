@@ -117,6 +117,9 @@ pub struct Report {
     pub conffiles: Vec<String>,
     /// Entries, sorted by path, without the root.
     pub files: Vec<FileRow>,
+    /// The entries with their content.
+    #[serde(skip)]
+    pub(crate) tree: Tree,
     /// What is wrong with the package although it can be read; empty for a sound one.
     pub problems: Vec<String>,
 }
@@ -131,6 +134,7 @@ impl Report {
             scripts: Vec::new(),
             conffiles: Vec::new(),
             files: tree.entries().map(FileRow::of).collect(),
+            tree: tree.clone(),
             problems: Vec::new(),
         }
     }
