@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jos_schemas::documents::checkpoint::{HeldState, Streams};
 use jos_schemas::documents::ledger::{Decision, OutcomeKind, Record};
 use jos_schemas::documents::policy::Source;
+use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::{Digest, Stream};
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ struct Brief {
 impl Book {
     pub(crate) fn load(data: &Disk, path: &str, ledger: &Ledger<'_>) -> Result<Self, LedgerError> {
         match data.read(path, LIMIT) {
-            Ok((bytes, _)) => match serde_json::from_slice::<Self>(&bytes) {
+            Ok((bytes, _)) => match own::read::<Self>(&bytes) {
                 Ok(book) if book.format == FORMAT => return Ok(book),
                 _ => log::warn!("{}: does not read; rebuilt from the ledger", data.show(path)),
             },
@@ -123,7 +124,7 @@ impl Book {
     }
 
     pub(crate) fn save(&self, data: &Disk, path: &str) -> Result<(), DiskError> {
-        let bytes = serde_json::to_vec(&Self {
+        let bytes = own::write(&Self {
             format: FORMAT,
             ..self.clone()
         })
@@ -153,7 +154,7 @@ impl Book {
         let mut decisions: BTreeMap<u64, Decision> = BTreeMap::new();
         ledger.read(&mut |record, _| {
             if record.kind == "decision" {
-                if let Ok(decision) = serde_json::from_value(record.payload.clone()) {
+                if let Ok(decision) = own::read_value(&record.payload) {
                     decisions.insert(record.index, decision);
                 }
                 return;
@@ -162,7 +163,7 @@ impl Book {
                 book.begin_with(record);
                 return;
             }
-            let Ok(report) = serde_json::from_value::<Brief>(record.payload.clone()) else {
+            let Ok(report) = own::read_value::<Brief>(&record.payload) else {
                 return;
             };
             let cause = record.cause.as_ref().and_then(|c| c.strip_prefix('#')?.parse().ok());

@@ -8,6 +8,7 @@ pub mod check;
 pub mod documents;
 pub mod layout;
 pub mod node;
+pub mod own;
 pub mod read;
 pub mod report;
 mod ruled;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::trust::Role;
+use jos_schemas::own;
 use jos_schemas::text::{Name, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -350,13 +351,12 @@ impl Floors {
                 })
                 .collect(),
         };
-        serde_json::to_vec(&stored).expect("floors are plain data: numbers, texts and lists")
+        own::write(&stored).expect("floors are plain data: numbers, texts and lists")
     }
 
     /// Reads what [`Floors::to_bytes`] wrote. Damage is an error, never taken for absence.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FloorsDamaged> {
-        let stored: Stored =
-            serde_json::from_slice(bytes).map_err(|e| FloorsDamaged::Malformed { reason: e.to_string() })?;
+        let stored: Stored = own::read(bytes).map_err(|reason| FloorsDamaged::Malformed { reason })?;
         if stored.format != FORMAT {
             return Err(FloorsDamaged::Format {
                 found: stored.format,

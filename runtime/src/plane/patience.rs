@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::own;
 use jos_trust::{Digest, Verified};
 use serde::{Deserialize, Serialize};
 
@@ -181,11 +182,7 @@ impl Plane<'_> {
     /// What is kept in mind; nothing where that does not read.
     pub(super) fn patience(&self) -> Patience {
         let path = self.at("patience.json");
-        let read = |bytes: &[u8]| {
-            serde_json::from_slice::<Patience>(bytes)
-                .ok()
-                .filter(|p| p.format == FORMAT)
-        };
+        let read = |bytes: &[u8]| own::read::<Patience>(bytes).ok().filter(|p| p.format == FORMAT);
         match self.data.read(&path, LIMIT) {
             Ok((bytes, _)) => read(&bytes).unwrap_or_else(|| {
                 log::warn!("{}: does not read; pauses begin anew", self.data.show(&path));
@@ -206,7 +203,7 @@ impl Plane<'_> {
         change(&mut after, now);
         after.settle(now);
         if after != before && !(after.flaps.is_empty() && after.failures.is_empty() && before.format == 0) {
-            let bytes = serde_json::to_vec(&after).expect("plain data");
+            let bytes = own::write(&after).expect("plain data");
             if let Err(e) = self.data.write_private(&self.at("patience.json"), &bytes) {
                 log::warn!("{e}");
             }

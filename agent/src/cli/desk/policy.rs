@@ -14,12 +14,12 @@ use jos_schemas::layout::Layout;
 use jos_schemas::read;
 use serde_json::json;
 
-use super::signing::Doc;
-use super::{Done, Failure, Ui};
+use crate::cli::signing::Doc;
+use crate::cli::{Done, Failure, Ui};
 
 /// What a policy grants
 #[derive(Subcommand)]
-pub(super) enum PolicyCommand {
+pub(crate) enum PolicyCommand {
     Check(CheckArgs),
 }
 
