@@ -18,6 +18,7 @@ mod tagged;
 pub mod text;
 pub mod unit;
 mod untagged;
+pub mod write;
 
 pub use catalogue::{Document, catalogue, detect};
 pub use check::Check;

@@ -49,6 +49,15 @@ impl Failure {
         self.0.help = Some(help.to_string());
         self
     }
+    /// Adds what went wrong besides.
+    pub(crate) fn and(mut self, more: impl Display) -> Self {
+        self.0.message = format!("{}; {more}", self.0.message);
+        self
+    }
+    /// The input or the use is wrong, rather than work that failed.
+    pub(crate) fn is_bad_use(&self) -> bool {
+        self.0.code == 2
+    }
     /// Adds details for scripts.
     pub(crate) fn details(mut self, details: impl Serialize) -> Self {
         self.0.details = serde_json::to_value(details).unwrap_or(Value::Null);

@@ -33,7 +33,7 @@ pub(crate) enum PolicyCommand {
     jos policy check state.toml                                    by this machine's policy\n  \
     jos policy check state.toml --policy policy.toml --source hub  as if the hub had sent it\n\n\
     Exit codes: 0 every step is granted, 1 at least one is refused, 2 bad use or invalid input.")]
-pub(super) struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The desired state, JSON or TOML; it need not be signed
     #[arg(value_name = "STATE")]
     state: PathBuf,

@@ -37,10 +37,7 @@ impl Undo {
         if left.is_empty() {
             return failure;
         }
-        Failure {
-            message: format!("{}; could not be taken back: {}", failure.message, left.join("; ")),
-            ..failure
-        }
+        failure.and(format!("could not be taken back: {}", left.join("; ")))
     }
 }
 
