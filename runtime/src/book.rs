@@ -1,12 +1,11 @@
 //! `state.json`: what one agent keeps in mind between turns. A cache: the ledger and the floors say it all, and it is
 //! rebuilt from them when it is missing or does not read.
 
-use std::collections::BTreeMap;
-
 use jos_schemas::documents::checkpoint::{HeldState, Streams};
 use jos_schemas::documents::ledger::{Decision, OutcomeKind, Record};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::own;
+use jos_schemas::sorted::Map;
 use jos_schemas::text::Utc;
 use jos_trust::{Digest, Stream};
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ const LIMIT: u64 = 4 * 1024 * 1024;
 pub(crate) struct Book {
     pub(crate) format: u32,
     /// What is in force, by `baseline` and `state`.
-    pub(crate) streams: BTreeMap<Stream, Kept>,
+    pub(crate) streams: Map<Stream, Kept>,
     pub(crate) last: Option<Last>,
     pub(crate) drift: Option<Drift>,
     /// Tries to finish what waited for the first boot, and when the next is due.
@@ -151,7 +150,7 @@ impl Book {
             format: FORMAT,
             ..Self::default()
         };
-        let mut decisions: BTreeMap<u64, Decision> = BTreeMap::new();
+        let mut decisions: Map<u64, Decision> = Map::new();
         ledger.read(&mut |record, _| {
             if record.kind == "decision" {
                 if let Ok(decision) = own::read_value(&record.payload) {

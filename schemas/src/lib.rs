@@ -14,6 +14,7 @@ pub mod report;
 mod ruled;
 #[cfg(feature = "json-schema")]
 mod schema;
+pub mod sorted;
 mod tagged;
 pub mod text;
 pub mod unit;

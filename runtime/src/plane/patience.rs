@@ -9,10 +9,9 @@
 //!   forgotten.
 //! - **Failures** that may pass: a full disk, a hub that does not answer, a power cut during a trial.
 
-use std::collections::BTreeMap;
-
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::own;
+use jos_schemas::sorted::Map;
 use jos_trust::{Digest, Verified};
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +37,10 @@ pub(super) struct Patience {
     format: u32,
     /// By what the plan calls the thing: a path, a service.
     #[serde(default)]
-    flaps: BTreeMap<String, Flap>,
+    flaps: Map<String, Flap>,
     /// By what was tried.
     #[serde(default)]
-    failures: BTreeMap<String, Failure>,
+    failures: Map<String, Failure>,
 }
 
 /// Something that was put right.
@@ -107,7 +106,7 @@ impl Patience {
         if self.flaps.len() >= WATCHED && !self.flaps.contains_key(what) {
             return;
         }
-        let flap = self.flaps.entry(what.to_owned()).or_default();
+        let flap = self.flaps.or_default(what.to_owned());
         flap.corrected.retain(|t| (0..WITHIN).contains(&(now - t)));
         flap.corrected.push(now);
         flap.corrected.drain(..flap.corrected.len().saturating_sub(FLAPS));
@@ -153,7 +152,7 @@ impl Patience {
 
     /// Something failed that may go better later.
     pub(super) fn failed(&mut self, what: &str, now: i64) {
-        let failure = self.failures.entry(what.to_owned()).or_default();
+        let failure = self.failures.or_default(what.to_owned());
         failure.tries += 1;
         failure.next = now.saturating_add(pause(failure.tries));
     }

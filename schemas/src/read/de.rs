@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) skipped: RefCell<HashSet<*const Node>>,
     /// Members made up because they are missing, reported already: the candidate tried for each.
     pub(super) holes: RefCell<HashMap<*const Node, Vec<(&'static str, usize)>>>,
+    /// Which text a value is made up of.
+    candidate: Cell<usize>,
     null_is_absent: Cell<bool>,
     /// What jos wrote for itself may hold what documents may not: `null`, and variants with content.
     own: bool,
@@ -52,25 +54,18 @@ impl Context {
     }
 }
 
-/// What is read.
-#[derive(Clone, Copy)]
-enum Source<'a> {
-    Node(&'a Node),
-    /// A value made up: the candidate of that number.
-    Hole(usize),
-}
-
 /// Reads one node, or makes up what it is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a, 'c> {
-    source: Source<'a>,
+    /// None for a value that is made up. Two words, so that a reader is passed in registers.
+    node: Option<&'a Node>,
     context: &'c Context,
 }
 
 impl<'a, 'c> Reader<'a, 'c> {
     pub(super) fn new(node: &'a Node, context: &'c Context) -> Self {
         Self {
-            source: Source::Node(node),
+            node: Some(node),
             context,
         }
     }
@@ -78,9 +73,9 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// What stands there is not what the type wants.
     #[inline(never)]
     fn unfit(self, expected: &dyn Expected) -> Error<'a> {
-        let found = match self.source {
-            Source::Hole(candidate) => Unexpected::Str(made_up(candidate)),
-            Source::Node(node) => match &node.kind {
+        let found = match self.node {
+            None => Unexpected::Str(self.made_up()),
+            Some(node) => match &node.kind {
                 Kind::Null => Unexpected::Unit,
                 Kind::Bool(b) => Unexpected::Bool(*b),
                 Kind::Int(n) => u64::try_from(*n).map_or(Unexpected::Signed(*n), Unexpected::Unsigned),
@@ -93,17 +88,18 @@ impl<'a, 'c> Reader<'a, 'c> {
         Error::invalid_type(found, expected)
     }
 
+    fn made_up(self) -> &'static str {
+        made_up(self.context.candidate.get())
+    }
+
     fn text(self) -> Option<&'a str> {
-        match self.source {
-            Source::Hole(candidate) => Some(made_up(candidate)),
-            Source::Node(node) => node.as_str(),
-        }
+        self.node.map_or_else(|| Some(self.made_up()), Node::as_str)
     }
 
     fn bool(self) -> Option<bool> {
-        match self.source {
-            Source::Hole(_) => Some(false),
-            Source::Node(node) => match node.kind {
+        match self.node {
+            None => Some(false),
+            Some(node) => match node.kind {
                 Kind::Bool(b) => Some(b),
                 _ => None,
             },
@@ -111,9 +107,9 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 
     fn int(self) -> Option<i64> {
-        match self.source {
-            Source::Hole(_) => Some(1),
-            Source::Node(node) => match node.kind {
+        match self.node {
+            None => Some(1),
+            Some(node) => match node.kind {
                 Kind::Int(n) => Some(n),
                 _ => None,
             },
@@ -131,9 +127,9 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 
     fn items(self) -> Option<Items<'a, 'c>> {
-        let items = match self.source {
-            Source::Hole(_) => [].iter(),
-            Source::Node(node) => match &node.kind {
+        let items = match self.node {
+            None => [].iter(),
+            Some(node) => match &node.kind {
                 Kind::Array(items) => items.iter(),
                 _ => return None,
             },
@@ -147,9 +143,16 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// The members of a table, that of the name `first` before all others. `fields` are those to make up for a hole.
     #[inline(never)]
     fn members(self, first: Option<&str>, fields: &'static [&'static str]) -> Option<Members<'a, 'c>> {
-        let (node, entries, holes) = match self.source {
-            Source::Hole(candidate) => (None, [].as_slice(), fields.iter().map(|f| (*f, candidate)).collect()),
-            Source::Node(node) => {
+        let (node, entries, holes) = match self.node {
+            None => {
+                let candidate = self.context.candidate.get();
+                (
+                    None,
+                    [].as_slice(),
+                    fields.iter().map(|field| (*field, candidate)).collect(),
+                )
+            }
+            Some(node) => {
                 let Kind::Object(entries) = &node.kind else {
                     return None;
                 };
@@ -173,9 +176,9 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// Whether there is a value at all.
     #[inline(never)]
     fn present(self) -> Result<bool, Error<'a>> {
-        match self.source {
-            Source::Hole(_) => Ok(false),
-            Source::Node(node) => match node.kind {
+        match self.node {
+            None => Ok(false),
+            Some(node) => match node.kind {
                 Kind::Null if self.context.null_is_absent.get() => Ok(false),
                 Kind::Null => Err(Error::custom("found null, expected a value, or the field left out")),
                 _ => Ok(true),
@@ -186,9 +189,9 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// The name of a variant, with its content where it has some.
     #[inline(never)]
     fn variant(self, variants: &[&'static str]) -> Result<Variant<'a, 'c>, Error<'a>> {
-        let (name, content) = match self.source {
-            Source::Hole(_) => (variants.first().copied().unwrap_or_default(), Some(self)),
-            Source::Node(node) => match &node.kind {
+        let (name, content) = match self.node {
+            None => (variants.first().copied().unwrap_or_default(), Some(self)),
+            Some(node) => match &node.kind {
                 Kind::String(text) => (text.as_str(), None),
                 Kind::Object(entries) if self.context.own && entries.len() == 1 => (
                     entries[0].key.as_str(),
@@ -213,9 +216,8 @@ impl<'a> Deserializer<'a> for Reader<'a, '_> {
     type Error = Error<'a>;
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error<'a>> {
-        let node = match self.source {
-            Source::Hole(candidate) => return visitor.visit_borrowed_str(made_up(candidate)),
-            Source::Node(node) => node,
+        let Some(node) = self.node else {
+            return visitor.visit_borrowed_str(self.made_up());
         };
         match &node.kind {
             Kind::Null => visitor.visit_unit(),
@@ -447,13 +449,16 @@ impl<'a, 'c> Members<'a, 'c> {
     /// The value of the member.
     #[inline(never)]
     fn value(&self) -> Result<Reader<'a, 'c>, Error<'a>> {
-        let source = match self.next {
-            Next::Entry(entry) => Source::Node(&entry.value),
-            Next::Hole(_, candidate) => Source::Hole(candidate),
+        let node = match self.next {
+            Next::Entry(entry) => Some(&entry.value),
+            Next::Hole(_, candidate) => {
+                self.context.candidate.set(candidate);
+                None
+            }
             Next::Nothing => return Err(Error::custom("a value was asked for without its key")),
         };
         Ok(Reader {
-            source,
+            node,
             context: self.context,
         })
     }
