@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jos_schemas::documents::agent_config::AgentConfig;
 use jos_schemas::layout::Layout;
+use jos_schemas::own;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,7 @@ pub(crate) fn find(place: &Place, name: &Name) -> Option<Agent> {
 fn open(owner: &Owner, agents: &Path, name: &Name) -> Option<Agent> {
     let folder = Folder::open(agents).ok()?.enter(name.as_str()).ok()?;
     let record = folder.read("service.json", 64 << 10).ok()?;
-    let record = serde_json::from_slice(&record).ok()?;
+    let record = own::read(&record).ok()?;
     let config = folder.read("agent.toml", 1 << 20).map_err(|e| e.to_string());
     let config = config.and_then(|bytes| parse(&folder.path().join("agent.toml"), &bytes));
     let folder = folder.path().to_owned();

@@ -5,6 +5,8 @@
     reason = "a failure is made once, printed and the program ends"
 )]
 
+#[cfg(all(target_arch = "mips", target_os = "linux"))]
+mod backtrace;
 mod cli;
 mod environment;
 mod files;

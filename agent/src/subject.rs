@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use jos_schemas::documents::artifact::{Artifact, Definition};
 use jos_schemas::documents::desired_state::{self, DesiredState, ServiceAction};
+use jos_schemas::own;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::{AbsPath, Mode, ServiceName, Sha256Hex};
 
@@ -200,7 +201,7 @@ fn act(definition: &Definition, at: &str, path: &Path, above: &mut Vec<PathBuf>)
         "service" => {
             let name = need(&definition.name, "name")?.parse().map_err(|e| bad("name", e))?;
             let action = need(&definition.action, "action")?;
-            let action = serde_json::from_value(serde_json::Value::String(action.clone())).map_err(|_| {
+            let action = own::read_value(&serde_json::Value::String(action.clone())).map_err(|_| {
                 let help = "one of start, stop, restart, reload, enable, disable";
                 Failure::invalid(format!("{at}/action: found {action:?}")).help(help)
             })?;

@@ -57,11 +57,15 @@ pub struct Triple {
 }
 
 const CRT_STATIC: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no";
-/// On MIPS every call and datum of position-independent code goes through a table, and flash is smallest there: the program
-/// is linked at a fixed address, its panics name no source line, and SHA-2 is a loop instead of 80 rounds written out
+/// On MIPS every call and datum of position-independent code goes through a table, and flash is smallest there: the
+/// program is linked at a fixed address, its panics name no source line, and SHA-2 is a loop instead of 80 rounds written
+/// out. In a stack frame over 32 KiB each access takes three instructions in place of one, so that functions with large
+/// frames stay apart; and the slot behind a branch is filled also from behind a call and from where the branch leads
 /// (docs/decisions/043).
 const MIPS_SMALL: &str = "-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no \
-    -Crelocation-model=static -Zlocation-detail=none --cfg=sha2_backend_soft=\"compact\"";
+    -Crelocation-model=static -Zlocation-detail=none --cfg=sha2_backend_soft=\"compact\" \
+    -Cllvm-args=-inline-max-stacksize=8192 -Cllvm-args=-disable-mips-df-forward-search=false \
+    -Cllvm-args=-disable-mips-df-succbb-search=false";
 /// zig's Mach-O linker cannot strip through rustc (no rust-objcopy); `-s` does it at link time.
 const MACOS: &[(&str, &str)] = &[
     ("MACOSX_DEPLOYMENT_TARGET", "11.0"),

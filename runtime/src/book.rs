@@ -1,11 +1,11 @@
 //! `state.json`: what one agent keeps in mind between turns. A cache: the ledger and the floors say it all, and it is
 //! rebuilt from them when it is missing or does not read.
 
-use std::collections::BTreeMap;
-
 use jos_schemas::documents::checkpoint::{HeldState, Streams};
 use jos_schemas::documents::ledger::{Decision, OutcomeKind, Record};
 use jos_schemas::documents::policy::Source;
+use jos_schemas::own;
+use jos_schemas::sorted::Map;
 use jos_schemas::text::Utc;
 use jos_trust::{Digest, Stream};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ const LIMIT: u64 = 4 * 1024 * 1024;
 pub(crate) struct Book {
     pub(crate) format: u32,
     /// What is in force, by `baseline` and `state`.
-    pub(crate) streams: BTreeMap<Stream, Kept>,
+    pub(crate) streams: Map<Stream, Kept>,
     pub(crate) last: Option<Last>,
     pub(crate) drift: Option<Drift>,
     /// Tries to finish what waited for the first boot, and when the next is due.
@@ -112,7 +112,7 @@ struct Brief {
 impl Book {
     pub(crate) fn load(data: &Disk, path: &str, ledger: &Ledger<'_>) -> Result<Self, LedgerError> {
         match data.read(path, LIMIT) {
-            Ok((bytes, _)) => match serde_json::from_slice::<Self>(&bytes) {
+            Ok((bytes, _)) => match own::read::<Self>(&bytes) {
                 Ok(book) if book.format == FORMAT => return Ok(book),
                 _ => log::warn!("{}: does not read; rebuilt from the ledger", data.show(path)),
             },
@@ -123,7 +123,7 @@ impl Book {
     }
 
     pub(crate) fn save(&self, data: &Disk, path: &str) -> Result<(), DiskError> {
-        let bytes = serde_json::to_vec(&Self {
+        let bytes = own::write(&Self {
             format: FORMAT,
             ..self.clone()
         })
@@ -150,10 +150,10 @@ impl Book {
             format: FORMAT,
             ..Self::default()
         };
-        let mut decisions: BTreeMap<u64, Decision> = BTreeMap::new();
+        let mut decisions: Map<u64, Decision> = Map::new();
         ledger.read(&mut |record, _| {
             if record.kind == "decision" {
-                if let Ok(decision) = serde_json::from_value(record.payload.clone()) {
+                if let Ok(decision) = own::read_value(&record.payload) {
                     decisions.insert(record.index, decision);
                 }
                 return;
@@ -162,7 +162,7 @@ impl Book {
                 book.begin_with(record);
                 return;
             }
-            let Ok(report) = serde_json::from_value::<Brief>(record.payload.clone()) else {
+            let Ok(report) = own::read_value::<Brief>(&record.payload) else {
                 return;
             };
             let cause = record.cause.as_ref().and_then(|c| c.strip_prefix('#')?.parse().ok());

@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use jos_schemas::documents::desired_state::{Content, DesiredState, Step, UciValue};
 use jos_schemas::documents::policy::Source;
+use jos_schemas::sorted::Map;
 use jos_schemas::text::{Name, ServiceName};
 use zeroize::Zeroizing;
 
@@ -95,13 +96,13 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         sight,
         plan,
         planned: BTreeMap::new(),
-        texts: BTreeMap::new(),
+        texts: Map::new(),
         once_secret: once_secret.collect(),
         listed: BTreeSet::new(),
         looked_after: BTreeSet::new(),
         installs: false,
         told: BTreeSet::new(),
-        shared: BTreeMap::new(),
+        shared: Map::new(),
     };
     for part in &wanted.parts {
         let judgement = sight.gate.judge(part.source, part.state);
@@ -176,7 +177,7 @@ struct Build<'a> {
     plan: Plan,
     planned: BTreeMap<String, Planned>,
     /// Contents that will stand in the root: units that the same state writes.
-    texts: BTreeMap<String, Rc<Zeroizing<Vec<u8>>>>,
+    texts: Map<String, Rc<Zeroizing<Vec<u8>>>>,
     once_secret: BTreeSet<String>,
     /// Paths that some state wants to be there.
     listed: BTreeSet<String>,
@@ -187,7 +188,7 @@ struct Build<'a> {
     /// Services that a step of this plan starts, restarts or stops.
     told: BTreeSet<String>,
     /// Files that steps edit by parts.
-    shared: BTreeMap<String, shared::Shared>,
+    shared: Map<String, shared::Shared>,
 }
 
 impl Build<'_> {

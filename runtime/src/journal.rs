@@ -14,8 +14,10 @@
 use std::collections::BTreeSet;
 
 use jos_schemas::documents::policy::Source;
+use jos_schemas::own;
 use jos_trust::Digest;
 use jos_trust::floors::Counter;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -220,7 +222,7 @@ impl<'d> Journal<'d> {
                 trial.services.push((name.to_owned(), state));
             }
         }
-        let bytes = serde_json::to_vec(&trial).map_err(|e| e.to_string())?;
+        let bytes = own::write(&trial).map_err(|e| e.to_string())?;
         self.data
             .write_private(&self.at("trial.json"), &bytes)
             .map_err(|e| e.to_string())?;
@@ -323,23 +325,23 @@ impl<'d> Journal<'d> {
         }))
     }
 
-    fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, JournalError> {
+    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, JournalError> {
         let path = self.at(name);
         let bytes = match self.data.read(&path, LIMIT) {
             Ok((bytes, _)) => bytes,
             Err(e) if e.is_missing() => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let damaged = |e: serde_json::Error| JournalError::Damaged {
+        let damaged = |what| JournalError::Damaged {
             file: self.data.show(&path),
-            what: e.to_string(),
+            what,
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        own::read(&bytes).map(Some).map_err(damaged)
     }
 
     pub(crate) fn set_phase(&self, phase: Phase, outcome: Value, cause: Option<Cause>) -> Result<(), DiskError> {
         let outcome = Some(outcome);
-        let bytes = serde_json::to_vec(&Progress { phase, outcome, cause }).expect("plain data");
+        let bytes = own::write(&Progress { phase, outcome, cause }).expect("plain data");
         self.data.write_private(&self.at("phase.json"), &bytes)
     }
 

@@ -121,7 +121,7 @@ pub(crate) type Owners = BTreeMap<String, Name>;
 
 pub(crate) fn owners(disk: &Disk) -> Result<Owners, StoreError> {
     match disk.read(OWNERS, LIMIT) {
-        Ok((bytes, _)) => serde_json::from_slice(&bytes).map_err(|e| StoreError::Owners {
+        Ok((bytes, _)) => jos_schemas::own::read(&bytes).map_err(|e| StoreError::Owners {
             file: disk.show(OWNERS),
             what: format!(
                 "{e}; it says which agent owns which path: restore it, or remove it, and each agent claims its own again"
@@ -167,7 +167,7 @@ pub(crate) fn own(disk: &Disk, name: &Name, paths: &mut dyn Iterator<Item = Stri
         after.entry(path).or_insert_with(|| name.clone());
     }
     if after != before {
-        let bytes = serde_json::to_vec(&after).map_err(|e| StoreError::Owners {
+        let bytes = jos_schemas::own::write(&after).map_err(|e| StoreError::Owners {
             file: OWNERS.into(),
             what: e.to_string(),
         })?;

@@ -8,15 +8,18 @@ pub mod check;
 pub mod documents;
 pub mod layout;
 pub mod node;
+pub mod own;
 pub mod read;
 pub mod report;
 mod ruled;
 #[cfg(feature = "json-schema")]
 mod schema;
+pub mod sorted;
 mod tagged;
 pub mod text;
 pub mod unit;
 mod untagged;
+pub mod write;
 
 pub use catalogue::{Document, catalogue, detect};
 pub use check::Check;

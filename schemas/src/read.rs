@@ -8,8 +8,9 @@ mod de;
 mod hole;
 mod json;
 mod toml;
+mod wrong;
 
-pub(crate) use collect::nearest;
+pub(crate) use collect::{nearest, own};
 pub(crate) use de::TAGGED;
 
 use std::path::Path;

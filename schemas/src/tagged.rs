@@ -85,7 +85,7 @@ macro_rules! tagged {
                         }
                         let (at, rest) = $crate::tagged::buffered(first, map, VARIANTS)?;
                         $(if VARIANTS[at] == $tag {
-                            return <$inner as serde::Deserialize>::deserialize(rest).map($enum::$variant).map_err(M::Error::custom);
+                            return $crate::own::read_value::<$inner>(&rest).map($enum::$variant).map_err(M::Error::custom);
                         })+
                         Err(M::Error::missing_field("type"))
                     }

@@ -95,7 +95,27 @@ fn holds(cpu: &Cpu) {
         }
         let root = vendor.at(&format!("{profile}-{}", cpu.architectures[0]));
         applies(cpu, &root);
+        names_what_it_lacks(cpu, &root);
     }
+}
+
+/// The program of a device has no commands of the desk, and says where they are.
+fn names_what_it_lacks(cpu: &Cpu, root: &Path) {
+    let program = root.join("usr/bin/jos").display().to_string();
+    let line: Vec<&str> = cpu.emulator.iter().copied().chain([program.as_str()]).collect();
+    let jos = |words: &[&str]| run(Command::new(line[0]).args(&line[1..]).args(words));
+    for words in [
+        &["sign", "--key", "admin.key", "state.toml"][..],
+        &["trust", "rotate", "trust.json"],
+    ] {
+        jos(words).exits(2).says("is not in this build (made for devices)");
+    }
+    jos(&[
+        "trust",
+        "show",
+        &root.join("usr/share/jos/trust.json").display().to_string(),
+    ])
+    .ok();
 }
 
 fn is_small(path: &Path, limit: u64) {

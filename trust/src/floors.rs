@@ -8,10 +8,10 @@
 //! number with other content is refused, the identical state is no change. Adopting a trust document sets the floors
 //! that it names exactly, even downwards (fast-forward recovery, §5.3.11).
 
-use std::collections::BTreeMap;
-
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::trust::Role;
+use jos_schemas::own;
+use jos_schemas::sorted::Map;
 use jos_schemas::text::{Name, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -108,7 +108,7 @@ pub enum Standing {
 pub struct Floors {
     trust: Option<Edition>,
     time: Option<Utc>,
-    counters: BTreeMap<Counter, Floor>,
+    counters: Map<Counter, Floor>,
 }
 
 /// What adopting a trust root changed.
@@ -191,7 +191,7 @@ impl Floors {
 
     /// A trial of `state` begins: its version becomes the floor. Make it durable before the first act.
     pub fn begin(&mut self, state: &Verified<DesiredState>) {
-        let floor = self.counters.entry(state.counter().clone()).or_default();
+        let floor = self.counters.or_default(state.counter().clone());
         // Never lowered here: a verdict may be older than these floors.
         if state.standing() != Standing::InForce && state.version() >= floor.version {
             floor.version = state.version();
@@ -202,7 +202,7 @@ impl Floors {
     /// `state` is confirmed: it is in force from now on.
     pub fn confirm(&mut self, state: &Verified<DesiredState>) {
         self.begin(state);
-        let floor = self.counters.entry(state.counter().clone()).or_default();
+        let floor = self.counters.or_default(state.counter().clone());
         floor.in_force = Some(InForce {
             version: state.version(),
             content: state.content(),
@@ -218,7 +218,7 @@ impl Floors {
             version: state.version(),
             content: state.content(),
         };
-        let floor = self.counters.entry(state.counter().clone()).or_default();
+        let floor = self.counters.or_default(state.counter().clone());
         if state.standing() != Standing::InForce && !floor.failed.contains(&edition) {
             floor.failed.push(edition);
             let excess = floor.failed.len().saturating_sub(FAILED_KEPT);
@@ -312,7 +312,7 @@ impl Floors {
                 name: name.clone(),
                 stream: Stream::State,
             };
-            let floor = self.counters.entry(counter.clone()).or_default();
+            let floor = self.counters.or_default(counter.clone());
             adopted.floors.push((counter, floor.version, *version));
             // A number that came down was inflated: what failed under it says nothing about its successors.
             if *version < floor.version {
@@ -350,20 +350,19 @@ impl Floors {
                 })
                 .collect(),
         };
-        serde_json::to_vec(&stored).expect("floors are plain data: numbers, texts and lists")
+        own::write(&stored).expect("floors are plain data: numbers, texts and lists")
     }
 
     /// Reads what [`Floors::to_bytes`] wrote. Damage is an error, never taken for absence.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FloorsDamaged> {
-        let stored: Stored =
-            serde_json::from_slice(bytes).map_err(|e| FloorsDamaged::Malformed { reason: e.to_string() })?;
+        let stored: Stored = own::read(bytes).map_err(|reason| FloorsDamaged::Malformed { reason })?;
         if stored.format != FORMAT {
             return Err(FloorsDamaged::Format {
                 found: stored.format,
                 expected: FORMAT,
             });
         }
-        let mut counters = BTreeMap::new();
+        let mut counters = Map::new();
         for Entry { counter, floor } in stored.counters {
             if let Some(_twice) = counters.insert(counter.clone(), floor) {
                 return Err(FloorsDamaged::Twice { name: counter.name });

@@ -3,12 +3,11 @@
 //! TUF §5.3.4 and §6.1: keys are told apart by their public bytes, so neither a duplicate signature nor a second id for
 //! one key counts twice; ids that nobody knows are ignored.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jos_schemas::documents::trust::{Role, Trust};
 use jos_schemas::node::{Kind, Node};
+use jos_schemas::sorted::Map;
 
 use crate::keys::{KeyId, PublicKey};
 use crate::refused::{BadSignatures, TrustRefused};
@@ -140,7 +139,7 @@ struct HeldRole {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Keyring {
     keys: Vec<HeldKey>,
-    roles: BTreeMap<Role, HeldRole>,
+    roles: Map<Role, HeldRole>,
     version: u64,
 }
 
@@ -171,7 +170,7 @@ impl Keyring {
                 dev: key.dev,
             });
         }
-        let mut roles = BTreeMap::new();
+        let mut roles = Map::new();
         for (role, held) in &trust.roles {
             let role = *role;
             for (at, id) in held.keys.iter().enumerate() {

@@ -3,22 +3,18 @@
 //! Owns the tree of commands, the exit codes (0 done, 1 refused or failed, 2 bad use or bad input) and how results and
 //! errors reach a person or a script. Standard output carries the result, standard error the diagnostics.
 
+#[cfg(any(test, not(feature = "full")))]
+mod absent;
 mod agent;
 mod archive;
-mod beside;
 mod blame;
-mod key;
-mod ledger;
 #[cfg(feature = "full")]
-mod manual;
-mod policy;
+mod desk;
+mod ledger;
 mod replay;
-mod schema;
-mod sign;
 mod signing;
 mod trust;
 mod ui;
-mod validate;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,10 +23,8 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use ui::{Done, Failure, Ui};
 
-/// Declarative, config-driven appliances: every change is an inert decision that one plane gates, records and applies.
-#[derive(Parser)]
-#[command(name = "jos", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Examples:\n  \
+const NOTES: &str = if cfg!(feature = "full") {
+    "Examples:\n  \
     jos agent install kiosk.jos                                  a service out of a .jos artifact\n  \
     jos key new --out admin.key                                  a signed state, from key to device:\n  \
     jos trust init --key admin.key --out trust.json\n  \
@@ -39,7 +33,21 @@ pub(crate) use ui::{Done, Failure, Ui};
     jos agent install state.json --trust trust.json\n\n\
     Every command's --help has examples of its own.\n\
     Exit codes: 0 done, 1 refused or failed, 2 bad use or invalid input.\n\
-    With --json the result is JSON on standard output, an error one JSON object on standard error.")]
+    With --json the result is JSON on standard output, an error one JSON object on standard error."
+} else {
+    "Examples:\n  \
+    jos agent install kiosk.jos                                  a service out of a .jos artifact\n  \
+    jos agent plan state.json --trust trust.json --policy policy.toml\n  \
+    jos agent install state.json --trust trust.json\n\n\
+    This build is made for devices. Keys, trust, signatures and checks of documents are made on a workstation.\n\
+    Every command's --help has examples of its own.\n\
+    Exit codes: 0 done, 1 refused or failed, 2 bad use or invalid input.\n\
+    With --json the result is JSON on standard output, an error one JSON object on standard error."
+};
+
+/// Declarative, config-driven appliances: every change is an inert decision that one plane gates, records and applies.
+#[derive(Parser)]
+#[command(name = "jos", version, propagate_version = true, arg_required_else_help = true, after_help = NOTES)]
 struct Cli {
     /// Print the result, or the error, as JSON
     #[arg(long, global = true)]
@@ -56,47 +64,30 @@ enum Command {
     Ledger(ledger::LedgerCommand),
     Replay(replay::ReplayArgs),
     Blame(blame::BlameArgs),
-    Key(key::KeyCommand),
-    Sign(sign::SignCommand),
     Verify(verify::VerifyCommand),
     Trust(trust::TrustCommand),
-    /// Say what a policy grants, and which line of it is missing
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
-    Validate(validate::ValidateCommand),
-    Schema(schema::SchemaCommand),
-    /// Run the program jos-hub
-    Hub(beside::Args),
-    /// Run the program jos-image: bake packages and images
-    Image(beside::Args),
     #[cfg(feature = "full")]
-    Completions(manual::CompletionsArgs),
-    #[cfg(feature = "full")]
-    Man(manual::ManArgs),
+    #[command(flatten)]
+    Desk(desk::DeskCommand),
 }
 
 /// Parses the command line, runs the command, prints what went wrong.
 pub(crate) fn main() -> ExitCode {
+    #[cfg(not(feature = "full"))]
+    if let Some(failure) = absent::refusal(std::env::args_os().skip(1).filter_map(|word| word.into_string().ok())) {
+        return Ui::new(std::env::args_os().any(|word| word == "--json")).finish(Err(failure));
+    }
     let cli = Cli::parse();
     let ui = Ui::new(cli.json);
     let done: Done = match &cli.command {
+        Command::Agent(command) => agent::run(command, &ui),
         Command::Ledger(command) => ledger::run(command, &ui),
         Command::Replay(args) => replay::run(args, &ui),
         Command::Blame(args) => blame::run(args, &ui),
-        Command::Key(command) => key::run(command, &ui),
-        Command::Sign(command) => sign::run(command, &ui),
         Command::Verify(command) => verify::run(command, &ui),
         Command::Trust(command) => trust::run(command, &ui),
-        Command::Policy(command) => policy::run(command, &ui),
-        Command::Validate(command) => validate::run(command, &ui),
-        Command::Schema(command) => schema::run(command, &ui),
-        Command::Agent(command) => agent::run(command, &ui),
-        Command::Hub(args) => beside::run("jos-hub", args),
-        Command::Image(args) => beside::run("jos-image", args),
         #[cfg(feature = "full")]
-        Command::Completions(args) => manual::completions(args, &<Cli as clap::CommandFactory>::command(), &ui),
-        #[cfg(feature = "full")]
-        Command::Man(args) => manual::man(args, <Cli as clap::CommandFactory>::command(), &ui),
+        Command::Desk(command) => desk::run::<Cli>(command, &ui),
     };
     ui.finish(done)
 }

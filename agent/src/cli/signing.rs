@@ -1,20 +1,17 @@
-//! What `key`, `sign`, `verify` and `trust` share: documents and keys as files, and their errors in one voice.
+//! What the commands share that read signed documents: documents as files, and their errors in one voice.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jos_schemas::documents::desired_state::DesiredState;
-use jos_schemas::documents::trust::Role;
 use jos_schemas::node::Node;
 use jos_schemas::read::{self, Format, Limits};
 use jos_schemas::text::Utc;
-use jos_trust::keyfile::{self, KeyFileError, NamedKey};
 use jos_trust::refused::{Refused, TrustRefused};
 use jos_trust::root::Received;
-use jos_trust::sign::CannotSign;
-use jos_trust::{Floors, SecretKey, TrustRoot};
+use jos_trust::{Floors, TrustRoot};
 use serde_json::json;
 
 use super::Failure;
@@ -77,70 +74,6 @@ pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How a file is put in place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Put {
-    /// Only where nothing is.
-    New,
-    /// In place of what is there; its permission bits stay.
-    Replace,
-}
-
-/// Writes `bytes` so that a reader sees all of them or none: a file beside it, synced, then moved into place.
-pub(super) fn write(path: &Path, bytes: &[u8], put: Put) -> Result<(), Failure> {
-    let cannot = |e: io::Error| Failure::failed(format!("{}: cannot write: {e}", path.display()));
-    // A link is followed, so that what it points to is replaced and the link stays.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let name = target
-        .file_name()
-        .ok_or_else(|| Failure::invalid(format!("{} is no file name", path.display())))?;
-    let parent = target
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let unlike = crate::files::unlike_any_other().map_err(cannot)?;
-    let temp = parent.join(format!(".{}.{unlike}", name.to_string_lossy()));
-    let done = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temp)?;
-        if let (Put::Replace, Ok(before)) = (put, fs::metadata(&target)) {
-            file.set_permissions(before.permissions())?;
-        }
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        match put {
-            Put::Replace => {}
-            // The name is taken first, since a rename would silently replace what somebody else puts there.
-            Put::New => drop(OpenOptions::new().write(true).create_new(true).open(&target)?),
-        }
-        fs::rename(&temp, &target)?;
-        // Some file systems cannot sync a directory.
-        let _ = File::open(parent).and_then(|dir| dir.sync_all());
-        Ok(())
-    })();
-    done.map_err(|e: io::Error| {
-        let _ = fs::remove_file(&temp);
-        match (put, e.kind()) {
-            (Put::New, io::ErrorKind::AlreadyExists) => Failure::invalid(format!("{} exists", path.display()))
-                .help("choose another file with --out, or move this one away first"),
-            _ => cannot(e),
-        }
-    })
-}
-
-/// Reads a secret key file.
-pub(super) fn secret(path: &Path) -> Result<SecretKey, Failure> {
-    keyfile::read_secret(path).map_err(key_failure)
-}
-
-/// Reads the public half of a key file of either kind.
-pub(super) fn public(path: &Path) -> Result<NamedKey, Failure> {
-    keyfile::read_public(path).map_err(key_failure)
-}
-
-pub(super) fn key_failure(error: KeyFileError) -> Failure {
-    helped(Failure::invalid(&error), error.help().as_deref())
-}
-
 /// A refusal of `file`: exit code 2 where the file is no document of its kind, else 1.
 pub(super) fn refused(file: &str, refused: &Refused) -> Failure {
     match refused {
@@ -163,14 +96,6 @@ fn refusal(file: &str, refused: &dyn std::fmt::Display, code: &str, help: Option
         Failure::failed(format!("{file}: refused: {refused}")).details(details),
         help,
     )
-}
-
-/// Why a document was not signed: the input is not what can be signed.
-pub(super) fn cannot_sign(file: &str, error: &CannotSign) -> Failure {
-    if let CannotSign::Invalid(report) = error {
-        return Failure::invalid(report).details(report);
-    }
-    helped(Failure::invalid(format!("{file}: not signed: {error}")), error.help())
 }
 
 /// Adds help where there is some.
@@ -225,16 +150,6 @@ pub(super) fn moment(text: &str) -> Result<Utc, String> {
     match Utc::from_unix(moment.unix()) == moment {
         true => Ok(moment),
         false => Err("there is no such day".to_owned()),
-    }
-}
-
-/// `root`, `admin` or `freshness`.
-pub(super) fn role(text: &str) -> Result<Role, String> {
-    match text {
-        "root" => Ok(Role::Root),
-        "admin" => Ok(Role::Admin),
-        "freshness" => Ok(Role::Freshness),
-        other => Err(format!("found the role {other:?}, expected root, admin or freshness")),
     }
 }
 

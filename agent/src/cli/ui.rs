@@ -4,59 +4,70 @@ use std::fmt::{self, Display, Write as _};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use jos_schemas::own;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What a command comes to: an exit code (0 or 1), or a failure.
 pub(crate) type Done = Result<u8, Failure>;
 
-/// A failure with its exit code, as people and scripts see it.
+/// A failure with its exit code, as people and scripts see it. Boxed, since it is rare and results are many.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Said>);
+
+#[derive(Debug)]
+struct Said {
     /// 1 refused or failed, 2 bad use or invalid input.
-    pub(crate) code: u8,
+    code: u8,
     /// What was found and what was expected.
-    pub(crate) message: String,
+    message: String,
     /// What to do next.
-    pub(crate) help: Option<String>,
+    help: Option<String>,
     /// More for scripts.
-    pub(crate) details: Value,
+    details: Value,
 }
 
 impl Failure {
-    /// The input or the use is wrong: exit code 2.
-    pub(crate) fn invalid(message: impl Display) -> Self {
-        Self {
-            code: 2,
-            message: message.to_string(),
+    fn new(code: u8, message: String) -> Self {
+        Self(Box::new(Said {
+            code,
+            message,
             help: None,
             details: Value::Null,
-        }
+        }))
+    }
+    /// The input or the use is wrong: exit code 2.
+    pub(crate) fn invalid(message: impl Display) -> Self {
+        Self::new(2, message.to_string())
     }
     /// Refused, or failed while doing: exit code 1.
     pub(crate) fn failed(message: impl Display) -> Self {
-        Self {
-            code: 1,
-            message: message.to_string(),
-            help: None,
-            details: Value::Null,
-        }
+        Self::new(1, message.to_string())
     }
     /// Adds what to do next.
     pub(crate) fn help(mut self, help: impl Display) -> Self {
-        self.help = Some(help.to_string());
+        self.0.help = Some(help.to_string());
         self
+    }
+    /// Adds what went wrong besides.
+    pub(crate) fn and(mut self, more: impl Display) -> Self {
+        self.0.message = format!("{}; {more}", self.0.message);
+        self
+    }
+    /// The input or the use is wrong, rather than work that failed.
+    pub(crate) fn is_bad_use(&self) -> bool {
+        self.0.code == 2
     }
     /// Adds details for scripts.
     pub(crate) fn details(mut self, details: impl Serialize) -> Self {
-        self.details = serde_json::to_value(details).unwrap_or(Value::Null);
+        self.0.details = serde_json::to_value(details).unwrap_or(Value::Null);
         self
     }
 }
 
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -81,17 +92,10 @@ impl Ui {
 
     /// Prints a result: `value` for scripts, `text` for people. A closed pipe ends quietly.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl Display) {
-        let mut out = String::new();
-        if self.json {
-            out = serde_json::to_string_pretty(value).unwrap_or_default();
-            out.push('\n');
-        } else {
-            let _ = write!(out, "{text}");
-            if !out.is_empty() && !out.ends_with('\n') {
-                out.push('\n');
-            }
-        }
-        let _ = std::io::stdout().write_all(out.as_bytes());
+        print(match self.json {
+            true => own::write_pretty(value).unwrap_or_default(),
+            false => text.to_string(),
+        });
     }
 
     /// Wraps `text` in an SGR colour where colour is on.
@@ -107,7 +111,7 @@ impl Ui {
     pub(crate) fn finish(&self, done: Done) -> ExitCode {
         match done {
             Ok(code) => ExitCode::from(code),
-            Err(failure) => {
+            Err(Failure(failure)) => {
                 let mut err = String::new();
                 if self.json {
                     let value = json!({ "error": failure.message, "help": failure.help, "details": failure.details });
@@ -123,4 +127,11 @@ impl Ui {
             }
         }
     }
+}
+
+fn print(mut out: String) {
+    if !out.is_empty() && !out.ends_with('\n') {
+        out.push('\n');
+    }
+    let _ = std::io::stdout().write_all(out.as_bytes());
 }

@@ -30,7 +30,9 @@ pub(crate) fn run(file: &str, plane_is_root: bool) -> Result<(), String> {
         .map_err(|e| format!("the stream: {e}"))?;
     let mut wire = UnixStream::from(wire);
     let confinement = confine::confine(folder, plane_is_root);
-    let confinement = serde_json::to_string(&confinement).map_err(|e| e.to_string())?;
+    let confinement = serde_json::to_value(&confinement)
+        .map_err(|e| e.to_string())?
+        .to_string();
     send(
         &mut wire,
         FromFetcher::Hello {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jos_schemas::own;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -46,12 +47,12 @@ impl Live {
     /// Reads the file of an agent; none when it never ran since the boot.
     pub(crate) fn read(run_dir: &Path) -> Option<Self> {
         let bytes = files::read(&run_dir.join(FILE), 1 << 20).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        own::read(&bytes).ok()
     }
 
     /// Replaces the file. Whole or old, but not made to survive power loss: it is worth nothing after one.
     pub(crate) fn write(&self, run_dir: &Path) {
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let bytes = own::write(self).unwrap_or_default();
         if let Err(error) = files::replace(&run_dir.join(FILE), &bytes, 0o644, false) {
             log::warn!("status: {error}");
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
 use jos_runtime::Plane;
 use jos_runtime::world::World;
+use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::Digest;
 use jos_trust::state::Channel;
@@ -229,7 +230,7 @@ impl<'w> Agent<'w> {
                     if protocol != jos_link::message::PROTOCOL {
                         return vec![self.down(&format!("it speaks protocol {protocol}"))];
                     }
-                    let confinement: Vec<Mechanism> = serde_json::from_str(&confinement).unwrap_or_default();
+                    let confinement: Vec<Mechanism> = own::read(confinement.as_bytes()).unwrap_or_default();
                     let missing = confine::missing(&confinement);
                     self.live.confinement = confinement;
                     if self.settings.policy.require_confinement && !missing.is_empty() {

@@ -77,7 +77,7 @@ pub(super) fn state(service: &Service<'_>) -> Option<State> {
 
 /// The answer of `ubus call service list`.
 fn parse(text: &str, service: &str, enabled: bool) -> State {
-    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let value: serde_json::Value = serde_json::from_slice(text.as_bytes()).unwrap_or_default();
     let instances = value[service]["instances"].as_object();
     let instance = instances.and_then(|i| i.values().next());
     let running = instance.is_some_and(|i| i["running"] == true);

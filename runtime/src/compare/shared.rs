@@ -185,7 +185,7 @@ impl Build<'_> {
     pub(super) fn settle_shared(&mut self) {
         let mut nothing: BTreeSet<usize> = BTreeSet::new();
         let all = std::mem::take(&mut self.shared);
-        for (path, shared) in &all {
+        for (path, shared) in all.iter() {
             let input = shared.before.as_ref().zip(shared.seen).map(|(bytes, meta)| {
                 let mut shape = Shape::of(&meta);
                 self.identify(&mut shape, bytes, shared.hidden);

@@ -12,6 +12,7 @@
 use jos_schemas::documents::checkpoint::{Checkpoint, CheckpointKind, FloorAt, HeldState, StreamName, Streams};
 use jos_schemas::documents::hub::LedgerHead;
 use jos_schemas::documents::policy::Source;
+use jos_schemas::own;
 use jos_schemas::text::AbsPath;
 use jos_trust::{Floors, Stream};
 use serde_json::{Value, json};
@@ -317,6 +318,6 @@ fn stream_name(stream: Stream) -> StreamName {
 pub(crate) fn streams_of(payload: &Value) -> Streams {
     payload
         .get("streams")
-        .and_then(|streams| serde_json::from_value(streams.clone()).ok())
+        .and_then(|streams| own::read_value(streams).ok())
         .unwrap_or_default()
 }

@@ -9,9 +9,9 @@
 //!   forgotten.
 //! - **Failures** that may pass: a full disk, a hub that does not answer, a power cut during a trial.
 
-use std::collections::BTreeMap;
-
 use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::own;
+use jos_schemas::sorted::Map;
 use jos_trust::{Digest, Verified};
 use serde::{Deserialize, Serialize};
 
@@ -37,10 +37,10 @@ pub(super) struct Patience {
     format: u32,
     /// By what the plan calls the thing: a path, a service.
     #[serde(default)]
-    flaps: BTreeMap<String, Flap>,
+    flaps: Map<String, Flap>,
     /// By what was tried.
     #[serde(default)]
-    failures: BTreeMap<String, Failure>,
+    failures: Map<String, Failure>,
 }
 
 /// Something that was put right.
@@ -106,7 +106,7 @@ impl Patience {
         if self.flaps.len() >= WATCHED && !self.flaps.contains_key(what) {
             return;
         }
-        let flap = self.flaps.entry(what.to_owned()).or_default();
+        let flap = self.flaps.or_default(what.to_owned());
         flap.corrected.retain(|t| (0..WITHIN).contains(&(now - t)));
         flap.corrected.push(now);
         flap.corrected.drain(..flap.corrected.len().saturating_sub(FLAPS));
@@ -152,7 +152,7 @@ impl Patience {
 
     /// Something failed that may go better later.
     pub(super) fn failed(&mut self, what: &str, now: i64) {
-        let failure = self.failures.entry(what.to_owned()).or_default();
+        let failure = self.failures.or_default(what.to_owned());
         failure.tries += 1;
         failure.next = now.saturating_add(pause(failure.tries));
     }
@@ -181,11 +181,7 @@ impl Plane<'_> {
     /// What is kept in mind; nothing where that does not read.
     pub(super) fn patience(&self) -> Patience {
         let path = self.at("patience.json");
-        let read = |bytes: &[u8]| {
-            serde_json::from_slice::<Patience>(bytes)
-                .ok()
-                .filter(|p| p.format == FORMAT)
-        };
+        let read = |bytes: &[u8]| own::read::<Patience>(bytes).ok().filter(|p| p.format == FORMAT);
         match self.data.read(&path, LIMIT) {
             Ok((bytes, _)) => read(&bytes).unwrap_or_else(|| {
                 log::warn!("{}: does not read; pauses begin anew", self.data.show(&path));
@@ -206,7 +202,7 @@ impl Plane<'_> {
         change(&mut after, now);
         after.settle(now);
         if after != before && !(after.flaps.is_empty() && after.failures.is_empty() && before.format == 0) {
-            let bytes = serde_json::to_vec(&after).expect("plain data");
+            let bytes = own::write(&after).expect("plain data");
             if let Err(e) = self.data.write_private(&self.at("patience.json"), &bytes) {
                 log::warn!("{e}");
             }

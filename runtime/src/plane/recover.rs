@@ -1,6 +1,7 @@
 //! Recovery: what a crash left is finished or taken back, before anything else.
 
 use jos_schemas::documents::ledger::{Decision, OutcomeKind};
+use jos_schemas::own;
 
 use super::record::payload;
 use super::{Plane, PlaneError};
@@ -48,8 +49,8 @@ impl Plane<'_> {
         let progress = journal.phase()?;
         let report = progress
             .outcome
-            .clone()
-            .and_then(|value| serde_json::from_value::<Report>(value).ok());
+            .as_ref()
+            .and_then(|value| own::read_value::<Report>(value).ok());
         if self.is_kept(&trial, progress.phase)? {
             let report = report.unwrap_or_else(|| Report::new(OutcomeKind::Applied));
             log::info!("{}: an apply that had been confirmed is finished", self.setup.name);
@@ -111,7 +112,7 @@ impl Plane<'_> {
         let Some(last) = ledger.last()?.filter(|r| r.kind == "decision") else {
             return Ok(None);
         };
-        let known = serde_json::from_value::<Decision>(last.payload.clone()).is_ok();
+        let known = own::read_value::<Decision>(&last.payload).is_ok();
         let reason = if known {
             "interrupted before anything was touched"
         } else {

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde::de::DeserializeOwned;
 
-use super::de::{Context, Inner, Place, Reader, Wrong};
+use super::de::{Context, Reader};
 use super::hole::CANDIDATES;
+use super::wrong::{Error, Inner, Place, Wrong};
 use crate::check::Issues;
 use crate::node::{Kind, Node, Span, escaped, shortened};
 use crate::report::{Issue, MOST, Report};
@@ -14,6 +15,45 @@ use crate::report::{Issue, MOST, Report};
 const READINGS: usize = 4 * MOST;
 
 pub(super) fn typed<T: DeserializeOwned>(name: &str, text: &str, root: &Node) -> Result<T, Report> {
+    let mut value = None;
+    repeated(name, text, root, &mut |reader| {
+        value = Some(T::deserialize(reader)?);
+        Ok(())
+    })?;
+    value.ok_or_else(|| Report::one(name, Issue::new("not a valid document")))
+}
+
+/// What jos wrote for itself: one reading, the first error.
+pub(crate) fn own<T: DeserializeOwned>(node: &Node) -> Result<T, String> {
+    let context = Context::own();
+    match T::deserialize(Reader::new(node, &context)) {
+        Ok(value) => Ok(value),
+        Err(error) => Err(first(error, node)),
+    }
+}
+
+fn first(error: Error<'_>, root: &Node) -> String {
+    let Inner { place, wrong } = error.into_inner();
+    let mut path = Vec::new();
+    match place {
+        Place::Unknown => {}
+        Place::Value(node) | Place::Hole(node, _) => drop(find(root, node, &mut path)),
+        Place::Key(entry) => drop(find(root, &entry.value, &mut path)),
+    }
+    let message = worded(&wrong).message;
+    match path.is_empty() {
+        true => message,
+        false => format!("{message}, at {}", pointer(&path)),
+    }
+}
+
+/// Reads until nothing new goes wrong.
+fn repeated<'a>(
+    name: &str,
+    text: &str,
+    root: &'a Node,
+    read: &mut dyn FnMut(Reader<'a, '_>) -> Result<(), Error<'a>>,
+) -> Result<(), Report> {
     let context = Context::default();
     let mut collector = Collector {
         text,
@@ -24,12 +64,9 @@ pub(super) fn typed<T: DeserializeOwned>(name: &str, text: &str, root: &Node) ->
     };
     let mut more = true;
     for _ in 0..READINGS {
-        match T::deserialize(Reader {
-            node: root,
-            context: &context,
-        }) {
-            Ok(value) if collector.issues.is_empty() => return Ok(value),
-            Ok(_) => more = false,
+        match read(Reader::new(root, &context)) {
+            Ok(()) if collector.issues.is_empty() => return Ok(()),
+            Ok(()) => more = false,
             Err(error) => {
                 if collector.take(error.into_inner()) {
                     if collector.issues.len() < MOST {

@@ -185,7 +185,7 @@ impl Ready {
         verify_state(self.doc.received(), &root, &context).map_err(|e| {
             let failure = refused(&self.doc.name, &e);
             // What is no document at all is a mistake at the keyboard, nothing for the ledger.
-            if adopt && failure.code == 1 {
+            if adopt && !failure.is_bad_use() {
                 let source = if self.channel == Channel::Baseline {
                     Source::Baseline
                 } else {

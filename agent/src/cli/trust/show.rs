@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use jos_schemas::documents::trust::{KIND, Trust};
+use jos_schemas::documents::trust::{KIND, Role, Trust};
 use jos_schemas::node::Node;
 use jos_schemas::read;
 use jos_schemas::text::{Name, Utc};
@@ -11,7 +11,6 @@ use jos_trust::refused::role_name;
 use jos_trust::{KeyId, TrustRefused, sign};
 use serde_json::{Value, json};
 
-use super::finish::missing;
 use crate::cli::signing::{Doc, now, trust_refused};
 use crate::cli::{Done, Failure, Ui};
 
@@ -20,13 +19,13 @@ use crate::cli::{Done, Failure, Ui};
 #[command(
     after_help = "Examples:\n  jos trust show trust.json\n  jos trust show trust.json trust.v2.json trust.v3.json"
 )]
-pub(super) struct Show {
+pub(in crate::cli) struct Show {
     /// Trust documents, oldest first
     #[arg(value_name = "TRUST", required = true)]
     trust: Vec<PathBuf>,
 }
 
-pub(super) fn show(args: &Show, ui: &Ui) -> Done {
+pub(in crate::cli) fn show(args: &Show, ui: &Ui) -> Done {
     let mut values = Vec::new();
     let mut text = String::new();
     let mut before: Option<(Trust, Node)> = None;
@@ -70,7 +69,7 @@ pub(super) fn show(args: &Show, ui: &Ui) -> Done {
 }
 
 /// For scripts.
-pub(super) fn described(trust: &Trust, node: &Node) -> Value {
+pub(in crate::cli) fn described(trust: &Trust, node: &Node) -> Value {
     let signed: Vec<&str> = sign::signatures_of(node)
         .iter()
         .filter_map(|s| s.get("key_id")?.as_str())
@@ -82,7 +81,7 @@ pub(super) fn described(trust: &Trust, node: &Node) -> Value {
 }
 
 /// For people.
-pub(super) fn people(trust: &Trust, node: &Node) -> String {
+pub(in crate::cli) fn people(trust: &Trust, node: &Node) -> String {
     let mut text = format!("version  {}\n", trust.version);
     text.push_str(&format!(
         "tenant   {}\n",
@@ -124,7 +123,7 @@ pub(super) fn people(trust: &Trust, node: &Node) -> String {
 }
 
 /// A trust document that is valid in itself; its signatures may still be missing.
-pub(super) fn read_trust(path: &Path) -> Result<(Trust, Node), Failure> {
+pub(in crate::cli) fn read_trust(path: &Path) -> Result<(Trust, Node), Failure> {
     let doc = Doc::read(path)?;
     let node = doc.parse()?;
     if node.get("kind").and_then(Node::as_str) != Some(KIND) {
@@ -137,4 +136,24 @@ pub(super) fn read_trust(path: &Path) -> Result<(Trust, Node), Failure> {
         read::from_node(&doc.name, doc.text(), &node).map_err(|report| Failure::invalid(&report).details(report))?;
     sign::check(&trust).map_err(|r| trust_refused(&doc.name, &r))?;
     Ok((trust, node))
+}
+
+/// Which root signatures a version still lacks, its own roots' and those of the one before.
+pub(in crate::cli) fn missing(node: &Node, trust: &Trust, before: Option<&Trust>) -> Result<Vec<String>, TrustRefused> {
+    let mut missing = Vec::new();
+    let whose = [(Some(trust), "its own"), (before, "the old")];
+    for (roots, whose) in whose.into_iter().filter_map(|(roots, whose)| Some((roots?, whose))) {
+        let (have, need) = sign::root_signatures(node, roots)?;
+        if have.len() < need {
+            let held = roots
+                .roles
+                .get(&Role::Root)
+                .map(|held| held.keys.as_slice())
+                .unwrap_or_default();
+            let others: Vec<&str> = held.iter().filter(|id| !have.contains(id)).map(KeyId::as_str).collect();
+            let count = need - have.len();
+            missing.push(format!("{count} of {whose} root keys: {}", others.join(", ")));
+        }
+    }
+    Ok(missing)
 }

@@ -100,7 +100,7 @@ impl Agent<'_> {
         let why = match verify_state(received, &root, &context) {
             Ok(verified) => match crate::subject::filled_in(&name, verified.value()) {
                 Ok(()) => return self.try_apply(&verified),
-                Err(open) => open.message,
+                Err(open) => open.to_string(),
             },
             Err(refused) => format!("{name}: {refused}"),
         };

@@ -7,6 +7,7 @@ use jos_schemas::documents::agent_config::{AgentConfig, HubConfig};
 use jos_schemas::documents::policy::Policy;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::{AbsPath, Name};
+use jos_schemas::write;
 use jos_trust::root::Received;
 
 use super::Args;
@@ -148,8 +149,8 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         ..AgentConfig::named(name.clone())
     };
     let banner = "# Written by `jos agent install`; `jos schema agent-config` describes it.\n";
-    let config = toml::to_string(&config).map_err(|e| Failure::failed(format!("agent.toml: {e}")))?;
-    let policy_text = toml::to_string(&policy).map_err(|e| Failure::failed(format!("policy.toml: {e}")))?;
+    let config = write::toml(&config).map_err(|e| Failure::failed(format!("agent.toml: {e}")))?;
+    let policy_text = write::toml(&policy).map_err(|e| Failure::failed(format!("policy.toml: {e}")))?;
     let config = format!("{banner}{config}");
     files.push((artifact, read.bytes, 0o644));
     files.push((

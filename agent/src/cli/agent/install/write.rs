@@ -1,5 +1,6 @@
 //! What an install writes, and how a failure takes it back.
 
+use jos_schemas::own;
 use jos_schemas::text::Utc;
 
 use super::prepare::Ready;
@@ -36,10 +37,7 @@ impl Undo {
         if left.is_empty() {
             return failure;
         }
-        Failure {
-            message: format!("{}; could not be taken back: {}", failure.message, left.join("; ")),
-            ..failure
-        }
+        failure.and(format!("could not be taken back: {}", left.join("; ")))
     }
 }
 
@@ -104,9 +102,9 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
         user: ready.owner.name.clone(),
         granted: Utc::from_unix(jos_runtime::world::Clock::now(&crate::world::SystemClock)).to_string(),
     };
-    let record = serde_json::to_vec_pretty(&record).map_err(Failure::failed)?;
+    let record = own::write_pretty(&record).map_err(Failure::failed)?;
     folder
-        .write_new("service.json", &record, 0o644, &ready.owner)
+        .write_new("service.json", record.as_bytes(), 0o644, &ready.owner)
         .map_err(failed)?;
     agents.rename(&staged, ready.name.as_str()).map_err(failed)?;
     data_folder(place, ready, undo)?;

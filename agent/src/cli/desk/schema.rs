@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jos_schemas::catalogue::{catalogue, find};
 
-use super::{Done, Failure, Ui};
+use crate::cli::{Done, Failure, Ui};
 
 /// List the documents, or print or write their JSON Schemas
 ///
@@ -15,7 +16,7 @@ use super::{Done, Failure, Ui};
     jos schema                          what documents there are\n  \
     jos schema desired-state            print one schema\n  \
     jos schema --all ~/.jos/schemas     write all of them, for editors")]
-pub(super) struct SchemaCommand {
+pub(crate) struct SchemaCommand {
     /// The document, as the list names it
     #[arg(value_name = "NAME", conflicts_with = "all")]
     name: Option<String>,
@@ -24,10 +25,7 @@ pub(super) struct SchemaCommand {
     all: Option<PathBuf>,
 }
 
-#[cfg(feature = "full")]
 pub(super) fn run(args: &SchemaCommand, ui: &Ui) -> Done {
-    use jos_schemas::catalogue::{catalogue, find};
-
     if let Some(folder) = &args.all {
         return write(folder, ui);
     }
@@ -57,7 +55,6 @@ pub(super) fn run(args: &SchemaCommand, ui: &Ui) -> Done {
     Ok(0)
 }
 
-#[cfg(feature = "full")]
 fn write(folder: &std::path::Path, ui: &Ui) -> Done {
     let failed = |path: &std::path::Path, error: std::io::Error| {
         Failure::failed(format!("{}: cannot write: {error}", path.display()))
@@ -65,7 +62,7 @@ fn write(folder: &std::path::Path, ui: &Ui) -> Done {
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     let mut written = Vec::new();
-    for document in jos_schemas::catalogue::catalogue() {
+    for document in catalogue() {
         let path = folder.join(format!("{}.json", document.name));
         let text = serde_json::to_string_pretty(&(document.schema)(&document)).unwrap_or_default();
         std::fs::write(&path, text + "\n").map_err(|error| failed(&path, error))?;
@@ -74,19 +71,4 @@ fn write(folder: &std::path::Path, ui: &Ui) -> Done {
     let text = format!("{} schemas written to {}", written.len(), folder.display());
     ui.result(&serde_json::json!({ "written": written }), text);
     Ok(0)
-}
-
-#[cfg(not(feature = "full"))]
-pub(super) fn run(args: &SchemaCommand, _: &Ui) -> Done {
-    let asked = args
-        .name
-        .as_deref()
-        .map(str::to_owned)
-        .or_else(|| args.all.as_ref().map(|dir| dir.display().to_string()));
-    let message = match asked {
-        Some(asked) => format!("no JSON Schemas in this build, so nothing for {asked:?}"),
-        None => "no JSON Schemas in this build".to_owned(),
-    };
-    Err(Failure::invalid(message)
-        .help("`jos validate` checks documents here too; schemas are in the workstation's build of jos"))
 }

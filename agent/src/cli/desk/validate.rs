@@ -8,8 +8,8 @@ use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::{Format, Issue, Node, Report, read};
 use serde::Serialize;
 
-use super::signing::bytes;
-use super::{Done, Failure, Ui};
+use crate::cli::signing::bytes;
+use crate::cli::{Done, Failure, Ui};
 
 /// Check documents: desired states, policies, profiles, .jos artifacts and all others
 ///
@@ -21,7 +21,7 @@ use super::{Done, Failure, Ui};
     jos validate --kind profile profiles/*.toml\n\n\
     A profile is checked as one file: what it extends is checked by `jos image validate`.\n\
     Exit codes: 0 all are valid, 2 at least one is not.")]
-pub(super) struct ValidateCommand {
+pub(crate) struct ValidateCommand {
     /// What the files are, as `jos schema` lists it [default: told by their content]
     #[arg(long, value_name = "KIND", value_parser = kind)]
     kind: Option<Document>,
@@ -151,7 +151,6 @@ fn discreet(report: Report, bytes: &[u8]) -> Report {
 }
 
 /// The published JSON Schema is a second opinion: where it refuses what the types take, jos itself is wrong.
-#[cfg(feature = "full")]
 fn agree(document: &Document, file: &str, node: &Node) -> Result<(), Report> {
     let schema = (document.schema)(document);
     let second = jsonschema::draft202012::new(&schema).map_err(|error| error.to_string());
@@ -167,9 +166,4 @@ fn agree(document: &Document, file: &str, node: &Node) -> Result<(), Report> {
             Issue::new(message).help("this is a bug in jos; please report it with the document"),
         )
     })
-}
-
-#[cfg(not(feature = "full"))]
-fn agree(_: &Document, _: &str, _: &Node) -> Result<(), Report> {
-    Ok(())
 }

@@ -14,12 +14,12 @@ use jos_schemas::layout::Layout;
 use jos_schemas::read;
 use serde_json::json;
 
-use super::signing::Doc;
-use super::{Done, Failure, Ui};
+use crate::cli::signing::Doc;
+use crate::cli::{Done, Failure, Ui};
 
 /// What a policy grants
 #[derive(Subcommand)]
-pub(super) enum PolicyCommand {
+pub(crate) enum PolicyCommand {
     Check(CheckArgs),
 }
 
@@ -33,7 +33,7 @@ pub(super) enum PolicyCommand {
     jos policy check state.toml                                    by this machine's policy\n  \
     jos policy check state.toml --policy policy.toml --source hub  as if the hub had sent it\n\n\
     Exit codes: 0 every step is granted, 1 at least one is refused, 2 bad use or invalid input.")]
-pub(super) struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// The desired state, JSON or TOML; it need not be signed
     #[arg(value_name = "STATE")]
     state: PathBuf,

@@ -7,15 +7,15 @@ use jos_trust::keyfile::{self, NamedKey};
 use jos_trust::{KeyId, SecretKey, sha256};
 use serde_json::json;
 
-use super::signing::{key_failure, public};
-use super::{Done, Failure, Ui};
+use super::keys::{key_failure, public};
+use crate::cli::{Done, Failure, Ui};
 
 /// Make signing keys and show their public halves
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     jos key new --out admin.key        writes admin.key (secret) and admin.key.pub\n  \
     jos key show admin.key")]
-pub(super) struct KeyCommand {
+pub(crate) struct KeyCommand {
     #[command(subcommand)]
     command: KeyVerb,
 }

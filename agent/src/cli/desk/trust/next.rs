@@ -11,9 +11,10 @@ use jos_trust::refused::role_name;
 use jos_trust::sign;
 
 use super::finish::{KeyFiles, finish, is_root, unsound};
-use super::show::read_trust;
-use super::{role_and_file, role_and_number};
-use crate::cli::signing::{moment, pair, role, secret, trust_refused};
+use super::{role, role_and_file, role_and_number};
+use crate::cli::desk::keys::secret;
+use crate::cli::signing::{moment, pair, trust_refused};
+use crate::cli::trust::show::read_trust;
 use crate::cli::{Done, Failure, Ui};
 
 /// Make the next version with one more key for a role
@@ -21,7 +22,7 @@ use crate::cli::{Done, Failure, Ui};
 #[command(after_help = "Examples:\n  \
     jos trust add trust.json --role admin=ben.key.pub --key root.key      writes trust.v2.json\n  \
     jos trust add trust.json --role freshness=hub.key.pub --key root.key")]
-pub(super) struct Add {
+pub(crate) struct Add {
     /// The trust document to follow
     #[arg(value_name = "TRUST")]
     trust: PathBuf,
@@ -44,7 +45,7 @@ pub(super) struct Add {
     Only a later end:\n  \
     jos trust rotate trust.json --expires 2029-01-31 --key root.key\n\n\
     A floor must be at or above every version you issued in earnest. Hand all versions to devices, in order.")]
-pub(super) struct Rotate {
+pub(crate) struct Rotate {
     /// The trust document to follow
     #[arg(value_name = "TRUST")]
     trust: PathBuf,

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use jos_schemas::documents::trust::{KIND, Role, Trust};
-use jos_schemas::node::Node;
 use jos_trust::keyfile::{self, NamedKey};
 use jos_trust::sign;
 use jos_trust::{KeyId, SecretKey, TrustRefused};
 use serde_json::json;
 
-use super::show::{described, people};
-use crate::cli::signing::{Put, cannot_sign, helped, now, public, secret, write};
+use crate::cli::desk::keys::{cannot_sign, public, secret};
+use crate::cli::desk::put::{Put, write};
+use crate::cli::signing::{helped, now};
+use crate::cli::trust::show::{described, missing, people};
 use crate::cli::{Done, Failure, Ui};
 
 /// Signs with every key at hand that is a root of the old or the new version, writes, and says what is missing.
@@ -54,26 +55,6 @@ pub(super) fn finish(out: &Path, trust: &Trust, before: Option<&Trust>, secrets:
 pub(super) fn is_root(trust: &Trust, key: &KeyId) -> bool {
     let root = trust.roles.get(&Role::Root);
     root.is_some_and(|held| held.keys.contains(key))
-}
-
-/// Which root signatures a version still lacks, its own roots' and those of the one before.
-pub(super) fn missing(node: &Node, trust: &Trust, before: Option<&Trust>) -> Result<Vec<String>, TrustRefused> {
-    let mut missing = Vec::new();
-    let whose = [(Some(trust), "its own"), (before, "the old")];
-    for (roots, whose) in whose.into_iter().filter_map(|(roots, whose)| Some((roots?, whose))) {
-        let (have, need) = sign::root_signatures(node, roots)?;
-        if have.len() < need {
-            let held = roots
-                .roles
-                .get(&Role::Root)
-                .map(|held| held.keys.as_slice())
-                .unwrap_or_default();
-            let others: Vec<&str> = held.iter().filter(|id| !have.contains(id)).map(KeyId::as_str).collect();
-            let count = need - have.len();
-            missing.push(format!("{count} of {whose} root keys: {}", others.join(", ")));
-        }
-    }
-    Ok(missing)
 }
 
 /// Key files named on the command line: their public halves, and the secrets that can sign.

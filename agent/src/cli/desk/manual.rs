@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::Resettable;
 use serde_json::json;
 
-use super::{Done, Failure, Ui};
+use crate::cli::{Done, Failure, Ui};
 
 /// Print a shell's completion script
 #[derive(clap::Args)]

@@ -10,8 +10,10 @@ use jos_schemas::read::{self, Format};
 use jos_trust::{TrustRoot, canonical, sha256, sign, state};
 use serde_json::json;
 
-use super::signing::{Doc, Put, cannot_sign, now, refused, secret, trust_refused, trust_root, write};
-use super::{Done, Failure, Ui};
+use super::keys::{cannot_sign, secret};
+use super::put::{Put, write};
+use crate::cli::signing::{Doc, now, refused, trust_refused, trust_root};
+use crate::cli::{Done, Failure, Ui};
 
 /// Sign a desired state or a trust document
 ///
@@ -26,7 +28,7 @@ use super::{Done, Failure, Ui};
     jos sign --key root.key trust.v2.json                    adds a root's signature to the next trust document\n\n\
     Raise `meta.version` with every change: devices refuse the same version with other content.\n\
     Exit codes: 0 signed, 1 the trust document of --trust refuses it, 2 bad use or invalid input.")]
-pub(super) struct SignCommand {
+pub(crate) struct SignCommand {
     /// The secret key; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     key: Vec<PathBuf>,

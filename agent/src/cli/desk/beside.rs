@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Done, Failure};
+use crate::cli::{Done, Failure};
 
 /// Everything after the name goes to the program as it is.
 #[derive(clap::Args)]

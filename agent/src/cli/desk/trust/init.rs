@@ -23,7 +23,7 @@ use crate::cli::{Done, Failure, Ui};
     jos sign --key ben.key trust.json                    on Ben's machine\n\n  \
     Roles apart, and the hub's own key for freshness:\n  \
     jos trust init --role root=safe.key --role admin=ana.key.pub --role freshness=hub.key.pub")]
-pub(super) struct Init {
+pub(crate) struct Init {
     /// A key that gets the roles root and admin; FILE is a secret key (which then signs) or a .pub; may be given several
     /// times
     #[arg(long, value_name = "FILE")]

@@ -1,0 +1,78 @@
+//! Commands that the program of a device does not have: named, with where they are to be had.
+
+use super::Failure;
+
+/// Of [`super::desk`], by their first word.
+const COMMANDS: [&str; 9] = [
+    "key",
+    "sign",
+    "policy",
+    "validate",
+    "schema",
+    "hub",
+    "image",
+    "completions",
+    "man",
+];
+/// The same of `jos trust`.
+const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];
+
+/// The refusal of such a command, if it is one.
+pub(super) fn refusal(words: impl Iterator<Item = String>) -> Option<Failure> {
+    let mut words = words.filter(|word| !word.starts_with('-'));
+    let first = words.next()?;
+    let command = match first.as_str() {
+        "trust" => format!(
+            "{first} {}",
+            words.next().filter(|word| OF_TRUST.contains(&word.as_str()))?
+        ),
+        other if COMMANDS.contains(&other) => first,
+        _ => return None,
+    };
+    let message = format!("`jos {command}` is not in this build (made for devices)");
+    Some(Failure::invalid(message).help("run it on a workstation, whose program has all commands"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    fn said(words: &str) -> Option<String> {
+        refusal(words.split(' ').map(str::to_owned)).map(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_command_of_the_desk_is_refused_by_name_and_no_other() {
+        let said_of_sign = said("--json sign --key admin.key state.toml");
+        assert_eq!(
+            said_of_sign.unwrap(),
+            "`jos sign` is not in this build (made for devices)"
+        );
+        assert!(said("trust rotate trust.json").unwrap().contains("`jos trust rotate`"));
+        for there in [
+            "trust show trust.json",
+            "trust --help",
+            "verify state.json",
+            "agent plan sign",
+            "sing",
+        ] {
+            assert_eq!(said(there), None, "{there}");
+        }
+    }
+
+    #[cfg(feature = "full")]
+    #[test]
+    fn every_command_of_the_desk_is_named_and_each_that_is_named_is_one() {
+        use clap::Subcommand as _;
+
+        let named = |tree: clap::Command| {
+            tree.get_subcommands()
+                .map(|c| c.get_name().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let desk = crate::cli::desk::DeskCommand::augment_subcommands(clap::Command::new("jos"));
+        assert_eq!(named(desk), super::COMMANDS);
+        let trust = crate::cli::desk::TrustVerb::augment_subcommands(clap::Command::new("trust"));
+        assert_eq!(named(trust), super::OF_TRUST);
+    }
+}
