@@ -3,12 +3,31 @@
 
 /// Whether `glob` covers `path`.
 pub(crate) fn matches(glob: &str, path: &str) -> bool {
-    let parts = |text| -> Vec<&[u8]> {
-        str::split(str::trim_start_matches(text, '/'), '/')
-            .map(str::as_bytes)
-            .collect()
+    let (above, below) = match glob.strip_suffix("/**").filter(|above| !above.is_empty()) {
+        Some(above) => (above, true),
+        None => (glob, false),
     };
-    let (glob, path) = (parts(glob), parts(path));
+    if above.contains("**") {
+        return matches_any_depth(glob, path);
+    }
+    // Component by component; what lies below comes last.
+    let (mut globs, mut names) = (parts(above), parts(path));
+    loop {
+        match (globs.next(), names.next()) {
+            (Some(glob), Some(name)) if component(glob, name) => {}
+            (None, rest) => return rest.is_some() == below,
+            _ => return false,
+        }
+    }
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &[u8]> {
+    text.trim_start_matches('/').split('/').map(str::as_bytes)
+}
+
+/// The same for a glob with `**` anywhere.
+fn matches_any_depth(glob: &str, path: &str) -> bool {
+    let (glob, path): (Vec<&[u8]>, Vec<&[u8]>) = (parts(glob).collect(), parts(path).collect());
     // reach[i]: whether the first i components of the path are covered by the components of the glob so far. One row
     // for each component of the glob, so the work is their product however many `**` there are.
     let mut reach = vec![false; path.len() + 1];
@@ -83,7 +102,7 @@ pub(crate) fn covers_all_below(glob: &str, dir: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers_all_below, matches};
+    use super::{covers_all_below, matches, matches_any_depth};
 
     #[test]
     fn a_star_stays_within_a_component() {
@@ -108,6 +127,17 @@ mod tests {
         assert!(matches("/a/?", "/a/é"));
         assert!(!matches("/a/?", "/a/ab"));
         assert!(!matches("/a/?", "/a/b/c"));
+    }
+
+    #[test]
+    fn the_short_way_and_the_one_for_any_depth_agree() {
+        let globs = [
+            "/**", "/a/**", "/a/*", "/*/**", "/a", "/a/b*/**", "**", "/?/b", "/a/**/b", "/**/**", "",
+        ];
+        let paths = ["/", "/a", "/a/b", "/a/bc/d", "/b/b", "/a/b/b/b", ""];
+        for (glob, path) in globs.iter().flat_map(|g| paths.map(|p| (*g, p))) {
+            assert_eq!(matches(glob, path), matches_any_depth(glob, path), "{glob} {path}");
+        }
     }
 
     #[test]

@@ -59,8 +59,7 @@ pub(super) fn run(args: &ReplayArgs, ui: &Ui) -> Done {
     let secrets = secrets.map_err(|e| Failure::failed(e).help("leave --with-secrets out, or run it as root"))?;
     let archive = found.archive()?;
     let sealed = seal::seal();
-    let first = replay::run(&archive, Watch::Nothing).map_err(|e| found.damaged(&e))?;
-    let second = replay::run(&archive, Watch::Nothing).map_err(|e| found.damaged(&e))?;
+    let (first, second) = replay::run_twice(&archive, &Watch::Nothing).map_err(|e| found.damaged(&e))?;
     let mut blob = |digest: &jos_trust::Digest| archive.blob(digest).ok().flatten();
     let hashes = (first.machine.tree_hash(&mut blob), second.machine.tree_hash(&mut blob));
     let twice = first.machine == second.machine && first.divergence == second.divergence && hashes.0 == hashes.1;

@@ -1,8 +1,11 @@
 //! What the gate knew when it judged: recorded beside each decision by its hash, so that replay judges by the same.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
-use jos_schemas::documents::policy::Policy;
+use jos_schemas::documents::desired_state::{Content, DesiredState, Step};
+use jos_schemas::documents::policy::{Policy, Source};
 use jos_schemas::node::Node;
 use jos_schemas::read;
 use jos_trust::canonical;
@@ -37,13 +40,30 @@ impl GateFacts {
     }
 }
 
+/// The path of a state that is one step and writes a text file of the usual mode, tells nobody and asks for nothing: of such
+/// a state the gate looks at the path alone.
+fn plain_path(state: &DesiredState) -> Option<&str> {
+    let [Step::File(file)] = state.spec.apply.as_slice() else {
+        return None;
+    };
+    let plain = matches!(file.content, Some(Content::Text(_))) && file.mode.is_none() && file.notify.is_empty();
+    let (meta, spec) = (&state.meta, &state.spec);
+    let alone = meta.requires.is_empty() && meta.version == 1 && spec.health_check.is_none() && spec.confirm.is_none();
+    (plain && alone).then_some(file.path.as_str())
+}
+
 /// The facts with what is computed from them once.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) facts: GateFacts,
     schemes: &'static [&'static str],
     paths: Rc<Paths>,
+    /// Who may write a plain text file where: judged once, for whatever the text.
+    plain: RefCell<BTreeMap<Source, HashSet<String>>>,
 }
+
+/// Most paths that are remembered for one source.
+const PLAIN_KEPT: usize = 4096;
 
 impl Recorded {
     /// Reads what [`GateFacts::to_bytes`] wrote.
@@ -64,7 +84,33 @@ impl Recorded {
             ));
         }
         let paths = Rc::new(Paths::new(&facts.policy, &facts.protected));
-        Ok(Self { facts, schemes, paths })
+        Ok(Self {
+            facts,
+            schemes,
+            paths,
+            plain: RefCell::default(),
+        })
+    }
+
+    /// Whether the gate let the same step of `source` through before, but for the text that it writes.
+    pub(crate) fn let_before(&self, source: Source, state: &DesiredState) -> bool {
+        let plain = self.plain.borrow();
+        let path = plain_path(state);
+        plain
+            .get(&source)
+            .zip(path)
+            .is_some_and(|(known, path)| known.contains(path))
+    }
+
+    /// The gate let this through.
+    pub(crate) fn lets(&self, source: Source, state: &DesiredState) {
+        if let Some(path) = plain_path(state) {
+            let mut plain = self.plain.borrow_mut();
+            let known = plain.entry(source).or_default();
+            if known.len() < PLAIN_KEPT {
+                known.insert(path.to_owned());
+            }
+        }
     }
 
     /// The gate as it was.

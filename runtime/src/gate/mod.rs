@@ -430,6 +430,19 @@ pub(crate) fn label(at: usize, step: &Step) -> String {
     }
 }
 
+/// Whether `words` is the [`label`] of this step.
+pub(crate) fn is_label(words: &str, at: usize, step: &Step) -> bool {
+    let Some(path) = step_path(step) else {
+        return label(at, step) == words;
+    };
+    let rest = words.strip_prefix("step ").and_then(|rest| rest.split_once(" ("));
+    rest.is_some_and(|(number, rest)| {
+        let own = number.parse() == Ok(at + 1) && !number.starts_with(['0', '+']);
+        let listed = rest.strip_prefix(kind(step)).and_then(|rest| rest.strip_prefix(' '));
+        own && listed.and_then(|rest| rest.strip_suffix(')')) == Some(path)
+    })
+}
+
 /// The path of a step that has one.
 pub(crate) fn step_path(step: &Step) -> Option<&str> {
     match step {

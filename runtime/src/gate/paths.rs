@@ -3,6 +3,9 @@
 //! A path that another program executes, or reads to decide what it executes, is code whatever it is called. The list
 //! errs on the strict side: `code = true` beside a glob is one word for the person who grants it.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use jos_schemas::documents::policy::{CommandGrant, Policy};
 use jos_schemas::layout::Layout;
 
@@ -188,16 +191,62 @@ pub fn is_code_path(path: &str) -> bool {
 }
 
 /// How paths are compared: as they are, or as a file system that knows no case compares them.
-fn fold(path: &str) -> String {
+fn fold(path: &str) -> Cow<'_, str> {
     if !cfg!(target_os = "macos") {
-        return path.to_owned();
+        return Cow::Borrowed(path);
     }
     // macOS: /etc, /var and /tmp are links into /private, and APFS usually ignores case.
     let path = path.to_lowercase();
-    path.strip_prefix("/private")
+    let short = path
+        .strip_prefix("/private")
         .filter(|p| p.starts_with('/'))
-        .map(str::to_owned)
-        .unwrap_or(path)
+        .map(str::to_owned);
+    Cow::Owned(short.unwrap_or(path))
+}
+
+/// A pattern, with what tells quickly that it is none for a path.
+#[derive(Debug)]
+struct Pattern {
+    text: String,
+    /// How much of it stands in every path that it covers.
+    literal: usize,
+}
+
+impl Pattern {
+    fn new(text: String) -> Self {
+        let plain = text.starts_with('/') && !text.starts_with("//");
+        let wild = text.find(['*', '?']).unwrap_or(text.len());
+        Self {
+            literal: if plain { wild } else { 0 },
+            text,
+        }
+    }
+
+    fn is_literal(&self) -> bool {
+        self.literal == self.text.len()
+    }
+
+    /// Whether it covers `path` or a directory above it.
+    fn covers(&self, path: &str) -> bool {
+        self.may_cover(path) && covers(&self.text, path)
+    }
+
+    /// The same for one that says itself how deep it reaches.
+    fn protects(&self, path: &str) -> bool {
+        let deep = self.text.contains("**");
+        self.may_cover(path) && (deep && globs::matches(&self.text, path) || !deep && covers(&self.text, path))
+    }
+
+    fn may_cover(&self, path: &str) -> bool {
+        path.as_bytes().starts_with(&self.text.as_bytes()[..self.literal])
+    }
+
+    /// Whether it could cover something below the directory `dir`.
+    fn lies_below(&self, dir: &str) -> bool {
+        let shared = self.literal.min(dir.len());
+        self.text.as_bytes()[..shared] == dir.as_bytes()[..shared]
+            && lies_below(self.text.split("/**").next().unwrap_or(&self.text), dir)
+    }
 }
 
 /// Whether `pattern` (a glob without `**`) covers `path` or a directory above it.
@@ -224,8 +273,10 @@ fn lies_below(pattern: &str, dir: &str) -> bool {
 /// The path rules of one device.
 #[derive(Debug)]
 pub(crate) struct Paths {
-    protected: Vec<String>,
-    code: Vec<String>,
+    protected: Vec<Pattern>,
+    code: Vec<Pattern>,
+    /// Those of `code` that are no globs: most are not.
+    named: HashSet<String>,
 }
 
 impl Paths {
@@ -237,59 +288,62 @@ impl Paths {
             .map(|s| (*s).to_owned())
             .chain(policy_globs)
             .chain(own.iter().cloned());
-        let mut code: Vec<String> = CODE.iter().map(|s| fold(s)).chain(code_configs()).collect();
+        let mut code: Vec<String> = CODE
+            .iter()
+            .map(|s| fold(s).into_owned())
+            .chain(code_configs())
+            .collect();
         for grant in policy.grants.values().flat_map(|g| &g.shell) {
             match grant {
                 CommandGrant::Exact(text) => listed_programs(text, &mut code),
                 CommandGrant::Template(template) => {
                     if let Some((program, rest)) = template.argv.split_first() {
                         listed_programs(program, &mut code);
-                        code.extend(rest.iter().filter(|w| w.starts_with('/')).map(|w| fold(w)));
+                        code.extend(rest.iter().filter(|w| w.starts_with('/')).map(|w| fold(w).into_owned()));
                     }
                 }
             }
         }
+        let code: Vec<Pattern> = code.into_iter().map(Pattern::new).collect();
+        let named = code.iter().filter(|p| p.is_literal()).map(|p| p.text.clone());
         Self {
-            protected: protected.map(|p| fold(&p)).collect(),
+            protected: protected.map(|p| Pattern::new(fold(&p).into_owned())).collect(),
+            named: named.collect(),
             code,
         }
     }
 
     /// Every protected pattern.
     pub(crate) fn all_protected(&self) -> impl Iterator<Item = &str> {
-        self.protected.iter().map(String::as_str)
+        self.protected.iter().map(|p| p.text.as_str())
     }
 
     /// The protected pattern that covers `path`.
     pub(crate) fn protected(&self, path: &str) -> Option<&str> {
         let path = fold(path);
-        let hit = |p: &&String| {
-            if p.contains("**") {
-                globs::matches(p, &path)
-            } else {
-                covers(p, &path)
-            }
-        };
-        self.protected.iter().find(hit).map(String::as_str)
+        let hit = self.protected.iter().find(|p| p.protects(&path));
+        hit.map(|p| p.text.as_str())
     }
 
     /// A protected pattern below the directory `path`.
     pub(crate) fn protected_below(&self, path: &str) -> Option<&str> {
         let path = fold(path);
-        let below = |p: &&String| lies_below(p.split("/**").next().unwrap_or(p), &path);
-        self.protected.iter().find(below).map(String::as_str)
+        let hit = self.protected.iter().find(|p| p.lies_below(&path));
+        hit.map(|p| p.text.as_str())
     }
 
     /// Whether what stands at `path` becomes code.
     pub(crate) fn is_code(&self, path: &str) -> bool {
         let path = fold(path);
-        self.code.iter().any(|p| covers(p, &path))
+        let ends = path.match_indices('/').map(|(at, _)| at).skip(1);
+        let mut above = ends.chain([path.len()]).map(|end| &path[..end]);
+        above.any(|dir| self.named.contains(dir)) || self.code.iter().any(|p| !p.is_literal() && p.covers(&path))
     }
 
     /// Whether something below the directory `path` becomes code.
     pub(crate) fn has_code_below(&self, path: &str) -> bool {
         let path = fold(path);
-        self.code.iter().any(|p| lies_below(p, &path))
+        self.code.iter().any(|p| p.lies_below(&path))
     }
 }
 
@@ -302,12 +356,12 @@ fn listed_programs(text: &str, code: &mut Vec<String>) {
         .enumerate()
     {
         let word = word.trim_end_matches('/');
-        code.push(fold(word));
+        code.push(fold(word).into_owned());
         if i == 0
             && text.trim_start().starts_with(word)
             && let Some(dir) = word.rfind('/').filter(|at| *at > 0)
         {
-            code.push(fold(&word[..dir]));
+            code.push(fold(&word[..dir]).into_owned());
         }
     }
 }

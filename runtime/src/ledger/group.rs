@@ -32,11 +32,34 @@ impl Submitter {
     /// Appends `entries` as one commit group of their own: all are durable when it returns, or none counts. Gives the
     /// index of the first. Waits for the disk.
     pub fn append(&self, entries: Vec<Entry>) -> Result<u64, LedgerError> {
-        let (answer, answered) = sync_channel(1);
-        let gone = || LedgerError::Unwritable("the thread that writes the ledger has ended".into());
-        self.queue.send((entries, answer)).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
+        self.submit(entries)?.wait()
     }
+
+    /// The same for a writer that has more to hand in before the first is durable: a group is then not bound to one
+    /// commit for each writer.
+    pub fn submit(&self, entries: Vec<Entry>) -> Result<Submitted, LedgerError> {
+        let (answer, answered) = sync_channel(1);
+        self.queue.send((entries, answer)).map_err(|_| gone())?;
+        Ok(Submitted { answered })
+    }
+}
+
+/// Entries that wait for the disk.
+#[derive(Debug)]
+#[must_use = "nothing is durable before it was waited for"]
+pub struct Submitted {
+    answered: Receiver<Result<u64, LedgerError>>,
+}
+
+impl Submitted {
+    /// Returns when they are durable, with the index of the first.
+    pub fn wait(self) -> Result<u64, LedgerError> {
+        self.answered.recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> LedgerError {
+    LedgerError::Unwritable("the thread that writes the ledger has ended".into())
 }
 
 /// The writing end. Lives on the thread that has the disk.

@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use super::scan::plain_end;
+
 /// Deeper values have no canonical bytes here; every reader of JSON that is used stops later.
 const MAX_DEPTH: usize = 96;
 /// The largest integer that every reader holds exactly: 2^53−1.
@@ -158,18 +160,13 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// Bytes that end the plain part of a string.
-const SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = true;
-        byte += 1;
-    }
-    table[b'"' as usize] = true;
-    table[b'\\' as usize] = true;
-    table
-};
+/// What stands between the quotes of a string, escapes and all.
+#[derive(Clone, Copy)]
+struct Quoted<'a> {
+    bytes: &'a [u8],
+    /// ASCII without escapes: such keys are in the order of their bytes.
+    simple: bool,
+}
 
 impl<'a> Reader<'a> {
     fn peek(&self) -> Option<u8> {
@@ -222,7 +219,7 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Some(self.at);
         }
-        let mut before: Option<&'a [u8]> = None;
+        let mut before: Option<Quoted<'a>> = None;
         loop {
             let key = self.string()?;
             if before.is_some_and(|before| !ascends(before, key)) {
@@ -244,26 +241,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What stands between the quotes, escapes and all.
-    fn string(&mut self) -> Option<&'a [u8]> {
+    fn string(&mut self) -> Option<Quoted<'a>> {
         if self.peek()? != b'"' {
             return None;
         }
         let start = self.at + 1;
-        let mut at = start;
-        loop {
-            while !SPECIAL[usize::from(*self.bytes.get(at)?)] {
-                at += 1;
-            }
-            match self.bytes[at] {
-                b'"' => {
-                    self.at = at + 1;
-                    return Some(&self.bytes[start..at]);
-                }
-                b'\\' => at += escape(&self.bytes[at + 1..])?,
-                _ => return None,
-            }
+        let (mut at, mut simple) = plain_end(self.bytes, start)?;
+        while self.bytes[at] == b'\\' {
+            let behind = at + escape(&self.bytes[at + 1..])?;
+            (at, simple) = (plain_end(self.bytes, behind)?.0, false);
         }
+        if self.bytes[at] != b'"' {
+            return None;
+        }
+        self.at = at + 1;
+        let bytes = &self.bytes[start..at];
+        Some(Quoted { bytes, simple })
     }
 
     fn number(&mut self) -> Option<usize> {
@@ -300,13 +293,12 @@ fn escape(rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether `next` comes behind `before`, both as they stand between their quotes.
-fn ascends(before: &[u8], next: &[u8]) -> bool {
-    let simple = |key: &[u8]| key.iter().all(|b| *b != b'\\' && b.is_ascii());
-    if simple(before) && simple(next) {
-        return before < next;
+/// Whether `next` comes behind `before`.
+fn ascends(before: Quoted<'_>, next: Quoted<'_>) -> bool {
+    if before.simple && next.simple {
+        return before.bytes < next.bytes;
     }
-    let plain = |key: &[u8]| serde_json::from_slice::<String>(&[b"\"", key, b"\""].concat()).ok();
+    let plain = |key: Quoted<'_>| serde_json::from_slice::<String>(&[b"\"", key.bytes, b"\""].concat()).ok();
     match (plain(before), plain(next)) {
         (Some(before), Some(next)) => utf16_order(&before, &next).is_lt(),
         _ => false,

@@ -10,6 +10,7 @@ use jos_trust::Digest;
 use jos_trust::digest::Hasher;
 use serde_json::Value;
 
+use super::scan::plain_end;
 use super::{Entry, LedgerError, jcs};
 
 /// `LLLLLLLL HASH `
@@ -293,13 +294,14 @@ impl<'a> Fields<'a> {
 
     /// A string without escapes.
     fn simple(&mut self) -> Option<&'a str> {
-        let rest = self.rest().strip_prefix('"')?;
-        let length = rest.bytes().position(|b| b == b'"' || b == b'\\' || b < b' ')?;
-        if rest.as_bytes()[length] != b'"' {
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let (end, _) = plain_end(bytes, start).filter(|_| bytes.get(self.at) == Some(&b'"'))?;
+        if bytes[end] != b'"' {
             return None;
         }
-        self.at += length + 2;
-        rest.get(..length)
+        self.at = end + 1;
+        self.text.get(start..end)
     }
 
     /// An integer from 0 to 2^53−1, as it is written canonically.

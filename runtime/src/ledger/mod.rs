@@ -43,6 +43,7 @@ mod line;
 mod named;
 mod read;
 pub(crate) mod retain;
+mod scan;
 mod segment;
 mod tail;
 #[cfg(test)]
@@ -66,10 +67,11 @@ pub use aside::{Aside, asides};
 pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
 pub use export::{Export, LedgerKey, export};
-pub use group::{Committer, Submitter};
+pub use group::{Committer, Submitted, Submitter};
 pub use line::{Line, source_word};
 pub use named::{blob_names, required_blobs};
 pub use read::{Extent, read_all, read_lines, read_segment};
+pub(crate) use scan::plain_end;
 pub use verify::{Anchor, Anchored, Sealed, Verdict, verify};
 
 /// The kind of a record that history may begin with.

@@ -184,8 +184,18 @@ impl Plane<'_> {
 
 /// An id may hold letters, digits, `_` and `-`; a definition's name may hold anything.
 pub(crate) fn flow_id(artifact: &str, step: &str) -> String {
+    flow_id_chars(artifact, step).collect()
+}
+
+/// Whether `id` is [`flow_id`] of these.
+pub(crate) fn is_flow_id(id: &str, artifact: &str, step: &str) -> bool {
+    flow_id_chars(artifact, step).eq(id.chars())
+}
+
+fn flow_id_chars(artifact: &str, step: &str) -> impl Iterator<Item = char> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    format!("{artifact}-{step}").chars().map(plain).take(128).collect()
+    let all = artifact.chars().chain(['-']).chain(step.chars());
+    all.map(plain).take(128)
 }
 
 fn avoided(flow: &FlowStep) -> Option<&str> {

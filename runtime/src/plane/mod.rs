@@ -46,7 +46,7 @@ use crate::world::World;
 pub(crate) use converge::set_of;
 pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
-pub(crate) use flow::{flow_id, one_step_state};
+pub(crate) use flow::{flow_id, is_flow_id, one_step_state};
 pub(crate) use keep::streams_of;
 pub use status::{InForce, Status};
 pub use trust::RootError;

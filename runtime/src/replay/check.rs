@@ -16,7 +16,7 @@ use super::machine::{Managed, Why};
 use super::shared::Shared;
 use super::wants::{At, DIRECTORY_MODE, Want, overlaid};
 use crate::compare::Part;
-use crate::gate::{Recorded, label, step_path};
+use crate::gate::{Recorded, is_label, step_path};
 use crate::plan::{Action, Shape};
 
 /// What an outcome is held against.
@@ -45,8 +45,8 @@ pub(super) struct Case<'a> {
 }
 
 /// What a good outcome did to one path.
-pub(super) struct Effect {
-    pub(super) path: String,
+pub(super) struct Effect<'r> {
+    pub(super) path: &'r str,
     pub(super) action: Action,
     pub(super) after: Option<Shape>,
     /// Which step wanted it; none for what is above or below a listed path.
@@ -74,18 +74,18 @@ enum Reason {
 
 impl<'a> Case<'a> {
     /// The paths: every change accounted for, and where the outcome is good, nothing missing.
-    pub(super) fn paths(&self, report: &ReportLine<'_>) -> Result<Vec<Effect>, Divergence> {
+    pub(super) fn paths<'r>(&self, report: &'r ReportLine<'_>) -> Result<Vec<Effect<'r>>, Divergence> {
         let ids: Ids<'_> = self.ids.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let wants = overlaid(self.parts.iter().map(|p| p.state));
         let secret = self.secret_paths();
         let hidden = |path: &str, want: &Want<'_>| want.is_hidden() || secret.contains(path);
-        let mut effects = Vec::new();
-        let mut touched: BTreeSet<&str> = BTreeSet::new();
+        let mut effects = Vec::with_capacity(report.changes.len());
+        let mut touched: BTreeSet<&'r str> = BTreeSet::new();
         for change in &report.changes {
             if !matches!(change.action, Action::Create | Action::Update | Action::Remove) {
                 continue;
             }
-            let path: &str = &change.what;
+            let path: &'r str = &change.what;
             let reason = match self.reason(change, &wants) {
                 // By a state that the ledger before this one knew.
                 Err(_) if self.blind => Reason::Recorded,
@@ -133,7 +133,7 @@ impl<'a> Case<'a> {
             self.before(change, touched.contains(path))?;
             touched.insert(path);
             effects.push(Effect {
-                path: path.to_owned(),
+                path,
                 action: change.action,
                 after: change.after.as_ref().map(ShapeLine::to_shape),
                 at,
@@ -179,7 +179,7 @@ impl<'a> Case<'a> {
         let (part, found) = self.parts.iter().enumerate().find(|(_, p)| p.source == change.source)?;
         let step = number.checked_sub(1)?;
         let listed = found.state.spec.apply.get(step)?;
-        (label(step, listed) == change.step).then_some((At { part, step }, listed))
+        is_label(&change.step, step, listed).then_some((At { part, step }, listed))
     }
 
     fn reason(&self, change: &ChangeLine<'_>, wants: &BTreeMap<&str, (At, Want<'_>)>) -> Result<Reason, Divergence> {

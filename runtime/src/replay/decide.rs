@@ -3,57 +3,26 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use jos_schemas::documents::desired_state::{DesiredState, Step};
+use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::Source;
-use jos_schemas::read::{self as documents, Format};
 use jos_trust::{Digest, Stream, TrustRoot};
 use serde_json::value::RawValue;
 
 use super::Divergence;
 use super::line::{Apply, Converge, Decided, Flow, HashOnly, Ids, InBlob, InputLine, ShapeLine};
 use super::machine::{DriftSet, InForce, Input, Machine, Open, Why, read};
+use super::quick;
 use super::shelf::{self, Blobs, State};
 use crate::gate::{Recorded, source_word};
 use crate::ledger::Line;
 use crate::plan::Shape;
-use crate::plane::{flow_id, one_step_state};
-
-/// How many ids of flow steps a checkpoint keeps.
-const FLOWS_KEPT: usize = 64;
 
 impl Machine {
     pub(super) fn decision(&mut self, line: &Line<'_>, blobs: &mut Blobs<'_>) -> Result<(), Divergence> {
-        let index = line.index;
-        let decided: Decided<'_> = read(index, line.payload, "a decision")?;
-        if decided.source != line.source {
-            let (expected, found) = (source_word(line.source), source_word(decided.source));
-            return Err(Divergence::new(index, format!("the source {expected}"), found));
-        }
-        if line.cause.is_some() {
-            return Err(Divergence::new(index, "no cause: a decision begins something", "one"));
-        }
-        let payload = decided.payload.get().as_bytes();
-        let open = match decided.kind {
-            "state.apply" => self.decide_apply(line, &decided, &read(index, payload, "a state.apply")?, blobs)?,
-            "state.converge" => self.decide_converge(
-                line,
-                &decided,
-                Why::Converge,
-                &read(index, payload, "a state.converge")?,
-                blobs,
-            )?,
-            "state.first_boot" => self.decide_converge(
-                line,
-                &decided,
-                Why::FirstBoot,
-                &read(index, payload, "a state.first_boot")?,
-                blobs,
-            )?,
-            "flow.step" => self.decide_flow(line, &decided, &read(index, payload, "a flow.step")?, blobs)?,
-            other => {
-                let known = "state.apply, state.converge, state.first_boot or flow.step";
-                return Err(Divergence::new(index, known, format!("a decision of kind {other:?}")));
-            }
+        let quick = quick::flow(line.payload).filter(|_| line.source == Source::Artifact && line.cause.is_none());
+        let open = match quick {
+            Some(flow) => self.decide_flow(line, flow.id, flow.into(), blobs)?,
+            None => self.decide(line, blobs)?,
         };
         if let Some((stream, state)) = &open.state
             && open.adopts
@@ -65,8 +34,46 @@ impl Machine {
         }
         self.live = Some(open.live());
         self.counts.entry(line.source).or_default().decisions += 1;
-        self.open = Some(open);
+        self.open = Some(Rc::new(open));
         Ok(())
+    }
+
+    fn decide(&mut self, line: &Line<'_>, blobs: &mut Blobs<'_>) -> Result<Open, Divergence> {
+        let index = line.index;
+        let decided: Decided<'_> = read(index, line.payload, "a decision")?;
+        if decided.source != line.source {
+            let (expected, found) = (source_word(line.source), source_word(decided.source));
+            return Err(Divergence::new(index, format!("the source {expected}"), found));
+        }
+        if line.cause.is_some() {
+            return Err(Divergence::new(index, "no cause: a decision begins something", "one"));
+        }
+        let payload = decided.payload.get().as_bytes();
+        match decided.kind {
+            "state.apply" => self.decide_apply(line, &decided, &read(index, payload, "a state.apply")?, blobs),
+            "state.converge" => self.decide_converge(
+                line,
+                &decided,
+                Why::Converge,
+                &read(index, payload, "a state.converge")?,
+                blobs,
+            ),
+            "state.first_boot" => self.decide_converge(
+                line,
+                &decided,
+                Why::FirstBoot,
+                &read(index, payload, "a state.first_boot")?,
+                blobs,
+            ),
+            "flow.step" => {
+                let flow: Flow<'_> = read(index, payload, "a flow.step")?;
+                self.decide_flow(line, decided.id, flow.into(), blobs)
+            }
+            other => {
+                let known = "state.apply, state.converge, state.first_boot or flow.step";
+                Err(Divergence::new(index, known, format!("a decision of kind {other:?}")))
+            }
+        }
     }
 
     fn decide_apply(
@@ -346,67 +353,15 @@ impl Machine {
             outcome: None,
         })
     }
-
-    fn decide_flow(
-        &mut self,
-        line: &Line<'_>,
-        decided: &Decided<'_>,
-        flow: &Flow<'_>,
-        blobs: &mut Blobs<'_>,
-    ) -> Result<Open, Divergence> {
-        let index = line.index;
-        let bad =
-            |what: &str, expected: String, found: String| Err(Divergence::new(index, expected, found).about(what));
-        if line.source != Source::Artifact {
-            return bad("source", "artifact".into(), source_word(line.source).into());
-        }
-        let id = flow_id(&flow.artifact, &flow.step);
-        if decided.id != id {
-            return bad("id", id, decided.id.into());
-        }
-        if let Some(version) = line.version {
-            return bad(
-                "version",
-                "none: a step of a flow belongs to no version".into(),
-                version.to_string(),
-            );
-        }
-        let bytes = shelf::value(index, flow.act, blobs, "the step")?;
-        let step = documents::document::<Step>("step", &bytes, Format::Json)
-            .map_err(|e| Divergence::new(index, "a step", e.to_string().trim_end()))?;
-        let recorded = self.shelf.gate(index, flow.gate, blobs)?;
-        let name = line.name.parse().map_err(|e| Divergence::new(index, "a name", e))?;
-        let state = one_step_state(&name, step.value);
-        gate_says_yes(index, &recorded, line.source, &state)?;
-        let (found, inputs) = captured(index, flow.found, flow.inputs, blobs)?;
-        self.gate = Some(flow.gate);
-        self.flows.retain(|known| *known != id);
-        self.flows.push_back(id);
-        if self.flows.len() > FLOWS_KEPT {
-            self.flows.pop_front();
-        }
-        Ok(Open {
-            index,
-            why: Why::Flow,
-            source: line.source,
-            version: None,
-            recorded,
-            state: None,
-            step: Some(Rc::new(state)),
-            unread: None,
-            adopts: false,
-            completes: false,
-            ids: owned(&flow.ids),
-            found,
-            inputs,
-            set: None,
-            outcome: None,
-        })
-    }
 }
 
 /// The gate again: a decision was recorded, so it had let the state through.
-fn gate_says_yes(index: u64, recorded: &Recorded, source: Source, state: &DesiredState) -> Result<(), Divergence> {
+pub(super) fn gate_says_yes(
+    index: u64,
+    recorded: &Recorded,
+    source: Source,
+    state: &DesiredState,
+) -> Result<(), Divergence> {
     let judgement = recorded.gate().judge(source, state);
     match judgement.refused.iter().chain(&judgement.unsupported).next() {
         None => Ok(()),
@@ -418,10 +373,10 @@ fn gate_says_yes(index: u64, recorded: &Recorded, source: Source, state: &Desire
     }
 }
 
-type Captured = (BTreeMap<String, Option<Shape>>, BTreeMap<String, Input>);
+pub(super) type Captured = (BTreeMap<String, Option<Shape>>, BTreeMap<String, Input>);
 
 /// What only the world could know, as the decision recorded it.
-fn captured(
+pub(super) fn captured(
     index: u64,
     found: Option<&RawValue>,
     inputs: Option<&RawValue>,
@@ -472,7 +427,7 @@ fn input(index: u64, path: &str, line: Option<&InputLine<'_>>, blobs: &mut Blobs
     }
 }
 
-fn owned(ids: &Ids<'_>) -> BTreeMap<String, String> {
+pub(super) fn owned(ids: &Ids<'_>) -> BTreeMap<String, String> {
     ids.iter()
         .map(|(name, id)| ((*name).to_owned(), (*id).to_owned()))
         .collect()

@@ -95,7 +95,7 @@ pub(super) struct Flow<'a> {
 pub(crate) type Ids<'a> = BTreeMap<&'a str, &'a str>;
 
 /// `{"blob": SHA256, "size": BYTES}` in place of a value.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InBlob {
     #[serde(with = "hex")]
@@ -128,7 +128,7 @@ pub(super) struct InputLine<'a> {
 }
 
 /// An outcome, or what was refused.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReportLine<'a> {
     pub(super) outcome: OutcomeKind,
@@ -158,7 +158,7 @@ pub(super) struct ReportLine<'a> {
 }
 
 /// One change.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangeLine<'a> {
     #[serde(borrow)]
@@ -197,7 +197,7 @@ pub(crate) struct ShapeLine<'a> {
 }
 
 /// What a command came to.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CapturedLine<'a> {
     #[serde(borrow)]
@@ -208,6 +208,26 @@ pub(super) struct CapturedLine<'a> {
     pub(super) code: Option<i32>,
     #[serde(rename = "output_sha256")]
     pub(super) _output: IgnoredAny,
+}
+
+impl<'a> ReportLine<'a> {
+    /// One that says nothing but this.
+    pub(super) fn of(outcome: OutcomeKind, changes: Vec<ChangeLine<'a>>) -> Self {
+        Self {
+            outcome,
+            reasons: Vec::new(),
+            changes,
+            captured: Vec::new(),
+            notified: Vec::new(),
+            health: None,
+            _health_after: IgnoredAny,
+            _told_again: IgnoredAny,
+            left: Vec::new(),
+            released: Vec::new(),
+            pending: false,
+            more: None,
+        }
+    }
 }
 
 impl ShapeLine<'_> {

@@ -169,9 +169,9 @@ pub struct Machine {
     pub(super) first: Option<u64>,
     /// Whether the last decision was about the running machine.
     pub(super) live: Option<bool>,
-    pub(super) open: Option<Open>,
+    pub(super) open: Option<Rc<Open>>,
     /// The last drift that was put right: the same again within a day is put right under the same decision.
-    pub(super) drift: Option<Open>,
+    pub(super) drift: Option<Rc<Open>>,
     pub(super) counts: BTreeMap<Source, Counts>,
     pub(super) failures: Vec<Failure>,
     pub(super) watch: Watch,

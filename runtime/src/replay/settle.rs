@@ -9,6 +9,7 @@ use super::Divergence;
 use super::check::{Case, Effect, below};
 use super::line::{Ids, ReportLine};
 use super::machine::{InForce, Input, Machine, Managed, Open, Why, read};
+use super::quick;
 use super::rules::{allowed, check_set};
 use super::shared::Shared;
 use super::shelf::{self, Blobs};
@@ -24,7 +25,10 @@ use crate::plan::Action;
 impl Machine {
     pub(super) fn outcome(&mut self, line: &Line<'_>, blobs: &mut Blobs<'_>) -> Result<(), Divergence> {
         let index = line.index;
-        let short: ReportLine<'_> = read(index, line.payload, "an outcome")?;
+        let short: ReportLine<'_> = match quick::report(line.payload) {
+            Some(report) => report,
+            None => read(index, line.payload, "an outcome")?,
+        };
         let bytes = match &short.more {
             None => None,
             Some(more) => Some(shelf::blob(index, &more.blob, blobs, "the rest of the outcome")?),
@@ -43,21 +47,16 @@ impl Machine {
         let Some(cause) = line.cause else {
             return self.drift_reported(line, &report);
         };
-        let (mut open, again) = self.awaiting(index, cause)?;
-        let expect = |what: &str, expected: String, found: String| {
-            if expected == found {
-                Ok(())
-            } else {
-                Err(Divergence::new(index, expected, found).about(what))
-            }
-        };
-        expect(
-            "source",
-            source_word(open.source).into(),
-            source_word(line.source).into(),
-        )?;
-        let number = |v: Option<u64>| v.map_or("none".to_owned(), |v| v.to_string());
-        expect("version", number(open.version), number(line.version))?;
+        let (open, again) = self.awaiting(index, cause)?;
+        if open.source != line.source {
+            let (expected, found) = (source_word(open.source), source_word(line.source));
+            return Err(Divergence::new(index, expected, found).about("source"));
+        }
+        if open.version != line.version {
+            let number = |v: Option<u64>| v.map_or("none".to_owned(), |v| v.to_string());
+            let (expected, found) = (number(open.version), number(line.version));
+            return Err(Divergence::new(index, expected, found).about("version"));
+        }
         allowed(index, &open, &report)?;
         let sides = self.sides(&open);
         let blind = self.is_blind() || open.unread.is_some();
@@ -91,7 +90,7 @@ impl Machine {
             OutcomeKind::Applied | OutcomeKind::Unchanged => self.settle(line, &open, &sides, &effects, &report),
             // Everything is as it was before, what an earlier try had left undone too.
             OutcomeKind::RolledBack | OutcomeKind::Unconfirmed => self.uncertain.clear(),
-            _ => self.uncertain.extend(effects.iter().map(|e| e.path.clone())),
+            _ => self.uncertain.extend(effects.iter().map(|e| e.path.to_owned())),
         }
         for effect in &effects {
             let event = if good {
@@ -105,9 +104,14 @@ impl Machine {
         if !good {
             self.failed(line, Some(&open), &report);
         }
-        open.outcome = Some(report.outcome);
+        if !again {
+            // Then nobody else has it, and nothing is copied.
+            self.open = None;
+        }
+        let mut open = open;
+        Rc::make_mut(&mut open).outcome = Some(report.outcome);
         if matches!(open.why, Why::Converge) {
-            self.drift = Some(open.clone());
+            self.drift = Some(Rc::clone(&open));
         }
         if !again {
             self.open = Some(open);
@@ -127,14 +131,14 @@ impl Machine {
     }
 
     /// The decision that an outcome belongs to; whether it is the last drift, put right once more.
-    fn awaiting(&self, index: u64, cause: &str) -> Result<(Open, bool), Divergence> {
+    fn awaiting(&self, index: u64, cause: &str) -> Result<(Rc<Open>, bool), Divergence> {
         let number = cause.strip_prefix('#').and_then(|n| n.parse::<u64>().ok());
-        let is = |open: &&Open| Some(open.index) == number;
+        let is = |open: &&Rc<Open>| Some(open.index) == number;
         if let Some(open) = self.open.as_ref().filter(is) {
-            return Ok((open.clone(), false));
+            return Ok((Rc::clone(open), false));
         }
         if let Some(open) = self.drift.as_ref().filter(is) {
-            return Ok((open.clone(), true));
+            return Ok((Rc::clone(open), true));
         }
         let expected = match &self.open {
             Some(open) => format!("the cause #{}, the last decision", open.index),
@@ -144,7 +148,14 @@ impl Machine {
     }
 
     /// A good outcome: what is in force and what is managed follows.
-    fn settle(&mut self, line: &Line<'_>, open: &Open, sides: &[Side], effects: &[Effect], report: &ReportLine<'_>) {
+    fn settle(
+        &mut self,
+        line: &Line<'_>,
+        open: &Open,
+        sides: &[Side],
+        effects: &[Effect<'_>],
+        report: &ReportLine<'_>,
+    ) {
         if let (Some((stream, kept)), true) = (&open.unread, open.adopts) {
             let kept = InForce {
                 since: line.time.to_owned(),
@@ -179,22 +190,22 @@ impl Machine {
                     .paths
                     .range(format!("{}/", effect.path)..)
                     .map(|(p, _)| p.clone())
-                    .take_while(|p| below(&effect.path, p))
+                    .take_while(|p| below(effect.path, p))
                     .collect();
                 inside.iter().for_each(|p| drop(self.paths.remove(p)));
             }
-            self.uncertain.remove(&effect.path);
+            self.uncertain.remove(effect.path);
             let Some(At { part, step }) = effect.at else {
                 if effect.action == Action::Remove {
-                    self.paths.remove(&effect.path);
+                    self.paths.remove(effect.path);
                 } else if effect.recorded || effect.text.is_some() {
                     let managed = as_recorded(line, open, effect, &time);
-                    self.paths.insert(effect.path.clone(), managed);
+                    self.manage(effect.path, managed);
                 }
                 continue;
             };
             let side = &sides[part];
-            let held = open.why != Why::Flow || self.paths.get(&effect.path).is_some_and(|m| m.held);
+            let held = open.why != Why::Flow || self.paths.get(effect.path).is_some_and(|m| m.held);
             let managed = Managed {
                 shape: effect.after.clone(),
                 holds: holding(side, step),
@@ -206,7 +217,7 @@ impl Machine {
                 held,
                 recorded: effect.recorded,
             };
-            self.paths.insert(effect.path.clone(), managed);
+            self.manage(effect.path, managed);
         }
         if open.why == Why::Apply && open.unread.is_none() {
             self.take_over(line, open, sides, &time);
@@ -227,7 +238,7 @@ impl Machine {
                 && managed.shape.is_some()
             {
                 let effect = Effect {
-                    path,
+                    path: &path,
                     action: Action::Update,
                     after: None,
                     at: None,
@@ -248,7 +259,7 @@ impl Machine {
             let ids: Ids<'_> = open.ids.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             let shape = want.shape(&ids, known.and_then(|m| m.shape.as_ref()));
             let effect = Effect {
-                path: (*path).to_owned(),
+                path: *path,
                 action: Action::Update,
                 after: shape,
                 at: Some(*at),
@@ -272,15 +283,22 @@ impl Machine {
             taken.push((effect, new, before.is_none() && !matches!(want, Want::Gone)));
         }
         for (effect, managed, news) in taken {
-            self.paths.insert(effect.path.clone(), managed);
+            self.manage(effect.path, managed);
             if news {
                 self.happened(line, open, sides, &effect, Happened::TakenOver);
             }
         }
     }
 
-    fn happened(&mut self, line: &Line<'_>, open: &Open, sides: &[Side], effect: &Effect, event: Happened) {
-        if !self.watch.covers(&effect.path) {
+    fn manage(&mut self, path: &str, managed: Managed) {
+        match self.paths.get_mut(path) {
+            Some(known) => *known = managed,
+            None => drop(self.paths.insert(path.to_owned(), managed)),
+        }
+    }
+
+    fn happened(&mut self, line: &Line<'_>, open: &Open, sides: &[Side], effect: &Effect<'_>, event: Happened) {
+        if !self.watch.covers(effect.path) {
             return;
         }
         let side = effect.at.and_then(|at| sides.get(at.part)).or_else(|| sides.last());
@@ -294,6 +312,6 @@ impl Machine {
             event,
             sha256: effect.after.as_ref().and_then(|s| s.sha256.clone()),
         };
-        self.history.entry(effect.path.clone()).or_default().push(event);
+        self.history.entry(effect.path.to_owned()).or_default().push(event);
     }
 }

@@ -105,7 +105,7 @@ impl Machine {
 }
 
 /// A path that no step lists by itself: what steps made of a file that they share, or what the record alone says.
-pub(super) fn as_recorded(line: &Line<'_>, open: &Open, effect: &Effect, time: &Rc<str>) -> Managed {
+pub(super) fn as_recorded(line: &Line<'_>, open: &Open, effect: &Effect<'_>, time: &Rc<str>) -> Managed {
     let is_file = effect.after.as_ref().is_some_and(|s| s.kind == "file");
     Managed {
         shape: effect.after.clone(),
