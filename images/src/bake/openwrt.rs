@@ -1,6 +1,6 @@
 //! The `.ipk`: OpenWrt up to 24.10. The files of `openwrt-feed/jos-agent/files/` are its one source of scripts.
 
-use jos_schemas::unit::Procd;
+use jos_schemas::unit::{Procd, ProcdRecover, recovery_service};
 
 use super::appliance::Appliance;
 use super::{BakeError, Filler, joined, stands_for, texts};
@@ -39,6 +39,12 @@ pub(super) fn package(
     };
     let init = init.render().map_err(|e| BakeError::text("init script", e))?;
     files.file(&format!("/etc/init.d/{service}"), 0o755, init)?;
+    let recover = ProcdRecover {
+        program: at.program,
+        config: &config,
+    };
+    let recover = recover.render().map_err(|e| BakeError::text("init script", e))?;
+    files.file(&format!("/etc/init.d/{}", recovery_service(service)), 0o755, recover)?;
     files.conffile("/etc/config/jos", 0o644, CONFIG)?;
     files.file(&format!("/etc/uci-defaults/95-{service}"), 0o755, DEFAULTS)?;
     if !HOTPLUG.contains(HOTPLUG_SERVICE) {
