@@ -244,3 +244,23 @@ fn where_there_is_no_ledger_it_says_where_it_looked() {
     let out = b.fails(2, "ledger head --state-dir data");
     assert!(out.contains("portal, second"), "{out}");
 }
+
+#[test]
+fn blame_of_a_path_below_a_root_names_decision_signer_version_and_history() {
+    let bench = Bench::new();
+    let said = bench.ok("blame root/etc/motd --root root --ledger data/portal");
+    assert!(
+        said.starts_with("/etc/motd: decision #") && said.contains("version 2, signed by desk"),
+        "{said}"
+    );
+    assert!(said.contains("created") && said.contains("updated"), "{said}");
+    let value = bench.json("blame root/etc/motd --root root --ledger data/portal --json");
+    assert_eq!(
+        (&value["path"], &value["managed"]["version"]),
+        (&json!("/etc/motd"), &json!(2))
+    );
+    assert_eq!(value["history"].as_array().map(Vec::len), Some(2), "{value:#}");
+    // The same path without the folder before it, and one that nobody managed.
+    bench.ok("blame /etc/motd --ledger data/portal");
+    bench.fails(1, "blame root/etc/passwd --root root --ledger data/portal");
+}

@@ -1,5 +1,8 @@
 //! Where things lie on a device: one table for the agent that reads them and the pipeline that bakes them.
 
+/// Below an agent's own data: there while a change is under way, and after a crash in the middle of one.
+pub const TRIAL: &str = "journal/trial.json";
+
 /// The places of one system. All are directories or files under absolute paths without links, since the plane follows
 /// none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

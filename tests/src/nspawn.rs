@@ -384,6 +384,16 @@ impl Machine {
         self.leader = 0;
     }
 
+    /// Ends the guest where it stands, all its processes at once; its files stay, and [`Self::power_on`] boots it again.
+    /// What it wrote and did not sync stays as well, since the kernel is this machine's: [`crate::qemu`] loses that too.
+    pub fn power_cut(&mut self) {
+        leftovers::kill_guest(self.leader, &self.name);
+        let mut nspawn = self.nspawn.take().expect("running");
+        drop(nspawn.kill());
+        drop(nspawn.wait());
+        self.leader = 0;
+    }
+
     /// Boots a guest that is off.
     pub fn power_on(&mut self) {
         assert!(self.nspawn.is_none(), "{} is running", self.name);

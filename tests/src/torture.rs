@@ -19,7 +19,7 @@ use crate::command::{Ran, run, run_within};
 use crate::programs::jos_path;
 
 /// Every system call by which a file, a name or an attribute changes, or becomes durable.
-const WRITE_LIKE: &str = "write,pwrite64,writev,pwritev,ftruncate,truncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,\
+pub const WRITE_LIKE: &str = "write,pwrite64,writev,pwritev,ftruncate,truncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir,\
     fsync,fdatasync,mkdir,mkdirat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,symlink,symlinkat,mknod,mknodat,\
     setxattr,lsetxattr,fsetxattr,copy_file_range,sendfile,fallocate";
 
@@ -158,7 +158,18 @@ impl Bench {
         const WRAP: &str =
             "mount --bind \"$0/etc\" /etc && mount --bind \"$0/srv\" /srv && mount -t tmpfs none /run && exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", WRAP]);
+        // A network of its own: what it sets below /proc/sys/net is nobody else's, and gone with it as at a power cut.
+        let apart = [
+            "--mount",
+            "--net",
+            "--propagation",
+            "private",
+            "--",
+            "/bin/sh",
+            "-c",
+            WRAP,
+        ];
+        command.args(apart);
         command.arg(&self.dir).args(before).arg(jos_path()).args(words);
         command
             .env_clear()

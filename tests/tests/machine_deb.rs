@@ -49,6 +49,13 @@ fn agrees_with_systemctl(machine: &Machine, status: &Value) {
         machine.run(&["systemctl", "is-enabled", "night-light"]).ok().text(),
         "enabled"
     );
+    assert_eq!(
+        machine
+            .run(&["systemctl", "is-enabled", "night-light-recover"])
+            .ok()
+            .text(),
+        "enabled"
+    );
     assert_eq!(status["enabled"], true, "{status:#}");
     let pid = status["pid"].as_u64().expect("a process").to_string();
     assert_eq!(pid, machine.property("night-light", "MainPID"), "{status:#}");

@@ -335,3 +335,64 @@ fn a_real_debian_knows_the_accounts_that_were_written() {
     assert_eq!(b.machine.run(&["getent", "passwd", "kiosk"]).code, Some(2));
     b.machine.run(&["grpck", "-r"]).ok();
 }
+
+#[test]
+fn a_package_that_needs_more_than_the_services_sandbox_is_installed_and_taken_back_from_within_it() {
+    let mut b = Bench::new();
+    // What the sandbox forbids: set-user-id bits, devices, kernel-made attributes, homes, folders that no grant names.
+    let script = "touch /usr/local/lib/mark && chmod 4755 /usr/local/lib/mark && mkdir -p /home/mark /opt/mark && \
+                  chown 1:1 /home/mark && mknod /opt/mark/null c 1 3 && systemctl daemon-reload";
+    b.offer("tiny", "1.0", "", &[]);
+    b.offer("tiny", "2.0", "tiny-lib", &[("postinst", script)]);
+    b.offer("tiny-lib", "1.0", "", &[]);
+    b.sign(json!([pinned("tiny", "2.0")]));
+    b.machine
+        .sh("cd /root/desk && jos agent install state.json --policy policy.json --trust trust.json --interval 3600 --yes")
+        .ok();
+    let outcome = |b: &Bench, version: u64| {
+        wait::until(&format!("version {version} came to an end"), LONG, || {
+            let said = b.machine.run(&["jos", "agent", "status", "tiny", "--json"]);
+            let value: Value = serde_json::from_str(&said.stdout).unwrap_or_default();
+            if value["phase"] == "waiting" && value["last_outcome"]["version"] == version {
+                Ok(value)
+            } else {
+                Err(format!("{said}\n{}", b.machine.journal("jos-agent-tiny")))
+            }
+        })
+    };
+    let status = outcome(&b, 1);
+    assert_eq!(
+        status["last_outcome"]["outcome"],
+        "applied",
+        "{status:#}\n{}",
+        b.machine.journal("jos-agent-tiny")
+    );
+    assert_eq!(b.installed(), ["tiny 2.0", "tiny-lib 1.0 auto"]);
+    let seen = ["stat", "-c", "%a %F", "/usr/local/lib/mark", "/opt/mark/null"];
+    let seen = b.machine.run(&seen).ok();
+    assert_eq!(seen.text(), "4755 regular empty file\n644 character special file");
+    // Back again, also from within: the health check of the next version fails.
+    fs::write(b.machine.host_path("/srv/sick"), "").expect("written");
+    let check = json!({ "type": "command", "command": "test ! -e /srv/sick", "retries": 0 });
+    b.sign(json!({ "apply": [pinned("tiny", "1.0")], "health_check": check }));
+    b.machine
+        .sh("cp /root/desk/state.json /root/.jos/agents/tiny/artifact.json; systemctl reload jos-agent-tiny")
+        .ok();
+    let status = outcome(&b, 2);
+    assert_eq!(status["last_outcome"]["outcome"], "rolled_back", "{status:#}");
+    assert_eq!(b.installed(), ["tiny 2.0", "tiny-lib 1.0 auto"]);
+    assert_eq!(b.machine.run(&["dpkg", "--audit"]).ok().text(), "");
+    // The sandbox itself has not become wider for it.
+    let unit = b
+        .machine
+        .run(&[
+            "systemctl",
+            "show",
+            "-p",
+            "ProtectSystem,ReadWritePaths",
+            "jos-agent-tiny",
+        ])
+        .ok();
+    assert!(unit.stdout.contains("ProtectSystem=strict"), "{unit}");
+    assert!(!unit.stdout.lines().any(|line| line == "ReadWritePaths=-/"), "{unit}");
+}

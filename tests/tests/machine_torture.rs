@@ -7,8 +7,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use jos_tests::command::{Ran, run};
+use jos_tests::command::{LIMIT, Ran, run, run_within};
 use jos_tests::programs::jos;
 use jos_tests::torture::{Bench, Call, Harm, World, differences};
 use serde_json::{Value, json};
@@ -28,6 +29,34 @@ fn file(path: &str, content: &str) -> Value {
     json!({"type": "file", "path": path, "content": content})
 }
 
+/// A file whose content is named by its hash and lies in `blobs/`.
+fn blob(path: &str, letter: &str) -> Value {
+    let content = letter.repeat(BLOB);
+    json!({"type": "file", "path": path, "source": {"sha256": sha256(&content), "size": BLOB}})
+}
+
+/// More than a record of the ledger holds.
+const BLOB: usize = 100_000;
+
+fn sha256(content: &str) -> String {
+    let said = run_within(&mut Command::new("sha256sum"), LIMIT, content.as_bytes())
+        .ok()
+        .stdout;
+    said.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn uci(section: &str, kind: &str, options: Value) -> Value {
+    json!({"type": "uci", "config": "network", "section": section, "section_type": kind, "options": options})
+}
+
+fn cron(name: &str, schedule: &str) -> Value {
+    json!({"type": "cron", "name": name, "schedule": schedule, "command": "/srv/app/job"})
+}
+
+fn sysctl(key: &str, value: &str) -> Value {
+    json!({"type": "sysctl", "key": key, "value": value})
+}
+
 /// What version 1 lists: something of everything that version 2 then changes, drops or leaves.
 fn before() -> Vec<Value> {
     vec![
@@ -37,15 +66,21 @@ fn before() -> Vec<Value> {
         file("/srv/app/mode.conf", "only its mode changes\n"),
         file("/srv/app/pruned.conf", "version 2 no longer lists it\n"),
         file("/srv/app/goes.conf", "version 2 removes it\n"),
+        blob("/srv/model.bin", "a"),
         json!({"type": "directory", "path": "/srv/data", "mode": "0750"}),
         file("/srv/tree/one", "1\n"),
         file("/srv/tree/below/two", "2\n"),
         json!({"type": "link", "path": "/srv/current", "target": "app"}),
         json!({"type": "link", "path": "/srv/stays", "target": "/srv/app/kept.conf"}),
+        uci("lan", "interface", json!({"ipaddr": "192.168.1.1", "dns": ["1.1.1.1"]})),
+        cron("nightly", "30 3 * * *"),
+        sysctl("net.ipv4.ip_forward", "0"),
+        json!({"type": "group", "name": "scanner"}),
+        json!({"type": "user", "name": "kiosk", "comment": "old"}),
     ]
 }
 
-/// Thirty mixed steps, at least two of each type that needs no service manager.
+/// Thirty mixed steps, at least two of each type that needs neither network nor service manager.
 fn after() -> Vec<Value> {
     let mut secret = file("/srv/app/secret.conf", "not for everybody\n");
     secret["mode"] = json!("0600");
@@ -53,7 +88,7 @@ fn after() -> Vec<Value> {
     mode["mode"] = json!("0640");
     let mut owned = file("/srv/app/owned.conf", "of somebody else\n");
     owned["owner"] = json!("daemon:daemon");
-    vec![
+    let steps = vec![
         file("/srv/app/kept.conf", "the same in both versions\n"),
         file("/srv/app/changed.conf", "new\n"),
         file("/srv/app/long.txt", &"new line, longer than before\n".repeat(4000)),
@@ -61,21 +96,50 @@ fn after() -> Vec<Value> {
         secret,
         owned,
         file("/srv/app/deep/er/est.conf", "folders above it are made\n"),
-        file("/srv/app/empty", ""),
-        file("/srv/app/utf8.txt", "žluťoučký kůň\n"),
+        blob("/srv/model.bin", "b"),
+        blob("/srv/second.bin", "c"),
         json!({"type": "shell", "command": "echo began >> /srv/data/log", "undo": "rm -f /srv/data/log"}),
         json!({"type": "absent", "path": "/srv/app/goes.conf"}),
         json!({"type": "absent", "path": "/srv/tree", "recursive": true}),
         json!({"type": "directory", "path": "/srv/data", "mode": "0700"}),
-        json!({"type": "directory", "path": "/srv/new", "mode": "0711"}),
-        json!({"type": "directory", "path": "/srv/new/below"}),
+        json!({"type": "directory", "path": "/srv/new/below", "mode": "0711"}),
+        json!({"type": "directory", "path": "/srv/purged", "purge": true}),
+        json!({"type": "directory", "path": "/srv/other", "mode": "0750", "purge": true}),
         json!({"type": "link", "path": "/srv/current", "target": "app/deep"}),
-        json!({"type": "link", "path": "/srv/stays", "target": "/srv/app/kept.conf"}),
         json!({"type": "link", "path": "/srv/added", "target": "new"}),
-        file("/srv/new/below/a", "a\n"),
-        file("/srv/new/below/b", "b\n"),
+        uci(
+            "lan",
+            "interface",
+            json!({"ipaddr": "192.168.9.1", "dns": ["1.1.1.1", "9.9.9.9"]}),
+        ),
+        uci("guest", "interface", json!({"proto": "static"})),
+        cron("nightly", "15 4 * * 1-5"),
+        cron("weekly", "0 5 * * 0"),
+        sysctl("net.ipv4.ip_forward", "1"),
+        sysctl("net.ipv4.ip_default_ttl", "65"),
+        json!({"type": "group", "name": "scanner"}),
+        json!({"type": "group", "name": "operators"}),
+        json!({"type": "user", "name": "kiosk", "comment": "new", "groups": ["scanner", "operators"]}),
+        json!({"type": "user", "name": "robot", "home": "/srv/robot", "make_home": true}),
+        file("/srv/purged/listed", "stays\n"),
         json!({"type": "shell", "command": "echo went on >> /srv/data/log2", "undo": "rm -f /srv/data/log2"}),
-    ]
+    ];
+    assert_eq!(steps.len(), 30);
+    for kind in [
+        "file",
+        "shell",
+        "absent",
+        "directory",
+        "link",
+        "uci",
+        "cron",
+        "sysctl",
+        "group",
+        "user",
+    ] {
+        assert!(steps.iter().filter(|step| step["type"] == kind).count() >= 2, "{kind}");
+    }
+    steps
 }
 
 fn policy() -> String {
@@ -84,7 +148,10 @@ fn policy() -> String {
      [grants.local]\n\
      files = [{ path = \"/srv/**\", code = true }]\n\
      shell = [\"echo began >> /srv/data/log\", \"rm -f /srv/data/log\", \"echo went on >> /srv/data/log2\", \
-     \"rm -f /srv/data/log2\", \"test -e /srv/never\"]\n"
+     \"rm -f /srv/data/log2\", \"test -e /srv/never\", \"/srv/app/job\"]\n\
+     uci = [\"network\"]\n\
+     sysctl = [\"net.ipv4.*\"]\n\
+     users = [\"kiosk\", \"robot\", \"scanner\", \"operators\"]\n"
         .to_owned()
 }
 
@@ -112,6 +179,8 @@ fn words<'a>(command: &'a str, state: &'a str) -> Vec<&'a str> {
         "data",
         "--secrets",
         "secrets",
+        "--blobs",
+        "blobs",
     ];
     let mut words = vec!["agent", command, state];
     words.extend(common);
@@ -130,6 +199,25 @@ impl Trial {
         let passwd = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/usr/sbin/nologin\n";
         fs::write(bench.at("etc/passwd"), passwd).expect("written");
         fs::write(bench.at("etc/group"), "root:x:0:\ndaemon:x:1:\n").expect("written");
+        fs::write(
+            bench.at("etc/shadow"),
+            "root:*:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n",
+        )
+        .expect("written");
+        fs::write(bench.at("etc/gshadow"), "root:*::\ndaemon:*::\n").expect("written");
+        fs::write(bench.at("etc/.pwd.lock"), "").expect("written");
+        for folder in ["etc/config", "etc/cron.d", "etc/sysctl.d", "blobs"] {
+            fs::create_dir(bench.at(folder)).expect("a folder");
+        }
+        fs::write(
+            bench.at("etc/config/network"),
+            "# of a person\nconfig interface 'loopback'\n\toption proto 'static'\n",
+        )
+        .expect("written");
+        for letter in ["a", "b", "c"] {
+            let content = letter.repeat(BLOB);
+            fs::write(bench.at("blobs").join(sha256(&content)), content).expect("written");
+        }
         fs::write(bench.at("policy.toml"), policy()).expect("written");
         let (policy, trust) = (bench.at("policy.toml"), bench.at("trust.json"));
         let settings = format!("name = \"torture\"\npolicy = {policy:?}\ntrust = {trust:?}\n");
@@ -147,6 +235,14 @@ impl Trial {
         let never = json!({"type": "command", "command": "test -e /srv/never", "retries": 0});
         sign(&bench, "bad.json", 2, after(), &[("health_check", never)]);
         bench.jos(&words("apply", "first.json")).ok();
+        // What nobody lists, for the purges: at some depth, and of several kinds.
+        for folder in ["srv/purged/deep/er", "srv/other"] {
+            fs::create_dir_all(bench.at(folder)).expect("folders");
+        }
+        for unlisted in ["srv/purged/one", "srv/purged/deep/er/two", "srv/other/three"] {
+            fs::write(bench.at(unlisted), unlisted).expect("written");
+        }
+        std::os::unix::fs::symlink("one", bench.at("srv/purged/link")).expect("linked");
         let old = bench.world();
         Self {
             _scratch: scratch,

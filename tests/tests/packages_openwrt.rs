@@ -252,6 +252,7 @@ fn openwrt_script(path: &Path) {
 fn shellcheck(root: &Path, name: &str) {
     for script in [
         format!("etc/init.d/{name}"),
+        format!("etc/init.d/{name}-recover"),
         format!("etc/uci-defaults/95-{name}"),
         format!("etc/hotplug.d/iface/95-{name}"),
     ] {

@@ -42,6 +42,9 @@ pub(super) struct ReplayArgs {
     /// Write the values of secrets, where this machine has them, instead of markers
     #[arg(long)]
     with_secrets: bool,
+    /// Where secrets lie, one file each
+    #[arg(long, value_name = "DIR", default_value = Layout::HERE.secrets)]
+    secrets: PathBuf,
     /// Hold the result against this tree [default: / for an agent of this machine, none for an export]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -52,10 +55,7 @@ pub(super) fn run(args: &ReplayArgs, ui: &Ui) -> Done {
     // All doors are opened before the filter closes behind us.
     let live = live_root(args, &found)?;
     let into = args.into.as_deref().map(|dir| fresh(dir, &found)).transpose()?;
-    let secrets = args
-        .with_secrets
-        .then(|| Disk::open(Path::new(Layout::HERE.secrets), "0"))
-        .transpose();
+    let secrets = args.with_secrets.then(|| Disk::open(&args.secrets, "0")).transpose();
     let secrets = secrets.map_err(|e| Failure::failed(e).help("leave --with-secrets out, or run it as root"))?;
     let archive = found.archive()?;
     let sealed = seal::seal();

@@ -10,6 +10,7 @@ use jos_schemas::documents::policy::Policy;
 use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
+use jos_schemas::unit;
 use jos_trust::state::Channel;
 
 use crate::cli::Failure;
@@ -161,11 +162,6 @@ impl Settings {
             },
             ToString::to_string,
         );
-        for unit in ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"] {
-            protected.push(Path::new(unit).join(format!("{service}.service")));
-            protected.push(Path::new(unit).join(format!("{service}.service.d")));
-        }
-        protected.push(Path::new("/etc/init.d").join(&service));
         let settings = Self {
             name: config.name.clone(),
             artifact,
@@ -179,7 +175,7 @@ impl Settings {
             hub: given.hub.clone().or_else(|| config.hub.as_ref().map(|h| h.url.clone())),
             environment,
             protected: protected.iter().map(|p| p.to_string_lossy().into_owned()).collect(),
-            own_services: vec![service],
+            own_services: unit::own_services(service),
             config,
         };
         settings.check()?;

@@ -102,8 +102,12 @@ pub(crate) struct Content<'a> {
 }
 
 impl Content<'_> {
+    fn config(&self) -> String {
+        format!("{}/agent.toml", self.folder)
+    }
+
     fn command(&self) -> Vec<String> {
-        let config = format!("{}/agent.toml", self.folder);
+        let config = self.config();
         let artifact = format!("{}/{}", self.folder, self.artifact);
         [self.program, "agent", "run", "--config", &config, &artifact]
             .map(str::to_owned)
@@ -185,8 +189,8 @@ impl Init {
     /// Where those files lie.
     pub(crate) fn paths(self, service: &Service<'_>) -> Vec<PathBuf> {
         match self {
-            Self::Systemd => vec![systemd::unit_path(service)],
-            Self::Procd => vec![procd::script_path(service)],
+            Self::Systemd => systemd::paths(service),
+            Self::Procd => procd::paths(service),
             Self::Launchd => vec![launchd::plist_path(service)],
             Self::Generic => Vec::new(),
         }

@@ -11,10 +11,22 @@ pub(super) fn script_path(service: &Service<'_>) -> PathBuf {
     PathBuf::from("/etc/init.d").join(service.service)
 }
 
+/// Early recovery, of root's agents alone; see [`unit::ProcdRecover`].
+fn recovery_path(service: &Service<'_>) -> Option<PathBuf> {
+    (service.owner.uid == 0).then(|| PathBuf::from("/etc/init.d").join(unit::recovery_service(service.service)))
+}
+
+pub(super) fn paths(service: &Service<'_>) -> Vec<PathBuf> {
+    std::iter::once(script_path(service))
+        .chain(recovery_path(service))
+        .collect()
+}
+
 pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<ServiceFile>, ServiceError> {
+    let config = content.config();
     let text = unit::Procd {
         program: content.program,
-        config: &format!("{}/agent.toml", content.folder),
+        config: &config,
         artifact: &format!("{}/{}", content.folder, content.artifact),
         user: if service.owner.uid == 0 {
             ""
@@ -25,17 +37,33 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         uci: "",
     }
     .render()?;
-    Ok(vec![ServiceFile {
-        path: script_path(service),
+    let file = |path: PathBuf, text: String| ServiceFile {
+        path,
         text,
         mode: 0o755,
-    }])
+    };
+    let mut files = vec![file(script_path(service), text)];
+    if let Some(path) = recovery_path(service) {
+        let script = unit::ProcdRecover {
+            program: content.program,
+            config: &config,
+        };
+        files.push(file(path, script.render()?));
+    }
+    Ok(files)
 }
 
-fn links(service: &Service<'_>) -> [(PathBuf, String); 2] {
-    let target = format!("../init.d/{}", service.service);
-    let link = |order: &str| service.place.at(format!("/etc/rc.d/{order}{}", service.service));
-    [(link("S95"), target.clone()), (link("K05"), target)]
+/// The links by which rc.d starts and stops the scripts, each with where it leads.
+fn links(service: &Service<'_>) -> Vec<(PathBuf, String)> {
+    let link = |order: &str, name: &str| {
+        let link = service.place.at(format!("/etc/rc.d/{order}{name}"));
+        (link, format!("../init.d/{name}"))
+    };
+    let mut links = vec![link("S95", service.service), link("K05", service.service)];
+    if recovery_path(service).is_some() {
+        links.push(link("S12", &unit::recovery_service(service.service)));
+    }
+    links
 }
 
 pub(super) fn enable(service: &Service<'_>) -> Result<(), ServiceError> {
@@ -46,6 +74,9 @@ pub(super) fn enable(service: &Service<'_>) -> Result<(), ServiceError> {
             std::os::unix::fs::symlink(target, &link).map_err(other)?;
         }
         return Ok(());
+    }
+    if let Some(recovery) = recovery_path(service) {
+        call(&recovery.display().to_string(), &["enable"])?;
     }
     let script = script_path(service).display().to_string();
     call(&script, &["enable"])?;
@@ -60,6 +91,10 @@ pub(super) fn disable(service: &Service<'_>) -> Result<(), ServiceError> {
             call(&script, &["stop"])?;
             call(&script, &["disable"])?;
         }
+        // An agent that an earlier release installed has none.
+        if let Some(recovery) = recovery_path(service).filter(|path| path.exists()) {
+            call(&recovery.display().to_string(), &["disable"])?;
+        }
         return Ok(());
     }
     for (link, _) in links(service) {
@@ -71,7 +106,9 @@ pub(super) fn disable(service: &Service<'_>) -> Result<(), ServiceError> {
 pub(super) fn state(service: &Service<'_>) -> Option<State> {
     let query = serde_json::json!({ "name": service.service }).to_string();
     let text = call("ubus", &["call", "service", "list", &query]).ok()?;
-    let enabled = links(service)[0].0.symlink_metadata().is_ok();
+    let enabled = links(service)
+        .first()
+        .is_some_and(|(link, _)| link.symlink_metadata().is_ok());
     Some(parse(&text, service.service, enabled))
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use jos_schemas::layout::TRIAL;
 use jos_schemas::unit;
 
 use super::{Content, Scope, Service, ServiceError, ServiceFile, State, call};
@@ -15,10 +16,25 @@ pub(super) fn unit_path(service: &Service<'_>) -> PathBuf {
     }
 }
 
+/// Early recovery: a machine's manager has a moment for it, a login user's has not.
+fn recovery(service: &Service<'_>) -> Option<String> {
+    (service.scope == Scope::System).then(|| format!("{}.service", unit::recovery_service(service.service)))
+}
+
+fn recovery_path(service: &Service<'_>) -> Option<PathBuf> {
+    recovery(service).map(|file| PathBuf::from("/etc/systemd/system").join(file))
+}
+
+pub(super) fn paths(service: &Service<'_>) -> Vec<PathBuf> {
+    std::iter::once(unit_path(service))
+        .chain(recovery_path(service))
+        .collect()
+}
+
 pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<ServiceFile>, ServiceError> {
     let command = content.command();
     let exists = |path: &str| service.place.at(path).is_dir();
-    let text = unit::Systemd {
+    let described = unit::Systemd {
         banner: "Written by `jos agent install`; `jos agent uninstall` removes it.",
         description: content.description,
         command: &command,
@@ -32,13 +48,19 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         state_dir: content.state_dir,
         reads: &[content.folder, content.program],
         exists: &exists,
-    }
-    .render()?;
-    Ok(vec![ServiceFile {
-        path: unit_path(service),
+    };
+    let file = |path: PathBuf, text: String| ServiceFile {
+        path,
         text,
         mode: 0o644,
-    }])
+    };
+    let mut files = vec![file(unit_path(service), described.render()?)];
+    if let Some(path) = recovery_path(service) {
+        let recover = unit::recover(content.program, &content.config());
+        let trial = format!("{}/{}/{TRIAL}", content.state_dir, service.name);
+        files.push(file(path, described.render_recover(&recover, &trial)?));
+    }
+    Ok(files)
 }
 
 fn unit(service: &Service<'_>) -> String {
@@ -55,37 +77,55 @@ fn systemctl(service: &Service<'_>, arguments: &[&str]) -> Result<String, Servic
     call("systemctl", &all)
 }
 
-fn wants(service: &Service<'_>) -> PathBuf {
-    let path = unit_path(service);
-    let target = if service.scope == Scope::User {
+/// Links of a folder that is no running machine, each with where it leads.
+fn wants(service: &Service<'_>) -> Vec<(PathBuf, PathBuf)> {
+    let own = if service.scope == Scope::User {
         "default.target.wants"
     } else {
         "multi-user.target.wants"
     };
-    let folder = path.parent().map(|p| p.join(target)).unwrap_or_default();
-    service.place.at(folder.join(unit(service)))
+    let link = |path: PathBuf, target: &str| {
+        let folder = path.parent().map(|p| p.join(target)).unwrap_or_default();
+        let link = folder.join(path.file_name().unwrap_or_default());
+        (service.place.at(link), path)
+    };
+    let recovery = recovery_path(service).map(|path| link(path, "sysinit.target.wants"));
+    std::iter::once(link(unit_path(service), own)).chain(recovery).collect()
 }
 
 pub(super) fn enable(service: &Service<'_>) -> Result<(), ServiceError> {
     if !service.place.is_live() {
-        let link = wants(service);
-        let other = |e: std::io::Error| ServiceError::Other(format!("{}: {e}", link.display()));
-        std::fs::create_dir_all(link.parent().unwrap_or(&link)).map_err(other)?;
-        return std::os::unix::fs::symlink(unit_path(service), &link).map_err(other);
+        for (link, target) in wants(service) {
+            let other = |e: std::io::Error| ServiceError::Other(format!("{}: {e}", link.display()));
+            std::fs::create_dir_all(link.parent().unwrap_or(&link)).map_err(other)?;
+            std::os::unix::fs::symlink(target, &link).map_err(other)?;
+        }
+        return Ok(());
     }
     if service.scope == Scope::User {
         // Without linger the user's manager, and the agent with it, ends at logout.
         call("loginctl", &["enable-linger", &service.owner.name])?;
     }
     systemctl(service, &["daemon-reload"])?;
+    if let Some(recovery) = recovery(service) {
+        systemctl(service, &["enable", &recovery])?;
+    }
     systemctl(service, &["enable", "--now", &unit(service)])?;
     Ok(())
 }
 
 pub(super) fn disable(service: &Service<'_>) -> Result<(), ServiceError> {
     if !service.place.is_live() {
-        let _ = std::fs::remove_file(wants(service));
+        for (link, _) in wants(service) {
+            let _ = std::fs::remove_file(link);
+        }
         return Ok(());
+    }
+    // An agent that an earlier release installed has none.
+    if let Some(recovery) = recovery(service)
+        && recovery_path(service).is_some_and(|path| path.exists())
+    {
+        systemctl(service, &["disable", &recovery])?;
     }
     if !service.place.at(unit_path(service)).exists() {
         return Ok(());

@@ -1,7 +1,8 @@
 //! Child processes: no terminal, no standard input, a process group of their own that is killed at the timeout.
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use nix::unistd::Pid;
 /// The end of the output that is kept.
 const KEPT: usize = 64 * 1024;
 /// What a child finds programs by.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs commands by fork and exec.
 pub(crate) struct System;
@@ -24,13 +25,40 @@ pub(crate) struct System;
 impl Processes for System {
     fn run(&self, invocation: &Invocation) -> Result<Ran, String> {
         let (program, arguments) = invocation.argv.split_first().ok_or("no program was named")?;
-        run(program, arguments, &invocation.env, invocation.timeout).map_err(|e| format!("{program}: {e}"))
+        run(program, arguments, &invocation.env, invocation.timeout, None).map_err(|e| format!("{program}: {e}"))
     }
 }
 
-fn run(program: &str, arguments: &[String], env: &[(String, String)], timeout: Duration) -> io::Result<Ran> {
+/// As [`System`] runs it, its output in `file`: whoever goes on writing after this process has ended finds no closed pipe.
+pub(crate) fn run_into(mut file: File, invocation: &Invocation) -> io::Result<Ran> {
+    let [program, arguments @ ..] = invocation.argv.as_slice() else {
+        return Err(io::Error::other("no program was named"));
+    };
+    let to = file.try_clone()?;
+    let mut ran = run(program, arguments, &invocation.env, invocation.timeout, Some(to))?;
+    file.seek(io::SeekFrom::Start(0))?;
+    let mut output = Output::default();
+    let mut buffer = [0; 4096];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            n => output.take(&buffer[..n]),
+        }
+    }
+    (ran.output, ran.output_sha256) = (output.kept, output.hasher.finish().to_string());
+    Ok(ran)
+}
+
+fn run(
+    program: &str,
+    arguments: &[String],
+    env: &[(String, String)],
+    timeout: Duration,
+    into: Option<File>,
+) -> io::Result<Ran> {
     // One pipe for both streams, so that the output keeps its order.
     let (reader, writer) = io::pipe()?;
+    let writer: OwnedFd = into.map_or_else(|| writer.into(), Into::into);
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -46,10 +74,7 @@ fn run(program: &str, arguments: &[String], env: &[(String, String)], timeout: D
     let mut child = command.spawn()?;
     // The command holds the pipe's writing end, and with it open the output would never end.
     drop(command);
-    let mut output = Output {
-        hasher: Hasher::default(),
-        kept: Vec::new(),
-    };
+    let mut output = Output::default();
     crate::signals::child_started(i32::try_from(child.id()).unwrap_or(0));
     let end = wait(&mut child, reader, timeout, &mut output);
     if end.is_err() || matches!(end, Ok(None)) {
@@ -112,6 +137,7 @@ fn wake(pipe: BorrowedFd<'_>, open: bool, milliseconds: u16) {
     let _ = poll(watched, PollTimeout::from(milliseconds));
 }
 
+#[derive(Default)]
 struct Output {
     hasher: Hasher,
     kept: Vec<u8>,

@@ -207,6 +207,18 @@ fn into_a_root_that_does_not_run_only_files_are_written() {
     );
     assert!(unit.contains("ProtectHome=read-only"), "{unit}");
     assert!(!unit.contains("hunter2"), "a unit holds no value of --env");
+    let early = root.join("etc/systemd/system/jos-agent-hello-recover.service");
+    let early_wants = root.join("etc/systemd/system/sysinit.target.wants/jos-agent-hello-recover.service");
+    let recover = fs::read_to_string(&early).unwrap();
+    assert!(
+        recover.contains("\nExecStart=/")
+            && recover.contains(" agent recover --files --config /root/.jos/agents/hello/agent.toml\n"),
+        "{recover}"
+    );
+    assert!(
+        recover.contains("/hello/journal/trial.json\n") && early_wants.is_symlink(),
+        "{recover}"
+    );
     let wants = root.join("etc/systemd/system/multi-user.target.wants/jos-agent-hello.service");
     assert_eq!(
         fs::read_link(wants).unwrap(),
@@ -214,10 +226,13 @@ fn into_a_root_that_does_not_run_only_files_are_written() {
     );
     home.ok(&["agent", "uninstall", "hello", "--root", root_text]);
     assert!(!root.join("etc/systemd/system/jos-agent-hello.service").exists());
+    assert!(!early.exists() && !early_wants.is_symlink());
     assert!(!root.join("root/.jos/agents/hello").exists());
 
     for (init, file) in [
         ("procd", "etc/init.d/jos-agent-hello"),
+        ("procd", "etc/init.d/jos-agent-hello-recover"),
+        ("procd", "etc/rc.d/S12jos-agent-hello-recover"),
         ("launchd", "Library/LaunchDaemons/org.josfox.jos-agent-hello.plist"),
     ] {
         home.ok(&[
@@ -230,8 +245,8 @@ fn into_a_root_that_does_not_run_only_files_are_written() {
             "--init",
             init,
         ]);
-        assert!(root.join(file).is_file(), "{file}");
+        assert!(root.join(file).symlink_metadata().is_ok(), "{file}");
         home.ok(&["agent", "uninstall", "hello", "--root", root_text]);
-        assert!(!root.join(file).exists(), "{file}");
+        assert!(root.join(file).symlink_metadata().is_err(), "{file}");
     }
 }

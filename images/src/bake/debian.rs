@@ -1,7 +1,8 @@
 //! The `.deb`: Debian Policy §6 (scripts), §9.3 (services), §10.7 (conffiles), §12.5 (copyright), §4.4 (changelog).
 
+use jos_schemas::layout::TRIAL;
 use jos_schemas::text::Utc;
-use jos_schemas::unit::{Scope, Systemd, writable};
+use jos_schemas::unit::{self, Scope, Systemd, writable};
 
 use super::appliance::Appliance;
 use super::{BakeError, Filler, joined, stands_for, texts};
@@ -26,7 +27,11 @@ pub(super) fn package(
     let mut files = Filler::new(app, system, target.name);
     files.common(app, system, &program.bytes, texts::layout(system).etc)?;
     let unit = format!("{}.service", app.service);
-    files.file(&format!("/usr/lib/systemd/system/{unit}"), 0o644, unit_text(app)?)?;
+    let recover = format!("{}.service", unit::recovery_service(&app.service));
+    let (text, recover_text) = unit_texts(app)?;
+    for (name, text) in [(&unit, text), (&recover, recover_text)] {
+        files.file(&format!("/usr/lib/systemd/system/{name}"), 0o644, text)?;
+    }
     // Read by pam_motd beside /etc/motd, and nobody's configuration file.
     files.file(&format!("/usr/lib/motd.d/50-{}", app.name), 0o644, texts::motd(app))?;
     let doc = format!("/usr/share/doc/{}", app.name);
@@ -66,7 +71,7 @@ pub(super) fn package(
     };
     let package = DebPackage {
         control,
-        scripts: scripts(&unit, &brought_units(app)),
+        scripts: scripts(&unit, &recover, &brought_units(app)),
         tree: files.tree,
         epoch: app.epoch,
         ..DebPackage::default()
@@ -74,7 +79,8 @@ pub(super) fn package(
     Ok((package.file_name(), package.to_bytes().map_err(format)?))
 }
 
-fn unit_text(app: &Appliance) -> Result<String, BakeError> {
+/// The agent's own unit and that of its early recovery.
+fn unit_texts(app: &Appliance) -> Result<(String, String), BakeError> {
     let at = texts::layout(System::Debian);
     let command = texts::command(&at);
     let unit = Systemd {
@@ -88,7 +94,11 @@ fn unit_text(app: &Appliance) -> Result<String, BakeError> {
         reads: &[at.etc],
         exists: &writable::everywhere,
     };
-    unit.render().map_err(|e| BakeError::text("service unit", e))
+    let unfit = |e| BakeError::text("service unit", e);
+    let recover = unit::recover(at.program, at.config);
+    let trial = format!("{}/{}/{TRIAL}", at.state, app.name);
+    let recover = unit.render_recover(&recover, &trial).map_err(unfit)?;
+    Ok((unit.render().map_err(unfit)?, recover))
 }
 
 /// What the program needs from the system's C library; nothing for a static one.
@@ -120,7 +130,7 @@ fn brought_units(app: &Appliance) -> Vec<String> {
 /// deb-systemd-helper keeps an administrator's own `systemctl disable` over upgrades; deb-systemd-invoke honours
 /// policy-rc.d. Both come with init-system-helpers, which is essential. Who enables a brought unit is the signed state;
 /// postinst notes its links, so that a purge can take them back.
-fn scripts(unit: &str, brought: &[String]) -> Scripts {
+fn scripts(unit: &str, recover: &str, brought: &[String]) -> Scripts {
     let brought: String = brought.iter().map(|unit| format!(" '{unit}'")).collect();
     let fill = |text: &str| {
         let mut lines: Vec<&str> = text.lines().collect();
@@ -128,7 +138,11 @@ fn scripts(unit: &str, brought: &[String]) -> Scripts {
             lines.retain(|line| !line.contains("@BROUGHT@"));
         }
         let text = lines.join("\n") + "\n";
-        Some(text.replace("@UNIT@", unit).replace("@BROUGHT@", &brought))
+        Some(
+            text.replace("@UNIT@", unit)
+                .replace("@RECOVER@", recover)
+                .replace("@BROUGHT@", &brought),
+        )
     };
     Scripts {
         preinst: None,

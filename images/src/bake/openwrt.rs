@@ -1,7 +1,7 @@
 //! The `.ipk` of OpenWrt up to 24.10 and the `.apk` from 25.12 on, with the same files in them. Those of
 //! `openwrt-feed/jos-agent/files/` are their one source of scripts.
 
-use jos_schemas::unit::Procd;
+use jos_schemas::unit::{Procd, ProcdRecover, recovery_service};
 
 use super::appliance::Appliance;
 use super::{BakeError, Filler, joined, stands_for, texts};
@@ -54,6 +54,12 @@ fn tree(app: &Appliance, target: &'static Target, programs: &[Program]) -> Resul
     };
     let init = init.render().map_err(|e| BakeError::text("init script", e))?;
     files.file(&format!("/etc/init.d/{service}"), 0o755, init)?;
+    let recover = ProcdRecover {
+        program: at.program,
+        config: &config,
+    };
+    let recover = recover.render().map_err(|e| BakeError::text("init script", e))?;
+    files.file(&format!("/etc/init.d/{}", recovery_service(service)), 0o755, recover)?;
     files.conffile("/etc/config/jos", 0o644, CONFIG)?;
     files.file(&format!("/etc/uci-defaults/95-{service}"), 0o755, DEFAULTS)?;
     if !HOTPLUG.contains(HOTPLUG_SERVICE) {

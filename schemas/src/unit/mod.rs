@@ -12,8 +12,28 @@ mod tests;
 pub mod writable;
 
 pub use launchd::Launchd;
-pub use procd::Procd;
+pub use procd::{Procd, ProcdRecover};
 pub use systemd::{Scope, Systemd};
+
+/// The command that puts the files of an interrupted change back, and does nothing else.
+#[must_use]
+pub fn recover(program: &str, config: &str) -> Vec<String> {
+    [program, "agent", "recover", "--files", "--config", config]
+        .map(str::to_owned)
+        .into()
+}
+
+/// What an agent's early recovery is called, by the name of its service.
+#[must_use]
+pub fn recovery_service(service: &str) -> String {
+    format!("{service}-recover")
+}
+
+/// Every service that is an agent's own, by the name of its first: no state may touch their units.
+#[must_use]
+pub fn own_services(service: String) -> Vec<String> {
+    vec![recovery_service(&service), service]
+}
 
 /// Why no text can be given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,9 @@ use super::{UnitError, fill, login_name, printable, writable};
 use crate::documents::policy::{FileGrant, Policy};
 
 const TEMPLATE: &str = include_str!("../../../profiles/units/jos-agent.service.in");
+const RECOVER: &str = include_str!("../../../profiles/units/jos-agent-recover.service.in");
+/// What both units may not do.
+const SANDBOX: &str = include_str!("../../../profiles/units/sandbox.in");
 
 /// Whose service manager runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +68,29 @@ pub struct Systemd<'a> {
 }
 
 impl Systemd<'_> {
-    /// The unit file.
+    /// The unit of the agent itself.
     pub fn render(&self) -> Result<String, UnitError> {
+        let text = self.fill(TEMPLATE, self.command, "AF_UNIX AF_INET AF_INET6 AF_NETLINK")?;
+        Ok(if self.scope == Scope::User {
+            without_system_keys(&text)
+        } else {
+            text
+        })
+    }
+
+    /// The unit that puts the files of an interrupted change back early at boot, before whoever reads them: `command` is
+    /// [`super::recover`]'s, `trial` the file whose presence says that a change was interrupted. A login user's service
+    /// manager has no such moment.
+    pub fn render_recover(&self, command: &[String], trial: &str) -> Result<String, UnitError> {
+        printable("data folder", trial)?;
+        let template = RECOVER.replace("@TRIAL@", &trial.replace('%', "%%"));
+        self.fill(&template, command, "AF_UNIX")
+    }
+
+    fn fill(&self, template: &str, command: &[String], families: &str) -> Result<String, UnitError> {
         printable("banner", self.banner)?;
         printable("description", self.description)?;
-        let exec = exec_start(self.command)?;
+        let exec = exec_start(command)?;
         let user = match self.user {
             Some(name) => {
                 login_name(name)?;
@@ -130,13 +151,15 @@ impl Systemd<'_> {
             capabilities.clear();
         }
         let yes_no = |b: bool| if b { "yes" } else { "no" };
-        let text = fill(
-            TEMPLATE,
+        fill(
+            &template.replace("@SANDBOX@\n", SANDBOX),
             &[
                 ("BANNER", self.banner),
                 ("DESCRIPTION", &self.description.replace('%', "%%")),
                 ("EXEC_START", &exec),
                 ("USER", &user),
+                ("STATE_DIR", &word(self.state_dir, false)),
+                ("ADDRESS_FAMILIES", families),
                 ("STATE_DIRECTORIES", directories),
                 ("READ_WRITE_PATHS", read_write.trim_end()),
                 ("PROTECT_HOME", protect_home),
@@ -154,12 +177,7 @@ impl Systemd<'_> {
                     },
                 ),
             ],
-        )?;
-        Ok(if self.scope == Scope::User {
-            without_system_keys(&text)
-        } else {
-            text
-        })
+        )
     }
 }
 

@@ -257,6 +257,47 @@ fn the_procd_script_changes_only_its_values_and_quotes_them() {
     );
 }
 
+#[test]
+fn early_recovery_comes_before_sysctl_network_and_services_and_only_while_a_change_is_under_way() {
+    let command = words(&["/usr/bin/jos"]);
+    let recover = recover("/usr/bin/jos", "/etc/jos/agent.toml");
+    let policy = policy(&["/etc/cups/**"]);
+    let text = unit(&command, &policy)
+        .render_recover(&recover, "/data/100%/x/journal/trial.json")
+        .unwrap();
+    assert!(placeholder(&text).is_none(), "{text}");
+    for line in [
+        "DefaultDependencies=no",
+        "After=local-fs.target",
+        "Before=sysinit.target systemd-sysctl.service network-pre.target shutdown.target",
+        "ConditionPathExists=/data/100%%/x/journal/trial.json",
+        "ExecStart=/usr/bin/jos agent recover --files --config /etc/jos/agent.toml",
+        "RestrictAddressFamilies=AF_UNIX",
+        "WantedBy=sysinit.target",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+    }
+    assert!(
+        unit(&command, &policy)
+            .render_recover(&recover, "/x\nExecStartPre=/bin/evil")
+            .is_err()
+    );
+    let script = ProcdRecover {
+        program: "/usr/bin/jos",
+        config: "/root/a'b/agent.toml",
+    };
+    let script = script.render().unwrap();
+    assert!(
+        script.contains("JOS_CONFIG='/root/a'\\''b/agent.toml'\n") && script.contains("\nSTART=12\n"),
+        "{script}"
+    );
+    let shipped = ProcdRecover {
+        program: "/usr/bin/jos",
+        config: "/etc/jos/agent.toml",
+    };
+    assert_eq!(shipped.render().unwrap(), procd::RECOVER);
+}
+
 /// The whole text as a person sees it. After a wanted change: `JOS_BLESS=1 cargo test -p jos-schemas unit`.
 fn golden(name: &str, text: &str) {
     let path = format!("{}/src/unit/golden/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -299,6 +340,9 @@ fn the_rendered_units_are_the_committed_ones() {
         .render()
         .unwrap(),
     );
+    let recover = recover("/usr/bin/jos", "/etc/jos/agent.toml");
+    let trial = "/var/lib/jos/print-server/journal/trial.json";
+    golden("recover.service", &system.render_recover(&recover, trial).unwrap());
     let job = Launchd {
         label: "org.josfox.jos.agent",
         command: &command,

@@ -62,11 +62,7 @@ pub fn folders(policy: &Policy, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
         if !grant.users.is_empty() {
             all.push("/etc".to_owned());
         }
-        if !grant.packages.is_empty() {
-            // A package manager writes where it likes.
-            all.push("/".to_owned());
-        }
-        // Enabling a service is done by the service manager, outside of the sandbox.
+        // Enabling a service and installing a package are done by the service manager, outside of the sandbox.
     }
     all.sort();
     all.dedup();

@@ -12,6 +12,7 @@ use jos_schemas::documents::policy::{Policy, Source};
 use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::{AbsPath, Name};
+use jos_schemas::unit;
 use jos_trust::{Channel, Context, TrustRoot, Verified, verify_state};
 
 use crate::cli::Failure;
@@ -124,7 +125,7 @@ impl Target {
             secrets: of(&self.secrets, |c| &c.secrets, HERE.secrets),
             policy,
             protected,
-            own_services: vec![service.map_or_else(|| "jos-agent".into(), String::from)],
+            own_services: unit::own_services(service.map_or_else(|| "jos-agent".into(), String::from)),
             built: built(),
             wait: Duration::from_secs(u64::from(self.wait)),
         };

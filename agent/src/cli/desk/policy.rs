@@ -12,6 +12,7 @@ use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::{Policy, Source};
 use jos_schemas::layout::Layout;
 use jos_schemas::read;
+use jos_schemas::unit;
 use serde_json::json;
 
 use crate::cli::signing::Doc;
@@ -88,7 +89,7 @@ fn check(args: &CheckArgs, ui: &Ui) -> Done {
     let service = config
         .and_then(|c| c.service)
         .map_or_else(|| "jos-agent".into(), String::from);
-    let own_services = [service];
+    let own_services = unit::own_services(service);
     let gate = Gate::new(&policy, &[], &own_services, crate::world::Tcp.schemes());
     let reviews = gate.review(source, &state);
     let refused = reviews.iter().filter(|r| !r.granted).count();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jos_runtime::world::{PackageChange, PackageWish, Packages, Ran};
 
-use super::{LONG, SHORT, ask, complaint, new_file, own_program, run};
+use super::{LONG, SHORT, ask, complaint, new_file, own_program, run, way_back};
 
 const WORLD: &str = "/etc/apk/world";
 
@@ -143,24 +143,8 @@ impl Packages for Apk {
     }
 
     fn back(&self, changes: &[PackageChange], folder: &Path) -> Result<(), String> {
-        let (mut add, mut del): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-        for change in changes {
-            let now = self.installed(&change.name)?;
-            match &change.before {
-                None if now.is_some() => del.push(change.name.clone()),
-                Some(before) if now.as_ref() != Some(before) => {
-                    let file = change.file.as_ref().ok_or_else(|| {
-                        format!(
-                            "{} {before} was not saved, as the step allowed (`allow_no_undo`)",
-                            change.name
-                        )
-                    })?;
-                    add.push(folder.join(file).display().to_string());
-                }
-                _ => {}
-            }
-        }
-        for (verb, names) in [("add", &add), ("del", &del)] {
+        let back = way_back(changes, folder, |name| self.installed(name))?;
+        for (verb, names) in [("add", &back.files), ("del", &back.gone)] {
             if !names.is_empty() {
                 let mut argv = vec!["apk", verb, "--no-interactive"];
                 argv.extend(names.iter().map(String::as_str));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jos_runtime::world::{Clock as _, PackageChange, PackageWish, Packages, Ran};
 
-use super::{LONG, SHORT, ask, complaint, new_file, own_program, run};
+use super::{LONG, SHORT, ask, complaint, new_file, own_program, run, saved};
 use crate::world::SystemClock;
 
 /// No question is ever asked, configuration that was changed here stays as it is, and somebody else's lock is waited for.
@@ -228,15 +228,7 @@ impl Packages for Apt {
             let now = status(&change.name)?;
             match (&change.before, now) {
                 (Some(before), Some(now)) if now.installed() && now.version == *before => {}
-                (Some(before), _) => {
-                    let file = change.file.as_ref().ok_or_else(|| {
-                        format!(
-                            "{} {before} was not saved, as the step allowed (`allow_no_undo`)",
-                            change.name
-                        )
-                    })?;
-                    wanted.push(folder.join(file).display().to_string());
-                }
+                (Some(before), _) => wanted.push(saved(change, before, folder)?),
                 (None, Some(now)) if now.present() => wanted.push(format!("{}-", change.name)),
                 (None, _) => {}
             }
@@ -295,7 +287,7 @@ fn marks(changes: &[PackageChange]) -> Result<(), String> {
         if !names.is_empty() {
             let mut argv = vec!["apt-mark", verb, "--"];
             argv.extend(names);
-            ask(&argv, SHORT)?;
+            ask(&argv, LONG)?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 mod apk;
 mod apt;
 mod opkg;
+mod outside;
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::processes::System;
 
 /// For what only looks.
 const SHORT: Duration = Duration::from_secs(120);
-/// For what installs: slow flash, large packages, slow scripts.
+/// For what changes something: slow flash, large packages, slow scripts.
 const LONG: Duration = Duration::from_secs(1800);
 
 /// The package manager of this machine.
@@ -33,7 +34,8 @@ pub(crate) fn detect() -> Box<dyn Packages> {
     }
 }
 
-/// Runs a tool. Its words are in the language that we read.
+/// Runs a tool that only looks, here; one that changes something, where it may. Its words are in the language that we
+/// read.
 fn run(argv: &[&str], timeout: Duration) -> Result<Ran, String> {
     let env = [
         ("LC_ALL", "C"),
@@ -42,11 +44,16 @@ fn run(argv: &[&str], timeout: Duration) -> Result<Ran, String> {
         ("NEEDRESTART_SUSPEND", "1"),
         ("HOME", "/root"),
     ];
-    System.run(&Invocation {
+    let invocation = Invocation {
         argv: argv.iter().map(|s| (*s).to_owned()).collect(),
         env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         timeout,
-    })
+    };
+    if timeout == LONG && outside::needed() {
+        outside::run(&invocation)
+    } else {
+        System.run(&invocation)
+    }
 }
 
 /// Runs a tool and gives what it said; anything but exit code 0 is an error in its own words.
@@ -113,6 +120,42 @@ impl Packages for Nothing {
 /// The path of this program, for the question which package it came by.
 fn own_program() -> Option<String> {
     std::env::current_exe().ok()?.to_str().map(str::to_owned)
+}
+
+/// What has to be done so that every package is again as it was.
+#[derive(Default)]
+struct WayBack {
+    /// Saved files, to be installed again.
+    files: Vec<String>,
+    /// Names of packages that were not there.
+    gone: Vec<String>,
+}
+
+/// The way back of a manager that installs files and removes names. `installed` says how a package is now.
+fn way_back(
+    changes: &[PackageChange],
+    folder: &Path,
+    installed: impl Fn(&str) -> Result<Option<String>, String>,
+) -> Result<WayBack, String> {
+    let mut back = WayBack::default();
+    for change in changes {
+        let now = installed(&change.name)?;
+        match &change.before {
+            None if now.is_some() => back.gone.push(change.name.clone()),
+            Some(before) if now.as_ref() != Some(before) => back.files.push(saved(change, before, folder)?),
+            _ => {}
+        }
+    }
+    Ok(back)
+}
+
+/// The file of the earlier version, which was saved before the act.
+fn saved(change: &PackageChange, before: &str, folder: &Path) -> Result<String, String> {
+    let file = change.file.as_ref().ok_or_else(|| {
+        let name = &change.name;
+        format!("{name} {before} was not saved, as the step allowed (`allow_no_undo`)")
+    })?;
+    Ok(folder.join(file).display().to_string())
 }
 
 /// The one file that appeared in `folder` while `make` ran, by name.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jos_runtime::world::{PackageChange, PackageWish, Packages, Ran};
 
-use super::{LONG, SHORT, ask, new_file, own_program, run};
+use super::{LONG, SHORT, ask, new_file, own_program, run, way_back};
 
 pub(super) struct Opkg;
 
@@ -147,30 +147,16 @@ impl Packages for Opkg {
     }
 
     fn back(&self, changes: &[PackageChange], folder: &Path) -> Result<(), String> {
-        let mut gone: Vec<&str> = Vec::new();
-        for change in changes {
-            let now = self.installed(&change.name)?;
-            match &change.before {
-                None if now.is_some() => gone.push(&change.name),
-                Some(before) if now.as_ref() != Some(before) => {
-                    let file = change.file.as_ref().ok_or_else(|| {
-                        format!(
-                            "{} {before} was not saved, as the step allowed (`allow_no_undo`)",
-                            change.name
-                        )
-                    })?;
-                    let path = folder.join(file).display().to_string();
-                    ask(
-                        &["opkg", "install", "--force-downgrade", "--force-reinstall", &path],
-                        LONG,
-                    )?;
-                }
-                _ => {}
-            }
+        let back = way_back(changes, folder, |name| self.installed(name))?;
+        for file in &back.files {
+            ask(
+                &["opkg", "install", "--force-downgrade", "--force-reinstall", file],
+                LONG,
+            )?;
         }
-        if !gone.is_empty() {
+        if !back.gone.is_empty() {
             let mut argv = vec!["opkg", "remove", "--force-removal-of-dependent-packages"];
-            argv.extend(gone);
+            argv.extend(back.gone.iter().map(String::as_str));
             ask(&argv, LONG)?;
         }
         Ok(())

@@ -10,13 +10,15 @@ fi
 
 case "$1" in
 configure | abort-upgrade | abort-deconfigure | abort-remove)
-	deb-systemd-helper unmask '@UNIT@' > /dev/null || true
-	# was-enabled is true on the first installation, and false after an administrator's own `systemctl disable`.
-	if deb-systemd-helper --quiet was-enabled '@UNIT@'; then
-		deb-systemd-helper enable '@UNIT@' > /dev/null || true
-	else
-		deb-systemd-helper update-state '@UNIT@' > /dev/null || true
-	fi
+	for unit in '@UNIT@' '@RECOVER@'; do
+		deb-systemd-helper unmask "$unit" > /dev/null || true
+		# was-enabled is true on the first installation, and false after an administrator's own `systemctl disable`.
+		if deb-systemd-helper --quiet was-enabled "$unit"; then
+			deb-systemd-helper enable "$unit" > /dev/null || true
+		else
+			deb-systemd-helper update-state "$unit" > /dev/null || true
+		fi
+	done
 	deb-systemd-helper update-state@BROUGHT@ > /dev/null || true
 	if [ -d /run/systemd/system ]; then
 		systemctl --system daemon-reload > /dev/null || true

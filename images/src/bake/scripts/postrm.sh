@@ -7,8 +7,8 @@ fi
 
 if [ "$1" = purge ]; then
 	if command -v deb-systemd-helper > /dev/null; then
-		deb-systemd-helper purge '@UNIT@' > /dev/null || true
-		deb-systemd-helper unmask '@UNIT@' > /dev/null || true
+		deb-systemd-helper purge '@UNIT@' '@RECOVER@' > /dev/null || true
+		deb-systemd-helper unmask '@UNIT@' '@RECOVER@' > /dev/null || true
 		deb-systemd-helper purge@BROUGHT@ > /dev/null || true
 	fi
 	# Another package of this kind may have taken over: then the data are its data.
