@@ -135,7 +135,9 @@ fn appends(dir: &Path, writers: u64, ahead: usize) -> f64 {
                             waiting.pop_front().map(|first| first.wait().expect("durable"));
                         }
                     }
-                    waiting.into_iter().for_each(|last| drop(last.wait().expect("durable")));
+                    waiting.into_iter().for_each(|last| {
+                        last.wait().expect("durable");
+                    });
                     count
                 })
             })
