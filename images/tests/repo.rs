@@ -33,6 +33,7 @@ fn build(bench: &Bench, site: &str, packages: &str) -> Run {
         "Acme Tools <packages@acme.example>",
         "--url",
         "https://packages.acme.example/",
+        "--allow-dev",
         packages,
     ];
     bench.run_with(&args, TIME)
@@ -256,13 +257,24 @@ fn a_package_with_a_secret_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_package_whose_devices_trust_a_throwaway_key_is_refused_unless_asked_for() {
+    let bench = published();
+    let before = common::tree(&bench.path("site"));
+    let said = bench
+        .run_with(&["repo", "add", "site", "--keys", "keys", "dist"], TIME)
+        .invalid();
+    assert!(said.contains("throwaway key") && said.contains("--allow-dev"), "{said}");
+    assert_eq!(common::tree(&bench.path("site")), before);
+}
+
+#[test]
 fn another_content_under_a_published_version_is_refused() {
     let bench = published();
     bench.edit("Lobby Printer", "Lobby Printer II");
     bench.build(&[]).ok();
     let before = common::tree(&bench.path("site"));
     let said = bench
-        .run_with(&["repo", "add", "site", "--keys", "keys", "dist"], TIME)
+        .run_with(&["repo", "add", "site", "--keys", "keys", "--allow-dev", "dist"], TIME)
         .invalid();
     assert!(said.contains("new version or release"), "{said}");
     assert_eq!(common::tree(&bench.path("site")), before);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::ui::{Done, Failure, Ui};
 use crate::repo::keys::PublicKeys;
-use crate::repo::{Keys, Offer, Offers, RepoError, Repository, Settings, verify};
+use crate::repo::{Keys, Offer, Offers, Packages, RepoError, Repository, Settings, verify};
 
 /// Make, sign and check a repository that devices install from
 #[derive(clap::Args)]
@@ -94,6 +94,9 @@ struct BuildArgs {
     /// Days after which apt no longer believes the index
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     valid_days: u32,
+    /// Also take packages built with --dev-key, for tests
+    #[arg(long)]
+    allow_dev: bool,
 }
 
 #[derive(clap::Args)]
@@ -107,6 +110,9 @@ struct AddArgs {
     /// Folder of the secret keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
+    /// Also take packages built with --dev-key, for tests
+    #[arg(long)]
+    allow_dev: bool,
 }
 
 #[derive(clap::Args)]
@@ -155,10 +161,15 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             settings.valid_days = args.valid_days;
             settings.check().map_err(|e| Failure::invalid(format!("--{e}")))?;
             let repository = Repository::create(&args.dir, settings)?;
-            publish(repository, &args.packages, &args.keys, ui)
+            publish(repository, (&args.packages, args.allow_dev), &args.keys, ui)
         }
-        Command::Add(args) => publish(Repository::open(&args.dir)?, &args.packages, &args.keys, ui),
-        Command::Sign(args) => publish(Repository::open(&args.dir)?, &[], &args.keys, ui),
+        Command::Add(args) => publish(
+            Repository::open(&args.dir)?,
+            (&args.packages, args.allow_dev),
+            &args.keys,
+            ui,
+        ),
+        Command::Sign(args) => publish(Repository::open(&args.dir)?, (&[], false), &args.keys, ui),
         Command::Verify(args) => check(args, ui),
     }
 }
@@ -185,9 +196,10 @@ fn new_keys(out: &Path, ui: &Ui) -> Done {
     Ok(0)
 }
 
-fn publish(mut repository: Repository, packages: &[PathBuf], keys: &Path, ui: &Ui) -> Done {
+fn publish(mut repository: Repository, (packages, dev): (&[PathBuf], bool), keys: &Path, ui: &Ui) -> Done {
     let keys = Keys::read(keys)?;
-    let offers = repository.publish(&found(packages)?, &keys, now()?)?;
+    let files = &found(packages)?;
+    let offers = repository.publish(&Packages { files, dev }, &keys, now()?)?;
     let dir = &repository.dir;
     let mut text = format!("{}\n", ui.paint("1", &repository.settings.title));
     for (what, offer) in kinds(&offers) {

@@ -99,6 +99,15 @@ impl From<jos_apk::ApkError> for RepoError {
     }
 }
 
+/// What is to be taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct Packages<'a> {
+    /// The files.
+    pub files: &'a [PathBuf],
+    /// Whether packages whose devices trust a throwaway key are taken as well.
+    pub dev: bool,
+}
+
 /// A repository on disk.
 #[derive(Debug, Clone)]
 pub struct Repository {
@@ -186,10 +195,10 @@ impl Repository {
     ///
     /// # Errors
     /// [`RepoError`]; every package is looked at before anything is written.
-    pub fn publish(&mut self, packages: &[PathBuf], keys: &Keys, now: u32) -> Result<Offers, RepoError> {
+    pub fn publish(&mut self, packages: &Packages<'_>, keys: &Keys, now: u32) -> Result<Offers, RepoError> {
         let mut taken = Vec::new();
-        for path in packages {
-            taken.push(self.place(path, keys)?);
+        for path in packages.files {
+            taken.push(self.place(path, packages.dev, keys)?);
         }
         for (path, bytes) in &taken {
             put(&self.dir.join(path), bytes)?;
@@ -211,7 +220,7 @@ impl Repository {
     }
 
     /// Where a package belongs, and the bytes to put there.
-    fn place(&self, path: &Path, keys: &Keys) -> Result<(PathBuf, Vec<u8>), RepoError> {
+    fn place(&self, path: &Path, dev: bool, keys: &Keys) -> Result<(PathBuf, Vec<u8>), RepoError> {
         let refused = |why: String| RepoError::Package {
             path: path.to_owned(),
             why,
@@ -223,6 +232,11 @@ impl Repository {
         }
         if let Some(why) = secret(&report) {
             return Err(refused(why));
+        }
+        if !dev && by_throwaway_key(&report) {
+            let why = "its devices trust a throwaway key (jos-image build --dev-key), which lies on a desk unguarded; \
+                       build it with --key, or take it with --allow-dev into a repository for tests";
+            return Err(refused(why.into()));
         }
         let field = |name: &str| report.control.get(name).unwrap_or_default().to_owned();
         let name = field("Package");
@@ -267,6 +281,21 @@ impl Repository {
             &keys.certificate(&self.settings)?,
         )
     }
+}
+
+/// Whether the devices of a package trust a key of `jos-image build --dev-key`.
+fn by_throwaway_key(report: &Report) -> bool {
+    let roots = report.tree.entries().filter(|e| e.path.ends_with("/jos/trust.json"));
+    let mut texts = roots.filter_map(|e| match &e.kind {
+        EntryKind::File(bytes) => serde_json::from_slice::<serde_json::Value>(bytes).ok(),
+        EntryKind::Dir | EntryKind::Symlink(_) => None,
+    });
+    texts.any(|trust| {
+        trust
+            .pointer("/keys")
+            .and_then(|keys| keys.as_object())
+            .is_some_and(|keys| keys.values().any(|key| key["dev"] == true))
+    })
 }
 
 /// The first secret among the texts that a package installs.
