@@ -5,7 +5,7 @@
     reason = "a failure is made once, printed and the program ends"
 )]
 
-#[cfg(all(target_arch = "mips", target_os = "linux"))]
+#[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod backtrace;
 mod cli;
 mod environment;

@@ -37,12 +37,12 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-/// What is left of a table whose `type` did not come first: only deserializers other than our own give it so.
+/// A table whose `type` did not come first, whole: only deserializers other than our own give it so.
 pub(crate) fn buffered<'de, M: MapAccess<'de>>(
     first: Option<String>,
     mut map: M,
     variants: &'static [&'static str],
-) -> Result<(usize, Value), M::Error> {
+) -> Result<Value, M::Error> {
     let mut members = Map::new();
     let mut tag = None;
     let mut key = first;
@@ -56,10 +56,9 @@ pub(crate) fn buffered<'de, M: MapAccess<'de>>(
         }
         key = map.next_key_seed(Key)?;
     }
-    Ok((
-        tag.ok_or_else(|| M::Error::missing_field("type"))?,
-        Value::Object(members),
-    ))
+    let tag = tag.ok_or_else(|| M::Error::missing_field("type"))?;
+    members.insert("type".into(), variants[tag].into());
+    Ok(Value::Object(members))
 }
 
 /// Implements `Deserialize` for an enum of newtype variants told apart by `type`.
@@ -83,11 +82,9 @@ macro_rules! tagged {
                             $(if VARIANTS[at] == $tag { return <$inner as serde::Deserialize>::deserialize(rest).map($enum::$variant); })+
                             return Err(M::Error::missing_field("type"));
                         }
-                        let (at, rest) = $crate::tagged::buffered(first, map, VARIANTS)?;
-                        $(if VARIANTS[at] == $tag {
-                            return $crate::own::read_value::<$inner>(&rest).map($enum::$variant).map_err(M::Error::custom);
-                        })+
-                        Err(M::Error::missing_field("type"))
+                        // Our own reader gives the type first, wherever it stands.
+                        let whole = $crate::tagged::buffered(first, map, VARIANTS)?;
+                        $crate::own::read_value(&whole).map_err(M::Error::custom)
                     }
                 }
                 d.deserialize_struct($crate::read::TAGGED, &["type"], Table)

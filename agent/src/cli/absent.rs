@@ -3,9 +3,10 @@
 use super::Failure;
 
 /// Of [`super::desk`], by their first word.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "key",
     "sign",
+    "verify",
     "policy",
     "validate",
     "schema",
@@ -52,7 +53,7 @@ mod tests {
         for there in [
             "trust show trust.json",
             "trust --help",
-            "verify state.json",
+            "ledger verify",
             "agent plan sign",
             "sing",
         ] {

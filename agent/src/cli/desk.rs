@@ -11,6 +11,7 @@ mod schema;
 mod sign;
 mod trust;
 mod validate;
+mod verify;
 
 use clap::{CommandFactory, Subcommand};
 
@@ -23,6 +24,7 @@ use super::{Done, Ui};
 pub(super) enum DeskCommand {
     Key(key::KeyCommand),
     Sign(sign::SignCommand),
+    Verify(verify::VerifyCommand),
     /// Say what a policy grants, and which line of it is missing
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -41,6 +43,7 @@ pub(super) fn run<Tree: CommandFactory>(command: &DeskCommand, ui: &Ui) -> Done 
     match command {
         DeskCommand::Key(command) => key::run(command, ui),
         DeskCommand::Sign(command) => sign::run(command, ui),
+        DeskCommand::Verify(command) => verify::run(command, ui),
         DeskCommand::Policy(command) => policy::run(command, ui),
         DeskCommand::Validate(command) => validate::run(command, ui),
         DeskCommand::Schema(command) => schema::run(command, ui),
@@ -48,5 +51,13 @@ pub(super) fn run<Tree: CommandFactory>(command: &DeskCommand, ui: &Ui) -> Done 
         DeskCommand::Image(args) => beside::run("jos-image", args),
         DeskCommand::Completions(args) => manual::completions(args, &Tree::command(), ui),
         DeskCommand::Man(args) => manual::man(args, Tree::command(), ui),
+    }
+}
+
+/// Splits `LEFT=RIGHT` at the first `=`.
+fn pair<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
+    match text.split_once('=') {
+        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left, right)),
+        _ => Err(format!("found {text:?}, expected {form}")),
     }
 }

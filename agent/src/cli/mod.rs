@@ -15,7 +15,6 @@ mod replay;
 mod signing;
 mod trust;
 mod ui;
-mod verify;
 
 use std::process::ExitCode;
 
@@ -64,7 +63,6 @@ enum Command {
     Ledger(ledger::LedgerCommand),
     Replay(replay::ReplayArgs),
     Blame(blame::BlameArgs),
-    Verify(verify::VerifyCommand),
     Trust(trust::TrustCommand),
     #[cfg(feature = "full")]
     #[command(flatten)]
@@ -84,7 +82,6 @@ pub(crate) fn main() -> ExitCode {
         Command::Ledger(command) => ledger::run(command, &ui),
         Command::Replay(args) => replay::run(args, &ui),
         Command::Blame(args) => blame::run(args, &ui),
-        Command::Verify(command) => verify::run(command, &ui),
         Command::Trust(command) => trust::run(command, &ui),
         #[cfg(feature = "full")]
         Command::Desk(command) => desk::run::<Cli>(command, &ui),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jos_schemas::documents::desired_state::DesiredState;
@@ -11,7 +11,6 @@ use jos_schemas::read::{self, Format, Limits};
 use jos_schemas::text::Utc;
 use jos_trust::refused::{Refused, TrustRefused};
 use jos_trust::root::Received;
-use jos_trust::{Floors, TrustRoot};
 use serde_json::json;
 
 use super::Failure;
@@ -19,7 +18,6 @@ use crate::subject;
 
 /// A document as it lies in a file.
 pub(super) struct Doc {
-    pub(super) path: PathBuf,
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) format: Format,
@@ -31,7 +29,6 @@ impl Doc {
         let bytes = bytes(path).map_err(|e| Failure::invalid(format!("{}: cannot read: {e}", path.display())))?;
         let name = path.display().to_string();
         Ok(Self {
-            path: path.to_owned(),
             name,
             bytes,
             format: Format::of_path(path),
@@ -106,28 +103,6 @@ pub(super) fn helped(failure: Failure, help: Option<&str>) -> Failure {
     }
 }
 
-/// Opens the first file as a trust root and walks to the others, in their order.
-pub(super) fn trust_root(files: &[PathBuf], now: &Utc) -> Result<TrustRoot, Failure> {
-    let docs: Vec<Doc> = files.iter().map(|file| Doc::read(file)).collect::<Result<_, _>>()?;
-    let Some((first, rest)) = docs.split_first() else {
-        return Err(Failure::invalid("no trust document was given").help("name one with --trust FILE"));
-    };
-    let mut root = TrustRoot::open(first.received()).map_err(|r| trust_refused(&first.name, &r))?;
-    // One by one, so that a refusal names its file; only the last one's expiry counts, and its users ask for that.
-    for doc in rest {
-        let next = TrustRoot::open(doc.received()).map_err(|r| trust_refused(&doc.name, &r))?;
-        if next.edition() != root.edition() {
-            next.succeeds(&root).map_err(|r| trust_refused(&doc.name, &r))?;
-            root = next;
-        }
-    }
-    if !rest.is_empty() {
-        root.not_expired(&Floors::default().now(now, now))
-            .map_err(|r| trust_refused(&docs[docs.len() - 1].name, &r))?;
-    }
-    Ok(root)
-}
-
 /// The system clock, read once.
 #[expect(clippy::disallowed_methods, reason = "this is where a command reads the clock")]
 pub(super) fn now() -> Utc {
@@ -150,13 +125,5 @@ pub(super) fn moment(text: &str) -> Result<Utc, String> {
     match Utc::from_unix(moment.unix()) == moment {
         true => Ok(moment),
         false => Err("there is no such day".to_owned()),
-    }
-}
-
-/// Splits `LEFT=RIGHT` at the first `=`.
-pub(super) fn pair<'a>(text: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
-    match text.split_once('=') {
-        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left, right)),
-        _ => Err(format!("found {text:?}, expected {form}")),
     }
 }

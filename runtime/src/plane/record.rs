@@ -233,7 +233,10 @@ pub(super) fn payload(report: &Report) -> Value {
     // A diff is for the person at the shell: the ledger knows content by hash.
     if let Some(changes) = value.get_mut("changes").and_then(Value::as_array_mut) {
         for change in changes {
-            change.as_object_mut().map(|c| c.remove("diff"));
+            if let Some(members) = change.as_object_mut() {
+                let all = std::mem::take(members);
+                members.extend(all.into_iter().filter(|(name, _)| name != "diff"));
+            }
         }
     }
     value

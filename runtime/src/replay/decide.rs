@@ -87,7 +87,7 @@ impl Machine {
         let recorded = self.shelf.gate(index, apply.gate, blobs)?;
         let trust = apply.trust.as_ref().map(|t| t.blob);
         let root = trust.map(|digest| self.shelf.root(index, digest, blobs)).transpose()?;
-        if serde_json::from_str::<HashOnly>(apply.state.get()).is_ok() {
+        if serde_json::from_slice::<HashOnly>(apply.state.get().as_bytes()).is_ok() {
             return self.decide_unread(line, apply, recorded, blobs);
         }
         let state = Rc::new(shelf::state(index, apply, root.as_deref(), blobs)?);
@@ -408,7 +408,7 @@ fn input(index: u64, path: &str, line: Option<&InputLine<'_>>, blobs: &mut Blobs
         (None, None, Some(_)) => Ok(Input::Mac),
         (Some(_), None, None) => Ok(Input::Hash),
         (Some(digest), Some(content), None) => {
-            let text: Vec<u8> = match serde_json::from_str::<InBlob>(content.get()) {
+            let text: Vec<u8> = match serde_json::from_slice::<InBlob>(content.get().as_bytes()) {
                 Ok(in_blob) => shelf::blob(index, &in_blob.blob, blobs, "the input")?,
                 Err(_) => read::<String>(index, content.get().as_bytes(), "an input")?.into_bytes(),
             };

@@ -89,7 +89,7 @@ pub(super) fn blob(record: u64, digest: &Digest, blobs: &mut Blobs<'_>, what: &s
 
 /// A value of a payload: as it stands there, or from the blob that stands for it.
 pub(super) fn value(record: u64, raw: &RawValue, blobs: &mut Blobs<'_>, what: &str) -> Result<Vec<u8>, Divergence> {
-    match serde_json::from_str::<InBlob>(raw.get()) {
+    match serde_json::from_slice::<InBlob>(raw.get().as_bytes()) {
         Ok(InBlob { blob: digest, size }) => {
             let bytes = blob(record, &digest, blobs, what)?;
             if bytes.len() as u64 != size {

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::keys::{cannot_sign, secret};
 use super::put::{Put, write};
-use crate::cli::signing::{Doc, now, refused, trust_refused, trust_root};
+use super::verify::trust_root;
+use crate::cli::signing::{Doc, now, refused, trust_refused};
 use crate::cli::{Done, Failure, Ui};
 
 /// Sign a desired state or a trust document

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use jos_schemas::documents::trust::Role;
 
-use crate::cli::signing::pair;
+use crate::cli::desk::pair;
 use crate::cli::{Done, Ui};
 
 /// What makes trust documents.

@@ -13,7 +13,8 @@ use jos_trust::sign;
 use super::finish::{KeyFiles, finish, is_root, unsound};
 use super::{role, role_and_file, role_and_number};
 use crate::cli::desk::keys::secret;
-use crate::cli::signing::{moment, pair, trust_refused};
+use crate::cli::desk::pair;
+use crate::cli::signing::{moment, trust_refused};
 use crate::cli::trust::show::read_trust;
 use crate::cli::{Done, Failure, Ui};
 

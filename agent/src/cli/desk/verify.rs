@@ -12,8 +12,9 @@ use jos_trust::refused::Refused;
 use jos_trust::{Channel, Context, Floors, KeyId, TrustRoot, state};
 use serde_json::json;
 
-use super::signing::{Doc, moment, now, pair, refused, trust_refused, trust_root};
-use super::{Done, Ui};
+use super::pair;
+use crate::cli::signing::{Doc, moment, now, refused, trust_refused};
+use crate::cli::{Done, Failure, Ui};
 
 /// Verify a signed desired state or trust document
 ///
@@ -26,7 +27,7 @@ use super::{Done, Ui};
     jos verify --trust trust.json --trust trust.v2.json state.json   after a rotation\n  \
     jos verify --trust trust.json trust.v2.json                      is it a good successor?\n\n\
     Exit codes: 0 it is good, 1 it is refused, 2 it is no such document.")]
-pub(super) struct VerifyCommand {
+pub(crate) struct VerifyCommand {
     /// The trust document; several are walked in order, oldest first
     #[arg(long, value_name = "FILE", required = true)]
     trust: Vec<PathBuf>,
@@ -61,6 +62,28 @@ pub(super) fn run(args: &VerifyCommand, ui: &Ui) -> Done {
         // A document of another kind is refused by name there.
         _ => verify_state(args, &doc, &root, &now, ui),
     }
+}
+
+/// Opens the first file as a trust root and walks to the others, in their order.
+pub(super) fn trust_root(files: &[PathBuf], now: &Utc) -> Result<TrustRoot, Failure> {
+    let docs: Vec<Doc> = files.iter().map(|file| Doc::read(file)).collect::<Result<_, _>>()?;
+    let Some((first, rest)) = docs.split_first() else {
+        return Err(Failure::invalid("no trust document was given").help("name one with --trust FILE"));
+    };
+    let mut root = TrustRoot::open(first.received()).map_err(|r| trust_refused(&first.name, &r))?;
+    // One by one, so that a refusal names its file; only the last one's expiry counts, and its users ask for that.
+    for doc in rest {
+        let next = TrustRoot::open(doc.received()).map_err(|r| trust_refused(&doc.name, &r))?;
+        if next.edition() != root.edition() {
+            next.succeeds(&root).map_err(|r| trust_refused(&doc.name, &r))?;
+            root = next;
+        }
+    }
+    if !rest.is_empty() {
+        root.not_expired(&Floors::default().now(now, now))
+            .map_err(|r| trust_refused(&docs[docs.len() - 1].name, &r))?;
+    }
+    Ok(root)
 }
 
 fn verify_state(args: &VerifyCommand, doc: &Doc, root: &TrustRoot, now: &Utc, ui: &Ui) -> Done {
@@ -106,7 +129,7 @@ fn verify_state(args: &VerifyCommand, doc: &Doc, root: &TrustRoot, now: &Utc, ui
         text.push_str("dev      a throwaway key is trusted: never for a device that leaves the desk\n");
     }
     let value = json!({
-        "valid": true, "file": doc.path, "kind": desired_state::KIND, "name": meta.name, "version": meta.version,
+        "valid": true, "file": doc.name, "kind": desired_state::KIND, "name": meta.name, "version": meta.version,
         "content": content, "signed_by": signers, "trust_version": root.version(), "expires": meta.expires,
         "audience_checked": addressed, "dev": dev, "now": now,
     });
@@ -141,7 +164,7 @@ fn verify_trust(doc: &Doc, root: &TrustRoot, now: &Utc, ui: &Ui) -> Done {
         },
     );
     let value = json!({
-        "valid": true, "file": doc.path, "kind": trust::KIND, "version": next.version(), "tenant": next.tenant(),
+        "valid": true, "file": doc.name, "kind": trust::KIND, "version": next.version(), "tenant": next.tenant(),
         "content": next.edition().content, "signed_by": signers, "expires": next.value().expires,
         "successor_of": if same { None } else { Some(root.version()) }, "dev": next.uses_dev_key(), "now": now,
     });
