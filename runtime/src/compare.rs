@@ -6,6 +6,7 @@
 
 mod accounts;
 mod blobs;
+mod dropped;
 mod packages;
 mod paths;
 mod purge;
@@ -127,6 +128,7 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         }
         build.dropped(wanted);
         build.dropped_entries(wanted);
+        build.dropped_names(wanted);
         build.finish();
     }
     build.plan

@@ -2,6 +2,8 @@
 //!
 //! Owns the text of an entry and of the marks around it. Touches no disk.
 
+use crate::marked;
+
 /// Which program reads the file: they differ in what they do to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
@@ -51,24 +53,9 @@ pub(crate) fn whole(agent: &str, name: &str, line: &str) -> String {
 
 /// A crontab with our entry, or (`None`) without it; every other line stays. `None` when it is so already.
 pub(crate) fn edited(text: Option<&str>, agent: &str, name: &str, line: Option<&str>) -> Option<String> {
-    let old = text.unwrap_or_default();
-    let begin = format!("# jos {agent}/{name}: begin. Kept by jos; put your own lines elsewhere.\n");
-    let end = format!("# jos {agent}/{name}: end\n");
-    let lines: Vec<&str> = old.split_inclusive('\n').collect();
-    let is = |l: &&str, mark: &str| l.trim_end() == mark.trim_end();
-    // The last one: a mark whose end somebody took away is no place of ours.
-    let block = lines.iter().rposition(|l| is(l, &begin)).and_then(|from| {
-        let to = lines[from..].iter().position(|l| is(l, &end))?;
-        Some(from..from + to + 1)
-    });
-    let entry = line.map(|line| format!("{begin}{line}{end}")).unwrap_or_default();
-    let new = match block {
-        Some(block) => lines[..block.start].concat() + &entry + &lines[block.end..].concat(),
-        None if entry.is_empty() => return None,
-        None if old.is_empty() || old.ends_with('\n') => format!("{old}{entry}"),
-        None => format!("{old}\n{entry}"),
-    };
-    (new != old).then_some(new)
+    let begin = format!("# jos {agent}/{name}: begin. Kept by jos; put your own lines elsewhere.");
+    let end = format!("# jos {agent}/{name}: end");
+    marked::put(text.unwrap_or_default(), &begin, &end, line.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod hex;
 mod identity;
 mod journal;
 pub mod ledger;
+mod marked;
 mod offline;
 mod outcome;
 mod plan;

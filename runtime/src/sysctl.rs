@@ -3,6 +3,8 @@
 //! Owns the two ways to write a name (`net.ipv4.ip_forward`, `net/ipv4/conf/eth0.1/forwarding`) and the lines of a
 //! `sysctl.conf`. Touches no disk.
 
+use crate::marked;
+
 /// The name of a kernel parameter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -49,53 +51,20 @@ pub(crate) fn same_value(a: &str, b: &str) -> bool {
 /// stand under a line of our own, so what a person wrote is told apart. `None` when the file says so already.
 pub(crate) fn edited(text: Option<&str>, key: &Key, value: Option<&str>) -> Option<String> {
     let old = text.unwrap_or_default();
-    let mut lines: Vec<&str> = old.split_inclusive('\n').collect();
-    // The last one: a mark whose end somebody took away is no place of ours.
-    let mark = lines.iter().rposition(|l| l.trim_end() == MARK);
-    let ours = match mark {
-        Some(at) => {
-            at + 1
-                ..lines[at + 1..]
-                    .iter()
-                    .position(|l| l.trim_end() == END)
-                    .map_or(at + 1, |n| at + 1 + n)
-        }
-        None => lines.len()..lines.len(),
-    };
+    let ours = marked::between(old, MARK, END).unwrap_or_default();
+    let mut lines: Vec<&str> = ours.split_inclusive('\n').collect();
     let is_key = |line: &&str| {
         line.split_once('=')
             .is_some_and(|(name, _)| Key::new(name.trim()) == *key)
     };
     let wanted = value.map(|value| format!("{} = {value}\n", key.dotted()));
-    let place = lines[ours.clone()].iter().position(is_key).map(|n| ours.start + n);
-    let new = match (&wanted, place, mark) {
-        (Some(line), Some(at), _) => {
-            lines[at] = line;
-            lines.concat()
-        }
-        (None, Some(at), Some(mark)) if ours.len() == 1 => {
-            lines.drain(mark..=(at + 1).min(lines.len() - 1));
-            lines.concat()
-        }
-        (None, Some(at), _) => {
-            lines.remove(at);
-            lines.concat()
-        }
-        (None, None, _) => return None,
-        (Some(line), None, Some(_)) if lines.get(ours.end).is_some_and(|l| l.trim_end() == END) => {
-            lines.insert(ours.end, line);
-            lines.concat()
-        }
-        (Some(line), None, _) => {
-            let gap = if old.is_empty() || old.ends_with('\n') {
-                ""
-            } else {
-                "\n"
-            };
-            format!("{old}{gap}{MARK}\n{line}{END}\n")
-        }
-    };
-    (new != old).then_some(new)
+    match (&wanted, lines.iter().position(is_key)) {
+        (Some(line), Some(at)) => lines[at] = line,
+        (Some(line), None) => lines.push(line),
+        (None, Some(at)) => drop(lines.remove(at)),
+        (None, None) => return None,
+    }
+    marked::put(old, MARK, END, &lines.concat())
 }
 
 const MARK: &str = "# jos: begin. What stands here is kept by jos; put your own lines elsewhere.";

@@ -1,6 +1,7 @@
 //! `user` and `group` on the account files of a machine.
 
 use jos_schemas::documents::ledger::OutcomeKind;
+use jos_trust::Channel;
 use serde_json::{Value, json};
 
 use super::file;
@@ -286,4 +287,31 @@ fn the_real_tools_agree_with_what_was_written() {
     };
     check("/usr/sbin/pwck", ["/etc/passwd", "/etc/shadow"]);
     check("/usr/sbin/grpck", ["/etc/group", "/etc/gshadow"]);
+}
+
+#[test]
+fn a_version_that_prunes_and_drops_an_account_is_refused_by_name_and_touches_nothing() {
+    let m = machine();
+    let group = json!({ "type": "group", "name": "ops" });
+    assert_eq!(
+        m.apply(1, json!([group, file("/srv/a", "a")])).kind,
+        OutcomeKind::Applied
+    );
+    let before = m.snapshot();
+    let mut pruned = state("portal", 2, json!([]));
+    pruned["meta"]["prune"] = json!(true);
+    let pruned = m.verified(Channel::Local, &pruned).unwrap();
+    let outcome = m.plane().apply(&pruned).unwrap();
+    assert_eq!(outcome.kind, OutcomeKind::Refused, "{outcome}");
+    assert!(
+        outcome.reasons[0].contains("removes no group: list the group ops"),
+        "{outcome}"
+    );
+    assert_eq!(m.snapshot(), before);
+    // Said by name it goes, and so does the rest.
+    let mut named = state("portal", 3, json!([{ "type": "group", "name": "ops", "absent": true }]));
+    named["meta"]["prune"] = json!(true);
+    let named = m.verified(Channel::Local, &named).unwrap();
+    assert_eq!(m.plane().apply(&named).unwrap().kind, OutcomeKind::Applied);
+    assert!(!m.read("/etc/group").contains("ops") && !m.at("/srv/a").exists());
 }

@@ -1,6 +1,7 @@
 //! `package` against a manager that is played: the plan, the gate, what comes along, and the way back.
 
 use jos_schemas::documents::ledger::OutcomeKind;
+use jos_trust::Channel;
 use serde_json::{Value, json};
 
 use super::file;
@@ -211,4 +212,20 @@ fn power_cut_at_every_write_leaves_every_package_as_it_was_or_as_it_is_to_be() {
             break;
         }
     }
+}
+
+#[test]
+fn a_version_that_prunes_and_drops_a_package_is_refused_by_name() {
+    let m = machine();
+    m.apply(1, json!([package("tool")]));
+    let mut pruned = state("portal", 2, json!([]));
+    pruned["meta"]["prune"] = json!(true);
+    let pruned = m.verified(Channel::Local, &pruned).unwrap();
+    let outcome = m.plane().apply(&pruned).unwrap();
+    assert_eq!(outcome.kind, OutcomeKind::Refused, "{outcome}");
+    assert!(
+        outcome.reasons[0].contains("list the package tool with \"state\": \"absent\""),
+        "{outcome}"
+    );
+    assert_eq!(installed(&m), ["lib 5", "tool 2"]);
 }
