@@ -132,12 +132,15 @@ fn appends(dir: &Path, writers: u64, ahead: usize) -> f64 {
                         waiting.push_back(submitter.submit(vec![entry(count)]).expect("handed in"));
                         count += 1;
                         if waiting.len() == ahead {
-                            waiting.pop_front().map(|first| first.wait().expect("durable"));
+                            waiting
+                                .pop_front()
+                                .map_or(Ok(0), jos_runtime::ledger::Submitted::wait)
+                                .expect("durable");
                         }
                     }
-                    waiting.into_iter().for_each(|last| {
+                    for last in waiting {
                         last.wait().expect("durable");
-                    });
+                    }
                     count
                 })
             })

@@ -1,11 +1,13 @@
 //! What is fuzzed, as plain functions: each takes any bytes and panics if, and only if, a promise of jos is broken.
 //!
-//! Owns: the promises ([`documents`], [`signed`], [`system`], [`wire`], [`packages`]) and the seeds ([`seeds`]). libFuzzer runs the
+//! Owns: the promises ([`documents`], [`signed`], [`history`], [`system`],
+//! [`wire`], [`packages`]) and the seeds ([`seeds`]). libFuzzer runs the
 //! functions from `fuzz/fuzz_targets/`; `tests/replay.rs` runs them on every committed seed, with every change.
 //! Never: knows libFuzzer, reads a clock or a random source; one input gives one outcome, so that what is found once is
 //! found again.
 
 pub mod documents;
+pub mod history;
 pub mod packages;
 pub mod seeds;
 pub mod signed;
@@ -22,7 +24,7 @@ pub struct Target {
 }
 
 /// Every target. `tests/replay.rs` holds that each has its file and its seeds.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "canonical",
         run: documents::canonical,
@@ -30,6 +32,10 @@ pub const TARGETS: [Target; 9] = [
     Target {
         name: "desired_state",
         run: signed::desired_state,
+    },
+    Target {
+        name: "ledger",
+        run: history::ledger,
     },
     Target {
         name: "link_frame",

@@ -33,6 +33,7 @@ pub fn made() -> Vec<Made> {
     let made = [
         ("desired_state", crate::signed::signed_states()),
         ("trust_root", crate::signed::signed_roots()),
+        ("ledger", crate::history::histories()),
         ("link_frame", crate::wire::streams()),
         ("package_inspect", crate::packages::written()),
     ];
