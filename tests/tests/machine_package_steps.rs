@@ -339,9 +339,9 @@ fn a_real_debian_knows_the_accounts_that_were_written() {
 #[test]
 fn a_package_that_needs_more_than_the_services_sandbox_is_installed_and_taken_back_from_within_it() {
     let mut b = Bench::new();
-    // What the sandbox forbids: set-user-id bits, devices, kernel-made attributes, homes, folders that no grant names.
+    // What the sandbox forbids: set-user-id bits, devices, homes, folders that no grant names.
     let script = "touch /usr/local/lib/mark && chmod 4755 /usr/local/lib/mark && mkdir -p /home/mark /opt/mark && \
-                  chown 1:1 /home/mark && mknod /opt/mark/null c 1 3 && systemctl daemon-reload";
+                  chown 1:1 /home/mark && rm -f /opt/mark/null && mknod /opt/mark/null c 1 3 && systemctl daemon-reload";
     b.offer("tiny", "1.0", "", &[]);
     b.offer("tiny", "2.0", "tiny-lib", &[("postinst", script)]);
     b.offer("tiny-lib", "1.0", "", &[]);
