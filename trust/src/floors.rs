@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::documents::hub::Freshness;
 use jos_schemas::documents::trust::Role;
 use jos_schemas::text::{Name, Utc};
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,14 @@ impl Floors {
     pub fn now(&self, system: &Utc, built: &Utc) -> Utc {
         let floor = self.time.as_ref().unwrap_or(built);
         system.max(built).max(floor).clone()
+    }
+
+    /// The hub told the time, for this device and this question: the time floor rises to it, and never falls by it.
+    pub fn heard(&mut self, statement: &Verified<Freshness>) {
+        let time = &statement.value().time;
+        if self.time.as_ref().is_none_or(|known| known < time) {
+            self.time = Some(time.clone());
+        }
     }
 
     /// The adopted trust root, if any.
