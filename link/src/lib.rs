@@ -1,8 +1,9 @@
-//! The wire between the two halves of the agent, and the loop that they turn in.
+//! The wires: between the two halves of the agent, and between agent and hub; and the loop that the halves turn in.
 //!
 //! Owns the frames ([`frame`]), what may be said in which direction ([`message`]), and the loop as a state machine without
 //! I/O ([`turn`]): time and replies go in, requests and decisions come out, so that a test drives years of it in a second.
-//! Never touches a file descriptor, a clock or a random source. The hub's messages join here with the hub.
+//! Owns the wire to the hub too: its paths and replies ([`wire`]) and the enrolment token ([`token`]). Never touches a file
+//! descriptor, a clock or a random source.
 //!
 //! ```text
 //!  network half (no rights)                      plane (root)
@@ -13,9 +14,12 @@
 pub mod backoff;
 pub mod frame;
 pub mod message;
+pub mod token;
 pub mod turn;
+pub mod wire;
 
 pub use backoff::Backoff;
 pub use frame::{Decoder, Frame, FrameError};
 pub use message::{FromFetcher, MessageError, ToFetcher};
+pub use token::Token;
 pub use turn::{Config, Do, Event, Turn};

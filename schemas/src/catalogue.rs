@@ -74,7 +74,7 @@ const DEVICE: &[Document] = documents! {
 mod workstation {
     use super::{Document, check_key, check_profile};
     use crate::documents::checkpoint::Checkpoint;
-    use crate::documents::hub::{Enrolment, Freshness, Heartbeat, Rollout, StateReport};
+    use crate::documents::hub::{DeviceFloor, Enrolment, Freshness, Heartbeat, Renewal, Rollout, StateReport};
     use crate::documents::key::{KeyFile, PublicKeyFile};
     use crate::documents::ledger::{Decision, Proposal, Record};
     use crate::documents::runtime::{Eval, Job, RuntimeAgent, Schedule, Tool};
@@ -82,11 +82,13 @@ mod workstation {
 
     pub(super) const PLAIN: &[Document] = documents! {
         "freshness", Freshness, Some("jos.freshness"), "What the hub offers one device now";
+        "floor", DeviceFloor, Some("jos.floor"), "What the hub remembers of one device's versions";
         "proposal", Proposal, None, "What anybody may hand to the plane";
         "decision", Decision, None, "A proposal that the plane took up";
         "record", Record, None, "One record of a ledger";
         "checkpoint", Checkpoint, Some("jos.checkpoint"), "Everything a ledger stands for at one point";
         "enrolment", Enrolment, Some("jos.enrolment"), "A device's request to be known";
+        "renewal", Renewal, Some("jos.renewal"), "A device's request for a certificate after a long absence";
         "heartbeat", Heartbeat, Some("jos.heartbeat"), "What a device says each time it calls";
         "report", StateReport, Some("jos.report"), "How an apply ended, for the hub";
         "job", Job, Some("jos.job"), "Work for an agent of the runtime";

@@ -38,6 +38,11 @@ pub fn sign(checkpoint: &Checkpoint, key: &SecretKey) -> Result<Checkpoint, NotC
 
 /// Whether `key` signed the checkpoint as it was received: the value, never a re-serialised type.
 pub fn seal(received: &Node, key: &PublicKey, id: &KeyId) -> Seal {
+    seal_of(KIND, received, key, id)
+}
+
+/// The same for any document of `kind` that a device signs by a key of its own.
+pub(crate) fn seal_of(kind: &str, received: &Node, key: &PublicKey, id: &KeyId) -> Seal {
     let Some(signature) = received.get("signature") else {
         return Seal::Absent;
     };
@@ -52,7 +57,7 @@ pub fn seal(received: &Node, key: &PublicKey, id: &KeyId) -> Seal {
     let bytes = text("sig")
         .and_then(|sig| STANDARD.decode(sig).ok())
         .and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
-    let good = match (bytes, canonical::signed_bytes(KIND, received)) {
+    let good = match (bytes, canonical::signed_bytes(kind, received)) {
         (Some(sig), Ok(message)) => text("alg") == Some("ed25519") && key.verifies(&message, &sig),
         _ => false,
     };

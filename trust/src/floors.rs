@@ -9,6 +9,7 @@
 //! that it names exactly, even downwards (fast-forward recovery, §5.3.11).
 
 use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::documents::hub::Freshness;
 use jos_schemas::documents::trust::Role;
 use jos_schemas::own;
 use jos_schemas::sorted::Map;
@@ -128,6 +129,14 @@ impl Floors {
     pub fn now(&self, system: &Utc, built: &Utc) -> Utc {
         let floor = self.time.as_ref().unwrap_or(built);
         system.max(built).max(floor).clone()
+    }
+
+    /// The hub told the time, for this device and this question: the time floor rises to it, and never falls by it.
+    pub fn heard(&mut self, statement: &Verified<Freshness>) {
+        let time = &statement.value().time;
+        if self.time.as_ref().is_none_or(|known| known < time) {
+            self.time = Some(time.clone());
+        }
     }
 
     /// The adopted trust root, if any.

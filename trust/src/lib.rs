@@ -35,6 +35,7 @@ pub mod root;
 pub mod sign;
 mod signatures;
 pub mod state;
+pub mod statement;
 mod verified;
 
 #[cfg(test)]

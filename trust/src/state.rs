@@ -226,7 +226,7 @@ impl Authentic<'_> {
         };
         let nobody = Audience::default();
         let audience = meta.audience.as_ref().unwrap_or(&nobody);
-        addressed(audience, tenant, context)?;
+        addressed(audience, tenant, context.device, context.labels)?;
         if context.channel == Channel::Hub && !context.allow_unscoped {
             // Labels alone name no owner: they select, they do not authorise.
             if audience.tenant.is_none() && audience.devices.is_empty() {
@@ -279,7 +279,13 @@ impl Authentic<'_> {
     }
 }
 
-fn addressed(audience: &Audience, tenant: Option<&Name>, context: &Context<'_>) -> Result<(), Refused> {
+/// Whether an audience names a device; a hub offers by the same rule as a device takes.
+pub fn addressed(
+    audience: &Audience,
+    tenant: Option<&Name>,
+    device: Option<&str>,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), Refused> {
     if let Some(found) = audience.tenant.as_ref().filter(|found| Some(*found) != tenant) {
         return Err(Refused::OtherTenant {
             found: found.clone(),
@@ -287,14 +293,14 @@ fn addressed(audience: &Audience, tenant: Option<&Name>, context: &Context<'_>) 
         });
     }
     let devices = &audience.devices;
-    if !devices.is_empty() && !context.device.is_some_and(|own| devices.iter().any(|d| d == own)) {
+    if !devices.is_empty() && !device.is_some_and(|own| devices.iter().any(|d| d == own)) {
         return Err(Refused::OtherDevice {
             count: devices.len(),
-            own: context.device.map(str::to_owned),
+            own: device.map(str::to_owned),
         });
     }
     for (key, expected) in &audience.labels {
-        let own = context.labels.get(key);
+        let own = labels.get(key);
         if own != Some(expected) {
             return Err(Refused::OtherLabel {
                 key: key.clone(),

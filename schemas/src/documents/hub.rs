@@ -1,4 +1,5 @@
-//! What agent and hub say to each other, and what an admin tells the hub: freshness, enrolment, heartbeat, report, rollout.
+//! What agent and hub say to each other, and what an admin tells the hub: freshness, floor, enrolment, renewal, heartbeat,
+//! report, rollout.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,16 @@ kind!(
     FreshnessKind, "jos.freshness"
 );
 kind!(
+    /// The constant `jos.floor`.
+    FloorKind, "jos.floor"
+);
+kind!(
     /// The constant `jos.enrolment`.
     EnrolmentKind, "jos.enrolment"
+);
+kind!(
+    /// The constant `jos.renewal`.
+    RenewalKind, "jos.renewal"
 );
 kind!(
     /// The constant `jos.heartbeat`.
@@ -69,6 +78,40 @@ pub struct Freshness {
     pub signature: Option<Signature>,
 }
 
+/// What the hub remembers of one device, signed for it: the highest version that the device said it had tried. Asked for,
+/// and taken, only where a device has lost its own floors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DeviceFloor {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.floor`.
+    pub kind: FloorKind,
+    /// The tenant.
+    pub tenant: Name,
+    /// The device that it is for.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub device: String,
+    /// The agent that it is for.
+    pub name: Name,
+    /// The version; 0 where the device never said one.
+    #[serde(deserialize_with = "ruled::int::<_, _, 0, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 9_007_199_254_740_991_u64)))]
+    pub floor: u64,
+    /// The hub's clock.
+    pub time: Utc,
+    /// Repeats what the device chose, so that an old statement is no answer.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub nonce: String,
+    /// By a key of the role `freshness`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
 /// A device's request to be known: once, with a token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
@@ -90,6 +133,31 @@ pub struct Enrolment {
     /// What the device says about itself. Shown to people, never taken for identity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
+}
+
+/// The request of a device whose certificate ended while it was away: its `ledger` key speaks for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Renewal {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.renewal`.
+    pub kind: RenewalKind,
+    /// The device.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub device: String,
+    /// Certificate request (PKCS #10, PEM) for the network half's key, the old one or a new one. Its subject is ignored.
+    pub tls: String,
+    /// Repeats what the hub chose, so that an old request is none.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub challenge: String,
+    /// By the device's `ledger` key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 /// The keys of a device, both bound at enrolment.
@@ -142,6 +210,13 @@ pub struct Heartbeat {
     #[serde(deserialize_with = "ruled::text::<_, ruled::SemVer>")]
     #[cfg_attr(feature = "json-schema", schemars(with = "ruled::SemVer"))]
     pub agent: String,
+    /// Chosen at random when the agent starts. Two copies of one device show by it: each calls on after the other began.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub session: String,
+    /// What this agent can do; a state whose `meta.requires` names more is not offered to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Name>,
     /// Version of the state in force; absent before the first.
     #[serde(default, deserialize_with = "ruled::maybe_int::<_, _, 1, 9_007_199_254_740_991>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]

@@ -1,0 +1,49 @@
+//! For monitoring: alive, ready, and how much of what.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::api::App;
+use crate::fault::Done;
+use crate::store::{alarms, devices};
+
+/// A device that called within so many seconds counts as there.
+const LATELY: i64 = 300;
+
+/// The process runs.
+pub async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// The database takes writes.
+pub async fn ready(State(app): State<App>) -> Done<&'static str> {
+    // Begun and taken back: the writer's lock is what a full disk or a stuck process denies.
+    app.hub.store.write().await?.rollback().await?;
+    Ok("ready\n")
+}
+
+/// Metrics.
+pub async fn metrics(State(app): State<App>) -> Done<Response> {
+    let mut conn = app.hub.store.read().await?;
+    let mut gauges = Vec::new();
+    for (standing, count) in devices::counts(&mut conn, app.hub.clock.now() - LATELY).await? {
+        let label = format!("{{standing=\"{standing}\"}}");
+        gauges.push((
+            "jos_hub_devices",
+            "Devices by standing; seen: called within five minutes.",
+            label,
+            count,
+        ));
+    }
+    for (kind, count) in alarms::counts(&mut conn).await? {
+        gauges.push((
+            "jos_hub_alarms",
+            "Open alarms by kind.",
+            format!("{{kind=\"{kind}\"}}"),
+            count,
+        ));
+    }
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+    Ok(([(header::CONTENT_TYPE, kind)], app.hub.metrics.text(&gauges)).into_response())
+}

@@ -1,0 +1,306 @@
+//! What devices ask. Who asks is the TLS peer; nothing in a request says so.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jos_link::wire::{self, Challenge, Enrolled, HeartbeatReply, Held, RenewRequest};
+use jos_schemas::documents::hub::{
+    DeviceFloor, Enrolment, FloorKind, Freshness, FreshnessKind, Heartbeat, Renewal, StateReport,
+};
+use jos_schemas::text::{Name, Sha256Hex};
+use jos_trust::statement;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use super::{App, Caller, Waited, body};
+use crate::ca::Peer;
+use crate::enrol::tenant_name;
+use crate::fault::{Done, Fault};
+use crate::hub::Hub;
+use crate::intake::Said;
+use crate::metrics::count;
+use crate::offer::{self, Offer};
+use crate::store::alarms::{self, About, Kind};
+use crate::store::devices::Device;
+use crate::store::{agents, states, trusts};
+use crate::{blob, enrol, gate, renew};
+
+/// A certificate with less of its time left than this share is worth renewing.
+const RENEW_AT_THIRDS_LEFT: i64 = 1;
+
+/// The CA, for whoever holds a token with its fingerprint.
+pub async fn ca(State(app): State<App>) -> Response {
+    let kind = HeaderValue::from_static("application/x-pem-file");
+    ([(header::CONTENT_TYPE, kind)], app.hub.ca.certificate().to_owned()).into_response()
+}
+
+/// Enrolment.
+pub async fn enrol(State(app): State<App>, body: Body) -> Done<Json<Enrolled>> {
+    let request = body::document::<Enrolment>(body, wire::MAX_SMALL).await?;
+    Ok(Json(enrol::enrol(&app.hub, &request.value).await?))
+}
+
+/// For whom a challenge is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForDevice {
+    device: String,
+}
+
+/// A challenge for a renewal by the `ledger` key.
+pub async fn challenge(State(app): State<App>, Query(query): Query<ForDevice>) -> Json<Challenge> {
+    Json(Challenge {
+        challenge: app.hub.challenge(&query.device),
+    })
+}
+
+/// Renewal by the `ledger` key.
+pub async fn recover(State(app): State<App>, body: Body) -> Done<Json<wire::Certificate>> {
+    let request = body::document::<Renewal>(body, wire::MAX_SMALL).await?;
+    Ok(Json(renew::by_ledger_key(&app.hub, &request).await?))
+}
+
+/// Renewal by the TLS peer.
+pub async fn renew(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Done<Json<wire::Certificate>> {
+    let (peer, device) = known(&app.hub, &caller).await?;
+    limited(&app.hub, &device)?;
+    let request = body::document::<RenewRequest>(body, wire::MAX_SMALL).await?;
+    Ok(Json(renew::by_peer(&app.hub, &peer, device, &request.value).await?))
+}
+
+/// A heartbeat, answered by a freshness statement.
+pub async fn heartbeat(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Done<Json<HeartbeatReply>> {
+    let (peer, device) = known(&app.hub, &caller).await?;
+    limited(&app.hub, &device)?;
+    let heartbeat = body::document::<Heartbeat>(body, wire::MAX_HEARTBEAT).await?.value;
+    let (name, nonce) = (heartbeat.name.clone(), heartbeat.nonce.clone());
+    let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
+    let said = Said::Heartbeat(Box::new(heartbeat));
+    intake
+        .hand_in(&peer, &device, caller.address.ip().to_string(), said)
+        .await?;
+
+    let hub = &app.hub;
+    let now = hub.clock.now();
+    let mut conn = hub.store.read().await?;
+    let offer = offer::find(&mut conn, &device, name.as_str(), now).await?;
+    let trust = trusts::newest_version(&mut conn, &device.tenant).await?;
+    drop(conn);
+    let freshness = Freshness {
+        schema: None,
+        kind: FreshnessKind::default(),
+        tenant: tenant_name(&device.tenant)?,
+        device: device.id.clone(),
+        name: name.clone(),
+        offered: offer.version(),
+        time: hub.clock.utc(),
+        nonce,
+        signature: None,
+    };
+    let freshness = statement::sign(&freshness, &hub.freshness).map_err(|error| Fault::inside(error.to_string()))?;
+    let held = match offer {
+        Offer::Held(held) => Some(held),
+        Offer::Nothing | Offer::State(_) => None,
+    };
+    if let Some(Held::Ambiguous { versions }) = &held {
+        ambiguous(hub, &device, name.as_str(), versions, now).await?;
+    }
+    let third = crate::ca::DEVICE_DAYS * 86_400 * RENEW_AT_THIRDS_LEFT / 3;
+    Ok(Json(HeartbeatReply {
+        freshness,
+        trust,
+        held,
+        renew: device.not_after - now < third,
+    }))
+}
+
+async fn ambiguous(hub: &Hub, device: &Device, name: &str, versions: &[u64], now: i64) -> Done<()> {
+    let about = About {
+        tenant: &device.tenant,
+        device: &device.id,
+        name,
+    };
+    let mut tx = hub.store.write().await?;
+    let detail = format!("the versions {versions:?} of {name} match this device");
+    alarms::raise(&mut tx, about, Kind::Ambiguous, &detail, now).await?;
+    Ok(tx.commit().await?)
+}
+
+/// A report, acknowledged once it is on disk.
+pub async fn report(State(app): State<App>, Extension(caller): Extension<Caller>, body: Body) -> Done<StatusCode> {
+    let (peer, device) = known(&app.hub, &caller).await?;
+    limited(&app.hub, &device)?;
+    let report = body::document::<StateReport>(body, wire::MAX_SMALL).await?.value;
+    let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
+    let said = Said::Report(Box::new(report));
+    intake
+        .hand_in(&peer, &device, caller.address.ip().to_string(), said)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// How long to wait for a change.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    #[serde(default)]
+    wait: u32,
+}
+
+/// The desired state: at once where it is not the one named by `If-None-Match`, else when that changes or the wait is over.
+pub async fn state(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(query): Query<Wait>,
+    headers: HeaderMap,
+) -> Done<Response> {
+    let hub = &app.hub;
+    let name = Name::new(name).map_err(|broken| Fault::malformed(format!("the name: {broken}")))?;
+    let has = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let until = Instant::now() + Duration::from_secs(u64::from(query.wait.min(wire::LONGEST_WAIT)));
+    let (mut changes, mut ending) = (hub.listen(), app.ending.clone());
+    loop {
+        // Before the look: a change that comes while looking is not missed.
+        changes.borrow_and_update();
+        let (_, device) = known(hub, &caller).await?;
+        let mut conn = hub.store.read().await?;
+        let offer = offer::find(&mut conn, &device, name.as_str(), hub.clock.now()).await?;
+        let mut response = match &offer {
+            Offer::State(state) => {
+                let hash = Sha256Hex::new(&*state.sha256).map_err(|broken| Fault::inside(broken.to_string()))?;
+                let tag = wire::etag(&hash);
+                if has != Some(tag.as_str()) {
+                    let bytes = states::bytes_of(&mut conn, state).await?;
+                    let bytes = bytes.ok_or_else(|| Fault::inside("a state without its bytes"))?;
+                    count(&hub.metrics.states_served);
+                    return Ok(document(bytes, &tag, state.version));
+                }
+                let tag = HeaderValue::from_str(&tag).map_err(|error| Fault::inside(error.to_string()))?;
+                (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
+            }
+            Offer::Nothing | Offer::Held(_) => StatusCode::NO_CONTENT.into_response(),
+        };
+        // What was offered and is no longer: that is news too.
+        let news = has.is_some() && response.status() == StatusCode::NO_CONTENT;
+        drop(conn);
+        let over = async {
+            tokio::select! {
+                changed = timeout_at(until, changes.changed()) => !matches!(changed, Ok(Ok(()))),
+                () = async { drop(ending.wait_for(|ending| *ending).await) } => true,
+            }
+        };
+        if news || query.wait == 0 || over.await {
+            response.extensions_mut().insert(Waited);
+            return Ok(response);
+        }
+    }
+}
+
+fn document(bytes: Vec<u8>, tag: &str, version: u64) -> Response {
+    let mut response = (StatusCode::OK, bytes).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(wire::VERSION_HEADER, HeaderValue::from(version));
+    response.extensions_mut().insert(Waited);
+    response
+}
+
+/// One version of the tenant's trust document.
+pub async fn trust(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(version): Path<u64>,
+) -> Done<Response> {
+    let (_, device) = known(&app.hub, &caller).await?;
+    let mut conn = app.hub.store.read().await?;
+    let bytes = trusts::get(&mut conn, &device.tenant, version).await?;
+    let bytes =
+        bytes.ok_or_else(|| Fault::not_found(format!("there is no version {version} of the trust document")))?;
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
+}
+
+/// What the device chose for its question.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nonce {
+    nonce: String,
+}
+
+/// The highest version that the device said it had tried, signed for it.
+pub async fn floor(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(query): Query<Nonce>,
+) -> Done<Json<DeviceFloor>> {
+    let (_, device) = known(&app.hub, &caller).await?;
+    let name = Name::new(name).map_err(|broken| Fault::malformed(format!("the name: {broken}")))?;
+    let mut conn = app.hub.store.read().await?;
+    let agent = agents::get(&mut conn, &device.id, name.as_str()).await?;
+    let floor = DeviceFloor {
+        schema: None,
+        kind: FloorKind::default(),
+        tenant: tenant_name(&device.tenant)?,
+        device: device.id,
+        name,
+        floor: agent.map_or(0, |agent| agent.floor),
+        time: app.hub.clock.utc(),
+        nonce: query.nonce,
+        signature: None,
+    };
+    // What the type does not take is not signed.
+    let checked =
+        jos_schemas::read::from_json(&serde_json::to_value(&floor).map_err(|e| Fault::inside(e.to_string()))?)?;
+    let signed = statement::sign::<DeviceFloor>(&checked, &app.hub.freshness);
+    Ok(Json(signed.map_err(|error| Fault::inside(error.to_string()))?))
+}
+
+/// A blob of the device's tenant, whole or in part.
+pub async fn blob(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(sha256): Path<String>,
+    headers: HeaderMap,
+) -> Done<Response> {
+    let (_, device) = known(&app.hub, &caller).await?;
+    let sha256 = Sha256Hex::new(sha256).map_err(|broken| Fault::malformed(format!("the hash: {broken}")))?;
+    let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    blob::serve(&app.hub, &device.tenant, &sha256, range).await
+}
+
+async fn known(hub: &Hub, caller: &Caller) -> Done<(Peer, Device)> {
+    let device = gate::device(hub, caller.peer.as_ref()).await?;
+    let peer = caller
+        .peer
+        .clone()
+        .ok_or_else(|| Fault::inside("a device without a peer"))?;
+    Ok((peer, device))
+}
+
+fn limited(hub: &Hub, device: &Device) -> Done<()> {
+    hub.rates.take(&device.id, hub.clock.now()).map_err(|seconds| {
+        Fault::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            wire::code::TOO_OFTEN,
+            "this device calls more often than the hub takes",
+        )
+        .retry_after(seconds)
+    })
+}

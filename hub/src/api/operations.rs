@@ -1,0 +1,126 @@
+//! Every operation of the hub: method, path, what goes in, what comes out, who may ask, who answers.
+
+use axum::routing::{MethodRouter, delete, get, post, put};
+use jos_link::wire::{self, path};
+use jos_schemas::documents::desired_state::DesiredState;
+use jos_schemas::documents::hub::{DeviceFloor, Enrolment, Heartbeat, Renewal, StateReport};
+use jos_schemas::documents::trust::Trust;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{App, admin, device, openapi};
+use crate::blob::Blob;
+use crate::push::Pushed;
+use crate::store::alarms::Alarm;
+use crate::store::devices::Device;
+use crate::store::states::StateRow;
+use crate::store::tenants::Tenant;
+use crate::store::tokens::TokenRow;
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Devices: a client certificate, but for the few paths that get one.
+    Devices,
+    /// Whoever shows an API token.
+    Admins,
+    /// Anybody who reaches the listener of admins.
+    All,
+}
+
+/// How a type is written as a JSON Schema.
+pub type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+/// One operation.
+pub struct Operation {
+    /// `get`, `post`, `put` or `delete`.
+    pub method: &'static str,
+    /// Its path, with parameters in braces.
+    pub path: &'static str,
+    /// Who may ask.
+    pub whose: For,
+    /// What it does.
+    pub summary: &'static str,
+    /// Parameters of the query.
+    pub query: &'static [&'static str],
+    /// What goes in, as JSON.
+    pub takes: Option<Shape>,
+    /// What comes out, as JSON.
+    pub gives: Option<Shape>,
+    /// Who answers.
+    pub handler: MethodRouter<App>,
+}
+
+fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+macro_rules! operations {
+    ($($method:ident $path:expr, $whose:ident, [$($query:literal),*], $takes:ty => $gives:ty, $handler:expr, $summary:literal;)+) => {
+        /// All of them. `()` stands for a body that is not JSON, or none.
+        pub fn all() -> Vec<Operation> {
+            vec![$(Operation {
+                method: stringify!($method),
+                path: $path,
+                whose: For::$whose,
+                summary: $summary,
+                query: &[$($query),*],
+                takes: shape_of::<$takes>(),
+                gives: shape_of::<$gives>(),
+                handler: $method($handler),
+            }),+]
+        }
+    };
+}
+
+fn shape_of<T: JsonSchema + 'static>() -> Option<Shape> {
+    let nothing = std::any::TypeId::of::<T>() == std::any::TypeId::of::<()>();
+    (!nothing).then_some(shape::<T> as Shape)
+}
+
+const STATE: &str = "/v1/state/{name}";
+const TRUST: &str = "/v1/trust/{version}";
+const FLOOR: &str = "/v1/floor/{name}";
+const BLOB: &str = "/v1/blob/{sha256}";
+
+operations! {
+    get path::CA, Devices, [], () => (), device::ca, "The CA as PEM; no certificate needed";
+    post path::ENROL, Devices, [], Enrolment => wire::Enrolled, device::enrol, "Enrol a device; no certificate needed";
+    get path::CHALLENGE, Devices, ["device"], () => wire::Challenge, device::challenge, "A challenge for a renewal by the ledger key; no certificate needed";
+    post path::RECOVER, Devices, [], Renewal => wire::Certificate, device::recover, "Renew by the ledger key; no certificate needed";
+    post path::RENEW, Devices, [], wire::RenewRequest => wire::Certificate, device::renew, "Renew by the TLS peer";
+    post path::HEARTBEAT, Devices, [], Heartbeat => wire::HeartbeatReply, device::heartbeat, "Say that the device is there; answered by a freshness statement";
+    post path::REPORT, Devices, [], StateReport => (), device::report, "Say how an apply ended; 204 once it is on disk";
+    get STATE, Devices, ["wait"], () => DesiredState, device::state, "The desired state; waits for a change where If-None-Match names the one offered";
+    get TRUST, Devices, [], () => Trust, device::trust, "One version of the trust document";
+    get FLOOR, Devices, ["nonce"], () => DeviceFloor, device::floor, "The highest version that the device tried, signed";
+    get BLOB, Devices, [], () => (), device::blob, "A blob, whole or by Range";
+
+    get "/api/v1/tenants", Admins, [], () => Vec<Tenant>, admin::tenants::list, "List tenants";
+    post "/api/v1/tenants", Admins, [], admin::tenants::New => Tenant, admin::tenants::new, "Make a tenant";
+    get "/api/v1/tokens", Admins, ["tenant"], () => Vec<TokenRow>, admin::tokens::list, "List enrolment tokens";
+    post "/api/v1/tokens", Admins, [], admin::tokens::New => admin::tokens::Made, admin::tokens::new, "Make an enrolment token";
+    delete "/api/v1/tokens/{id}", Admins, [], () => (), admin::tokens::revoke, "Revoke an enrolment token";
+    get "/api/v1/devices", Admins, ["tenant", "after", "limit"], () => Vec<Device>, admin::devices::list, "List devices, by id";
+    get "/api/v1/devices/{id}", Admins, [], () => admin::devices::Shown, admin::devices::show, "Show a device";
+    put "/api/v1/devices/{id}/labels", Admins, [], admin::devices::Labels => Device, admin::devices::label, "Set and remove labels of a device";
+    post "/api/v1/devices/{id}/quarantine", Admins, [], admin::devices::Because => Device, admin::devices::quarantine, "Serve a device nothing until it is released";
+    post "/api/v1/devices/{id}/release", Admins, [], admin::devices::Because => Device, admin::devices::release, "Take a device out of quarantine and clear its alarms";
+    post "/api/v1/devices/{id}/revoke", Admins, [], admin::devices::Because => Device, admin::devices::revoke, "Put a device out for good";
+    get "/api/v1/trust", Admins, ["tenant"], () => Vec<admin::states::TrustVersion>, admin::states::trusts, "List the versions of a tenant's trust document";
+    post "/api/v1/trust", Admins, ["tenant"], Trust => Pushed, admin::states::push_trust, "Hand over the next trust document";
+    get "/api/v1/states", Admins, ["tenant"], () => Vec<StateRow>, admin::states::list, "List every version of every state";
+    post "/api/v1/states", Admins, ["tenant"], DesiredState => Pushed, admin::states::push, "Hand over a signed state";
+    get "/api/v1/states/{name}/{version}", Admins, ["tenant"], () => DesiredState, admin::states::show, "One version of a state, as it was signed";
+    post "/api/v1/states/{name}/{version}/retire", Admins, ["tenant"], admin::devices::Because => (), admin::states::retire, "Offer a version no longer";
+    get "/api/v1/blobs", Admins, ["tenant"], () => Vec<Blob>, admin::states::blobs, "List blobs";
+    post "/api/v1/blobs", Admins, ["tenant"], () => Blob, admin::states::push_blob, "Hand over a blob";
+    get "/api/v1/alarms", Admins, ["tenant", "all"], () => Vec<Alarm>, admin::logs::alarms, "List alarms";
+    get "/api/v1/audit", Admins, ["tenant", "before", "limit"], () => admin::logs::Audit, admin::logs::audit, "Show the audit log, the newest first, and whether it is whole";
+    get "/api/v1/export", Admins, [], () => admin::logs::Export, admin::logs::export, "Everything but secrets and blobs' content";
+
+    get "/api/v1/openapi.json", All, [], () => (), openapi::serve, "This description";
+    get "/api/v1/ca", All, [], () => (), device::ca, "The CA as PEM";
+    get "/metrics", All, [], () => (), admin::health::metrics, "Metrics in the text format of Prometheus";
+    get "/healthz", All, [], () => (), admin::health::live, "200 while the process runs";
+    get "/readyz", All, [], () => (), admin::health::ready, "200 while the database takes writes";
+}

@@ -1,0 +1,210 @@
+//! `jos-hub device`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::door::{Door, Sent, Where, escaped};
+use super::ui::{Done, Ui, moment, table, text};
+use super::{pairs, query, rows};
+
+/// What an act on a device takes.
+#[derive(clap::Args)]
+pub(super) struct Act {
+    /// Its id, as `device list` shows it
+    id: String,
+    /// One line, for the audit log and for the device
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List devices
+    #[command(after_help = "Example: jos-hub device list --tenant acme --data /var/lib/jos-hub")]
+    List {
+        /// Of one tenant; of all when absent
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// Only devices with this label
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+    },
+    /// Show a device: what it said, what it is offered and why not, its reports and alarms
+    #[command(after_help = "Example: jos-hub device show d-0123456789abcdef --data /var/lib/jos-hub")]
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Set and remove labels
+    #[command(after_help = "Example: jos-hub device label d-0123456789abcdef site=mx-3 role- --data /var/lib/jos-hub")]
+    Label {
+        /// Its id
+        id: String,
+        /// KEY=VALUE sets, KEY- removes
+        #[arg(required = true, value_name = "LABEL")]
+        labels: Vec<String>,
+    },
+    /// Serve a device nothing until it is released
+    #[command(
+        after_help = "Example: jos-hub device quarantine d-0123456789abcdef --reason 'stolen van' --data /var/lib/jos-hub"
+    )]
+    Quarantine(Act),
+    /// Take a device out of quarantine and clear its alarms
+    #[command(after_help = "Example: jos-hub device release d-0123456789abcdef --data /var/lib/jos-hub")]
+    Release(Act),
+    /// Put a device out for good: its keys are never taken again
+    #[command(
+        after_help = "Example: jos-hub device revoke d-0123456789abcdef --reason scrapped --data /var/lib/jos-hub"
+    )]
+    Revoke(Act),
+}
+
+pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
+    let door = place.open()?;
+    match command {
+        Command::List { tenant, labels } => {
+            let wanted = pairs(labels)?;
+            let mut all = everyone(&door, tenant.as_deref())?;
+            all.retain(|device| {
+                wanted
+                    .iter()
+                    .all(|(key, value)| device["labels"][key].as_str() == Some(value))
+            });
+            let row = |device: &Value| {
+                vec![
+                    text(device, "id"),
+                    text(device, "tenant"),
+                    text(device, "status"),
+                    moment(device, "last_seen"),
+                    text(device, "labels"),
+                ]
+            };
+            let list = Value::from(all);
+            ui.result(
+                &list,
+                table(&["id", "tenant", "standing", "last seen", "labels"], &rows(&list, row)),
+            );
+        }
+        Command::Show { id } => {
+            let shown = door.json("GET", &format!("/api/v1/devices/{}", escaped(id)), Sent::Nothing)?;
+            ui.result(&shown, described(&shown));
+        }
+        Command::Label { id, labels } => {
+            let (remove, set): (Vec<_>, Vec<_>) = labels
+                .iter()
+                .cloned()
+                .partition(|l| l.ends_with('-') && !l.contains('='));
+            let remove: Vec<&str> = remove.iter().map(|label| label.trim_end_matches('-')).collect();
+            let asked = json!({ "set": pairs(&set)?, "remove": remove });
+            let device = door.json(
+                "PUT",
+                &format!("/api/v1/devices/{}/labels", escaped(id)),
+                Sent::Json(asked),
+            )?;
+            ui.result(&device, format!("{id}: {}", text(&device, "labels")));
+        }
+        Command::Quarantine(act) => stand(&door, ui, act, "quarantine")?,
+        Command::Release(act) => stand(&door, ui, act, "release")?,
+        Command::Revoke(act) => stand(&door, ui, act, "revoke")?,
+    }
+    Ok(())
+}
+
+fn everyone(door: &Door, tenant: Option<&str>) -> Result<Vec<Value>, super::Failure> {
+    let mut all: Vec<Value> = Vec::new();
+    loop {
+        let after = all.last().map(|device| text(device, "id"));
+        let path = format!(
+            "/api/v1/devices{}",
+            query(&[("tenant", tenant), ("after", after.as_deref())])
+        );
+        let page = door.json("GET", &path, Sent::Nothing)?;
+        let page = page.as_array().cloned().unwrap_or_default();
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+fn stand(door: &Door, ui: &Ui, act: &Act, verb: &str) -> Done {
+    let path = format!("/api/v1/devices/{}/{verb}", escaped(&act.id));
+    let device = door.json("POST", &path, Sent::Json(json!({ "reason": act.reason })))?;
+    ui.result(&device, format!("{} is {}", act.id, text(&device, "status")));
+    Ok(())
+}
+
+fn described(shown: &Value) -> String {
+    let device = &shown["device"];
+    let mut out = format!(
+        "{}  {}\n  tenant     {}\n  labels     {}\n  enrolled   {} by {}\n  last seen  {} from {}\n  certificate until {}\n  facts      {}\n",
+        text(device, "id"),
+        text(device, "status"),
+        text(device, "tenant"),
+        text(device, "labels"),
+        moment(device, "enrolled"),
+        text(device, "token"),
+        moment(device, "last_seen"),
+        text(device, "address"),
+        moment(device, "not_after"),
+        text(device, "facts"),
+    );
+    if !device["reason"].is_null() {
+        out.push_str(&format!("  because    {}\n", text(device, "reason")));
+    }
+    let agent = |agent: &Value| {
+        let said = &agent["said"];
+        let head = if said["head"].is_null() {
+            "-".to_owned()
+        } else {
+            said["head"]["index"].to_string()
+        };
+        let held = if agent["held"].is_null() {
+            "-".to_owned()
+        } else {
+            agent["held"].to_string()
+        };
+        vec![
+            text(agent, "name"),
+            text(said, "program"),
+            text(said, "version"),
+            text(said, "outcome"),
+            head,
+            text(agent, "offered"),
+            held,
+        ]
+    };
+    let head = [
+        "agent",
+        "program",
+        "version",
+        "outcome",
+        "ledger",
+        "offered",
+        "held back",
+    ];
+    out.push_str(&format!("\n{}", table(&head, &rows(&shown["agents"], agent))));
+    let report = |report: &Value| {
+        let (at, reason) = (moment(report, "received"), text(report, "reason"));
+        vec![
+            at,
+            text(report, "name"),
+            text(report, "version"),
+            text(report, "outcome"),
+            reason,
+        ]
+    };
+    out.push_str(&format!(
+        "\n\n{}",
+        table(
+            &["reported", "agent", "version", "outcome", "why"],
+            &rows(&shown["reports"], report)
+        )
+    ));
+    let alarm = |alarm: &Value| vec![moment(alarm, "latest"), text(alarm, "kind"), text(alarm, "detail")];
+    out.push_str(&format!(
+        "\n\n{}",
+        table(&["alarm", "kind", "found"], &rows(&shown["alarms"], alarm))
+    ));
+    out
+}

@@ -1,0 +1,181 @@
+//! What a request comes to when it is not done: one shape, one map to HTTP.
+//!
+//! The message says what was found and what was expected. What went wrong inside the hub is logged, not sent.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jos_link::wire::{Problem, code};
+use jos_schemas::report::Report;
+use serde_json::Value;
+
+use crate::ca::CaError;
+use crate::store::StoreError;
+
+/// A refusal or a failure.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    status: StatusCode,
+    problem: Box<Problem>,
+    retry_after: Option<u32>,
+    /// For the log.
+    cause: Option<String>,
+}
+
+/// What an operation comes to.
+pub type Done<T> = Result<T, Fault>;
+
+impl Fault {
+    /// A refusal of this status under a stable code.
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            problem: Box::new(Problem {
+                code: code.to_owned(),
+                message: message.into(),
+                help: None,
+                details: Value::Null,
+            }),
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    /// 400: the request is not what this path takes.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code::MALFORMED, message)
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code::NOT_FOUND, message)
+    }
+
+    /// 409: it does not fit what is there.
+    pub fn conflict(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    /// 403.
+    pub fn forbidden(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// 422: signed content that is not accepted.
+    pub fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// 503: not now, again in some seconds.
+    pub fn busy() -> Self {
+        let fault = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code::BUSY,
+            "the hub has more to do than it can",
+        );
+        fault.retry_after(5)
+    }
+
+    /// 500: something broke inside; `cause` goes to the log.
+    pub fn inside(cause: impl Into<String>) -> Self {
+        let mut fault = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the hub could not do it; its log says why",
+        );
+        fault.cause = Some(cause.into());
+        fault
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.problem.help = Some(help.into());
+        self
+    }
+
+    /// Adds what scripts read.
+    #[must_use]
+    pub fn details(mut self, details: Value) -> Self {
+        self.problem.details = details;
+        self
+    }
+
+    /// Says when to come again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Its stable code.
+    pub fn code(&self) -> &str {
+        &self.problem.code
+    }
+
+    /// What is sent.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// What is logged only.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.cause.as_deref().unwrap_or(&self.problem.message))
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        // Full and locked pass; the device comes again and nothing of its own is lost.
+        if text.contains("disk is full") || text.contains("database is locked") || text.contains("timed out") {
+            let mut fault = Self::busy();
+            fault.cause = Some(text);
+            return fault;
+        }
+        Self::inside(text)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<CaError> for Fault {
+    fn from(error: CaError) -> Self {
+        match error {
+            CaError::Request(_) => Self::malformed(error.to_string()),
+            CaError::Own { .. } => Self::inside(error.to_string()),
+        }
+    }
+}
+
+impl From<Report> for Fault {
+    fn from(report: Report) -> Self {
+        // What stood in the body may be a secret: it is not sent back.
+        Self::malformed(report.without_content().to_string())
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(code = self.problem.code, cause, "a request failed");
+        }
+        let mut response = (self.status, Json(&*self.problem)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

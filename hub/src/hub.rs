@@ -1,0 +1,256 @@
+//! The hub itself: what every request reaches. Owns its keys, its clock, its store and what wakes those who wait.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jos_trust::SecretKey;
+use jos_trust::keyfile::{self, KeyFileError};
+use jos_trust::keys::KeyId;
+use ring::hmac;
+use tokio::sync::watch;
+
+use crate::ca::{self, Ca, CaError};
+use crate::clock::Clock;
+use crate::dir::{Dir, DirError};
+use crate::fault::Done;
+use crate::metrics::Metrics;
+use crate::random;
+use crate::rates::Rates;
+use crate::store::{self, Store, StoreError};
+use crate::{api_token, names};
+
+/// The tenant that every hub has.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// What a hub cannot be made or opened without.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error("{0}")]
+    Dir(#[from] DirError),
+    /// The database.
+    #[error("{path}: {source}")]
+    Store {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: StoreError,
+    },
+    /// The certificates.
+    #[error("{0}")]
+    Ca(#[from] CaError),
+    /// The freshness key.
+    #[error("{0}")]
+    Key(#[from] KeyFileError),
+    /// A file that is not what a hub writes.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl OpenError {
+    /// What to do next.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Dir(error) => error.help(),
+            Self::Key(error) => error.help(),
+            Self::Store { .. } | Self::Ca(_) | Self::Malformed { .. } => None,
+        }
+    }
+}
+
+/// What `init` made, for the person who called it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Made {
+    /// The data directory.
+    pub data: String,
+    /// Where devices will look for the hub.
+    pub addresses: Vec<String>,
+    /// SHA-256 of the CA's certificate.
+    pub ca: String,
+    /// File with the public half of the freshness key.
+    pub freshness: String,
+    /// File with the API token.
+    pub admin_token: String,
+    /// The tenant that is there.
+    pub tenant: String,
+}
+
+/// A hub that is open.
+#[derive(Debug)]
+pub struct Hub {
+    /// Its directory.
+    pub dir: Dir,
+    /// What it remembers.
+    pub store: Store,
+    /// What signs device keys.
+    pub ca: Ca,
+    /// What signs freshness statements and device floors.
+    pub freshness: SecretKey,
+    /// Its one reading of now.
+    pub clock: Clock,
+    /// Where devices find it.
+    pub addresses: Vec<String>,
+    /// What it counts.
+    pub metrics: Metrics,
+    /// How often each device may call.
+    pub rates: Rates,
+    challenges: hmac::Key,
+    changed: watch::Sender<u64>,
+}
+
+/// Makes a hub in an empty directory: its authority, keys, database and first API token.
+pub async fn init(path: &Path, addresses: &[String], clock: &Clock) -> Result<Made, OpenError> {
+    let dir = Dir::create(path)?;
+    let now = clock.now();
+    let authority = ca::make(now)?;
+    dir.write_secret("ca.key", authority.key.as_bytes())?;
+    dir.write_public("ca.pem", authority.certificate.as_bytes())?;
+    let ca = Ca::open(&authority.certificate, &authority.key)?;
+    let server = ca.server(&names::of(addresses), now)?;
+    dir.write_secret("server.key", server.key.as_bytes())?;
+    dir.write_public("server.pem", server.certificate.as_bytes())?;
+    let mut fill = |bytes: &mut [u8]| random::fill(bytes);
+    let freshness = SecretKey::generate(&mut fill);
+    let id = format!("hub-{}", &freshness.id().as_str()[..8]);
+    let id = KeyId::new(id).map_err(|broken| OpenError::Malformed {
+        path: "freshness.key".to_owned(),
+        reason: broken.to_string(),
+    })?;
+    let freshness = freshness
+        .with_id(id)
+        .with_comment(Some("the hub's freshness key".to_owned()));
+    keyfile::write_secret(&dir.file("freshness.key"), &freshness)?;
+    keyfile::write_public(&dir.file("freshness.key.pub"), &(&freshness).into())?;
+    dir.write_secret("challenge.key", random::hex(32).as_bytes())?;
+    let token = api_token::ApiToken::new(ca.fingerprint());
+    dir.write_secret("admin.token", format!("{}\n", *token.line()).as_bytes())?;
+    dir.write_secret("hub.db", b"")?;
+    let of_store = |source| OpenError::Store {
+        path: dir.file("hub.db").display().to_string(),
+        source,
+    };
+    let store = Store::create(&dir.file("hub.db")).await.map_err(of_store)?;
+    let filled = async {
+        let mut tx = store.write().await?;
+        store::tenants::add(&mut tx, DEFAULT_TENANT, now).await?;
+        store::tenants::add_api_token(&mut tx, "admin", &token.hash(), "made by init", now).await?;
+        let act = store::audit::Act {
+            actor: &crate::actor::local(),
+            tenant: None,
+            action: "hub.init",
+            subject: &ca.fingerprint().to_string(),
+            detail: serde_json::json!({ "addresses": addresses }),
+        };
+        store::audit::append(&mut tx, &act, now).await?;
+        tx.commit().await?;
+        Ok(())
+    };
+    filled.await.map_err(of_store)?;
+    store.close().await;
+    // Last: a directory without it holds no hub.
+    dir.write_settings(addresses)?;
+    Ok(Made {
+        data: dir.path().display().to_string(),
+        addresses: addresses.to_vec(),
+        ca: ca.fingerprint().to_string(),
+        freshness: dir.file("freshness.key.pub").display().to_string(),
+        admin_token: dir.file("admin.token").display().to_string(),
+        tenant: DEFAULT_TENANT.to_owned(),
+    })
+}
+
+impl Hub {
+    /// Opens the hub of a directory.
+    pub async fn open(path: &Path, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let dir = Dir::open(path)?;
+        let settings = dir.settings()?;
+        let ca = Ca::open(&dir.read("ca.pem")?, &dir.read_secret("ca.key")?)?;
+        let freshness = keyfile::read_secret(&dir.file("freshness.key"))?;
+        let challenge = dir.read_secret("challenge.key")?;
+        let database = dir.file("hub.db");
+        let store = Store::open(&database).await.map_err(|source| OpenError::Store {
+            path: database.display().to_string(),
+            source,
+        })?;
+        Ok(Arc::new(Self {
+            ca,
+            freshness,
+            clock,
+            addresses: settings.addresses,
+            metrics: Metrics::default(),
+            rates: Rates::default(),
+            challenges: hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes()),
+            changed: watch::Sender::new(0),
+            dir,
+            store,
+        }))
+    }
+
+    /// What may change an offer has changed: whoever waits looks again.
+    pub fn wake(&self, generation: u64) {
+        self.changed.send_if_modified(|seen| {
+            let newer = *seen < generation;
+            *seen = generation.max(*seen);
+            newer
+        });
+    }
+
+    /// Wakes who waits, after a change that this process committed.
+    pub async fn changed(&self) -> Done<()> {
+        let mut conn = self.store.read().await?;
+        self.wake(store::generation(&mut conn).await?);
+        Ok(())
+    }
+
+    /// Where a change is heard.
+    pub fn listen(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// What a device signs to show that it is there now: good for some minutes, for this device alone, on every hub that
+    /// has the same key. Nothing is kept for it.
+    pub fn challenge(&self, device: &str) -> String {
+        let time = self.clock.now();
+        format!("{time:x}-{}", self.stamp(device, time))
+    }
+
+    /// Whether this hub gave that challenge to that device, not long ago.
+    pub fn is_own_challenge(&self, device: &str, challenge: &str) -> bool {
+        const GOOD_FOR: i64 = 600;
+        let Some((time, stamp)) = challenge.split_once('-') else {
+            return false;
+        };
+        let Ok(time) = i64::from_str_radix(time, 16) else {
+            return false;
+        };
+        let age = self.clock.now().saturating_sub(time);
+        let Ok(stamp) = unhex(stamp) else {
+            return false;
+        };
+        (0..=GOOD_FOR).contains(&age) && hmac::verify(&self.challenges, &message(device, time), &stamp).is_ok()
+    }
+
+    fn stamp(&self, device: &str, time: i64) -> String {
+        let tag = hmac::sign(&self.challenges, &message(device, time));
+        tag.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+fn message(device: &str, time: i64) -> Vec<u8> {
+    format!("jos renewal challenge\n{device}\n{time}").into_bytes()
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, ()> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return Err(());
+    }
+    let pairs = (0..text.len()).step_by(2);
+    pairs
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(drop))
+        .collect()
+}

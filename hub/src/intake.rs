@@ -1,0 +1,208 @@
+//! Heartbeats and reports, written in batches: what arrives while one transaction is on its way to the disk shares the
+//! next. A caller is answered after the commit, so what was acknowledged outlives a crash.
+
+use std::sync::Arc;
+
+use jos_schemas::documents::hub::{Heartbeat, StateReport};
+use sqlx::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::ca::Peer;
+use crate::fault::{Done, Fault};
+use crate::gate;
+use crate::hub::Hub;
+use crate::metrics::count;
+use crate::store::Conn;
+use crate::store::agents::{self, Agent, Reported};
+use crate::store::alarms::About;
+use crate::store::devices::{self, Device};
+use crate::watchman;
+
+/// Callers that may wait for the disk; one more is told to come again.
+const WAITING: usize = 16_384;
+/// Calls in one transaction, at most.
+const BATCH: usize = 1024;
+/// Agents of one device, at most: a device that invents names fills no disk.
+const MOST_AGENTS: usize = 16;
+
+/// What a device said.
+#[derive(Debug)]
+pub enum Said {
+    /// That it is there, and how.
+    Heartbeat(Box<Heartbeat>),
+    /// How an apply ended.
+    Report(Box<StateReport>),
+}
+
+/// A call, and who waits for it.
+#[derive(Debug)]
+struct Call {
+    peer: Peer,
+    device: String,
+    address: String,
+    said: Said,
+    done: oneshot::Sender<Done<()>>,
+}
+
+/// Where calls are handed in.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    calls: mpsc::Sender<Call>,
+}
+
+impl Intake {
+    /// Starts the one writer of a hub. It ends, with all calls answered, once every [`Intake`] is dropped.
+    pub fn start(hub: Arc<Hub>) -> (Self, JoinHandle<()>) {
+        let (calls, mut waiting) = mpsc::channel::<Call>(WAITING);
+        let writer = tokio::spawn(async move {
+            let mut batch = Vec::new();
+            while waiting.recv_many(&mut batch, BATCH).await > 0 {
+                let verdicts = match write(&hub, &batch).await {
+                    Ok(verdicts) => verdicts,
+                    Err(fault) => {
+                        tracing::error!(
+                            cause = fault.to_string(),
+                            calls = batch.len(),
+                            "a batch was not written"
+                        );
+                        batch.iter().map(|_| Err(fault.clone())).collect()
+                    }
+                };
+                for (call, verdict) in batch.drain(..).zip(verdicts) {
+                    // Who hung up asks again.
+                    let _ = call.done.send(verdict);
+                }
+            }
+        });
+        (Self { calls }, writer)
+    }
+
+    /// Hands in what a device said; comes back when it is on disk, or refused.
+    pub async fn hand_in(&self, peer: &Peer, device: &Device, address: String, said: Said) -> Done<()> {
+        let (done, verdict) = oneshot::channel();
+        let call = Call {
+            peer: peer.clone(),
+            device: device.id.clone(),
+            address,
+            said,
+            done,
+        };
+        self.calls.try_send(call).map_err(|_| Fault::busy())?;
+        verdict.await.map_err(|_| Fault::busy())?
+    }
+}
+
+async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
+    let now = hub.clock.now();
+    let mut tx = hub.store.write().await?;
+    let mut verdicts = Vec::with_capacity(batch.len());
+    let mut quarantined = false;
+    for call in batch {
+        // A call that breaks half-way leaves nothing of itself, and all of the others.
+        let mut own = tx.begin().await?;
+        match take(hub, &mut own, call, now).await {
+            Ok(verdict) => {
+                own.commit().await?;
+                quarantined |= verdict.is_err();
+                verdicts.push(verdict);
+            }
+            Err(fault) => {
+                own.rollback().await?;
+                verdicts.push(Err(fault));
+            }
+        }
+    }
+    tx.commit().await?;
+    count(&hub.metrics.batches);
+    if quarantined {
+        hub.changed().await?;
+    }
+    Ok(verdicts)
+}
+
+/// The outer error undoes the call; the inner one is a verdict that stays written.
+async fn take(hub: &Hub, conn: &mut Conn, call: &Call, now: i64) -> Done<Done<()>> {
+    let device = gate::still_served(conn, &call.device).await?;
+    devices::saw(conn, &device.id, &call.peer.serial, &call.address, now).await?;
+    match &call.said {
+        Said::Heartbeat(heartbeat) => heartbeat_of(hub, conn, &device, heartbeat, now).await,
+        Said::Report(report) => {
+            let about = About {
+                tenant: &device.tenant,
+                device: &device.id,
+                name: report.name.as_str(),
+            };
+            let mut agent = agent_of(conn, &device, report.name.as_str()).await?;
+            watchman::record(conn, about, &report.ledger, now).await?;
+            agent.floor = agent.floor.max(report.version);
+            agent.outcome = Some(report.outcome);
+            agents::put(conn, &device.id, &agent).await?;
+            let reported = Reported {
+                name: report.name.to_string(),
+                version: report.version,
+                outcome: report.outcome,
+                time: report.time.clone(),
+                reason: report.reason.clone(),
+                changed: report.changed,
+                ledger: report.ledger.clone(),
+                received: now,
+            };
+            agents::add_report(conn, &device.id, &reported).await?;
+            count(&hub.metrics.reports);
+            Ok(Ok(()))
+        }
+    }
+}
+
+async fn heartbeat_of(hub: &Hub, conn: &mut Conn, device: &Device, said: &Heartbeat, now: i64) -> Done<Done<()>> {
+    let name = said.name.as_str();
+    let about = About {
+        tenant: &device.tenant,
+        device: &device.id,
+        name,
+    };
+    let mut agent = agent_of(conn, device, name).await?;
+    if let Some(found) = watchman::session(&mut agent, &said.session, now) {
+        return Ok(Err(watchman::cloned(hub, conn, device, name, &found, now).await?));
+    }
+    if let Some(head) = &said.ledger {
+        watchman::head(conn, about, &mut agent, head, now).await?;
+    }
+    agent.program.clone_from(&said.agent);
+    agent.features.clone_from(&said.features);
+    agent.version = said.version;
+    agent.outcome = said.outcome.or(agent.outcome);
+    agent.floor = agent.floor.max(said.version.unwrap_or(0));
+    agent.telemetry.clone_from(&said.telemetry);
+    agent.seen = now;
+    agents::put(conn, &device.id, &agent).await?;
+    count(&hub.metrics.heartbeats);
+    Ok(Ok(()))
+}
+
+/// What is known of an agent; a new one where there is room.
+async fn agent_of(conn: &mut Conn, device: &Device, name: &str) -> Done<Agent> {
+    if let Some(agent) = agents::get(conn, &device.id, name).await? {
+        return Ok(agent);
+    }
+    if agents::list(conn, &device.id).await?.len() >= MOST_AGENTS {
+        return Err(Fault::conflict(
+            "too-many-agents",
+            format!("this device has {MOST_AGENTS} agents already"),
+        ));
+    }
+    Ok(Agent {
+        name: name.to_owned(),
+        session: String::new(),
+        sessions: Vec::new(),
+        program: String::new(),
+        features: Vec::new(),
+        version: None,
+        outcome: None,
+        head: None,
+        floor: 0,
+        telemetry: std::collections::BTreeMap::new(),
+        seen: 0,
+    })
+}

@@ -1,0 +1,5 @@
+//! `jos-hub`: the fleet's hub. Parses the command line and calls; everything else is in the library.
+
+fn main() -> std::process::ExitCode {
+    jos_hub::cli::main()
+}

@@ -1,0 +1,284 @@
+//! The hub as a server: two listeners, what each connection may cost, and an orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use crate::api::{self, App, Caller};
+use crate::ca;
+use crate::hub::Hub;
+use crate::intake::Intake;
+use crate::metrics::count;
+use crate::store;
+use crate::tls::{self, OwnCertificate, TlsError};
+
+/// What one connection, and all together, may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; further ones wait in the kernel.
+    pub connections: usize,
+    /// For a TLS handshake.
+    pub handshake: Duration,
+    /// For the head of a request, by whoever has shown no certificate; idle time counts.
+    pub stranger: Duration,
+    /// The same for a device, which keeps its connection from heartbeat to heartbeat.
+    pub device: Duration,
+    /// For what is under way when the hub is told to end.
+    pub ending: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 50_000,
+            handshake: Duration::from_secs(10),
+            stranger: Duration::from_secs(15),
+            device: Duration::from_secs(150),
+            ending: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Bytes of a request's head, at most.
+const HEAD: usize = 16 << 10;
+/// Lines of a request's head, at most.
+const HEADERS: usize = 48;
+/// How often changes of other processes on the same database are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often the hub's own certificate is looked at.
+const CERTIFICATE: Duration = Duration::from_secs(6 * 3600);
+
+/// The hub does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// TLS.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// The database.
+    #[error("{0}")]
+    Store(#[from] store::StoreError),
+}
+
+/// A hub that serves.
+#[derive(Debug)]
+pub struct Server {
+    /// Where devices reach it.
+    pub devices: SocketAddr,
+    /// Where admins reach it.
+    pub admins: SocketAddr,
+    hub: Arc<Hub>,
+    ending: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    watcher: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+/// Comes up on two addresses; port 0 takes a free one.
+pub async fn start(
+    hub: Arc<Hub>,
+    devices: SocketAddr,
+    admins: SocketAddr,
+    limits: Limits,
+) -> Result<Server, ServeError> {
+    let own = Arc::new(OwnCertificate::load(&hub)?);
+    own.renew(&hub)?;
+    let mut tx = hub.store.write().await?;
+    store::blobs::sweep(&mut tx).await?;
+    let generation = store::generation(&mut tx).await?;
+    tx.commit().await.map_err(store::StoreError::from)?;
+    hub.wake(generation);
+
+    let (of_devices, devices) = listen(devices).await?;
+    let (of_admins, admins) = listen(admins).await?;
+    let (ending, ended) = watch::channel(false);
+    let (intake, writer) = Intake::start(hub.clone());
+    let app = App {
+        hub: hub.clone(),
+        intake: Some(intake),
+        ending: ended.clone(),
+    };
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let mut listeners = JoinSet::new();
+    for (listener, config, router) in [
+        (
+            of_devices,
+            tls::for_devices(&hub, own.clone())?,
+            api::device_router(app.clone()),
+        ),
+        (
+            of_admins,
+            tls::for_admins(&hub, own.clone())?,
+            api::admin_router(app.clone()),
+        ),
+    ] {
+        let door = Door {
+            hub: hub.clone(),
+            router,
+            tls: TlsAcceptor::from(config),
+            limits,
+            ended: ended.clone(),
+        };
+        listeners.spawn(accept(listener, door, room.clone()));
+    }
+    let watcher = tokio::spawn(watch_over(hub.clone(), own, ended));
+    Ok(Server {
+        devices,
+        admins,
+        hub,
+        ending,
+        listeners,
+        watcher,
+        writer,
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+impl Server {
+    /// Takes no more connections, ends those that are idle, lets what is under way come to its end, writes what was said.
+    pub async fn stop(mut self) {
+        self.ending.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+        let _ = self.watcher.await;
+        // The last router went with its listener, so the intake is closed and the writer comes to its end.
+        let _ = self.writer.await;
+        self.hub.store.close().await;
+    }
+}
+
+/// Comes back when the hub is told to end.
+async fn told(ended: &mut watch::Receiver<bool>) {
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+/// What a connection comes through.
+#[derive(Clone)]
+struct Door {
+    hub: Arc<Hub>,
+    router: Router,
+    tls: TlsAcceptor,
+    limits: Limits,
+    ended: watch::Receiver<bool>,
+}
+
+async fn accept(listener: TcpListener, door: Door, room: Arc<Semaphore>) {
+    let mut ended = door.ended.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        let next = async {
+            let permit = room.clone().acquire_owned().await.ok()?;
+            Some((permit, listener.accept().await))
+        };
+        let (permit, taken) = tokio::select! {
+            () = told(&mut ended) => break,
+            Some(next) = next => next,
+            else => break,
+        };
+        match taken {
+            Ok((stream, address)) => {
+                connections.spawn(connection(stream, address, permit, door.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(cause = error.to_string(), "a connection could not be taken");
+                // Out of files: until one is closed every try fails at once.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let patience = door.limits.ending;
+    drop(door);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(patience, all).await.is_err() {
+        tracing::warn!("connections were cut that did not come to their end");
+    }
+    connections.shutdown().await;
+}
+
+async fn connection(stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit, door: Door) {
+    let Door {
+        hub,
+        router,
+        tls,
+        limits,
+        mut ended,
+    } = door;
+    count(&hub.metrics.connections);
+    let _ = stream.set_nodelay(true);
+    let Ok(Ok(stream)) = timeout(limits.handshake, tls.accept(stream)).await else {
+        count(&hub.metrics.handshakes_failed);
+        return;
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = certificate.and_then(ca::peer);
+    let patience = if peer.is_some() { limits.device } else { limits.stranger };
+    let caller = Caller { peer, address };
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller.clone());
+        router.clone().oneshot(request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = told(&mut ended) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.as_mut().await;
+        }
+    }
+    drop(permit);
+}
+
+/// Hears changes that other processes make on the same database, and keeps the hub's certificate fresh.
+async fn watch_over(hub: Arc<Hub>, own: Arc<OwnCertificate>, mut ended: watch::Receiver<bool>) {
+    let (mut look, mut certificate) = (interval(LOOK), interval(CERTIFICATE));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = told(&mut ended) => return,
+            _ = look.tick() => {
+                if let Err(fault) = hub.changed().await {
+                    tracing::error!(cause = fault.to_string(), "the database was not read");
+                }
+            }
+            _ = certificate.tick() => match own.renew(&hub) {
+                Ok(true) => tracing::info!("the hub has a new certificate of its own"),
+                Ok(false) => {}
+                Err(error) => tracing::error!(cause = error.to_string(), "the hub's certificate was not renewed"),
+            },
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The tables. Times are seconds since 1970; lists and maps are JSON; secrets are held as their SHA-256.
+
+/// Rises when the tables change; a program opens no other.
+pub(super) const FORMAT: u32 = 1;
+
+/// In order.
+pub(super) const STATEMENTS: &[&str] = &[
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE tenants (name TEXT PRIMARY KEY, created BIGINT NOT NULL)",
+    "CREATE TABLE api_tokens (id TEXT PRIMARY KEY, secret TEXT NOT NULL UNIQUE, comment TEXT NOT NULL, created BIGINT NOT NULL, \
+     revoked BIGINT)",
+    "CREATE TABLE tokens (id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants (name), secret TEXT NOT NULL UNIQUE, \
+     labels TEXT NOT NULL, comment TEXT NOT NULL, uses BIGINT NOT NULL, used BIGINT NOT NULL, expires BIGINT NOT NULL, \
+     created BIGINT NOT NULL, created_by TEXT NOT NULL, revoked BIGINT)",
+    "CREATE TABLE devices (id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants (name), token TEXT NOT NULL, \
+     tls TEXT NOT NULL UNIQUE, ledger TEXT NOT NULL UNIQUE, encryption TEXT, labels TEXT NOT NULL, facts TEXT NOT NULL, \
+     status TEXT NOT NULL, reason TEXT, enrolled BIGINT NOT NULL, serial TEXT NOT NULL, serial_used BIGINT NOT NULL, \
+     serial_before TEXT, not_after BIGINT NOT NULL, last_seen BIGINT, address TEXT)",
+    "CREATE INDEX devices_by_tenant ON devices (tenant, id)",
+    "CREATE TABLE agents (device TEXT NOT NULL REFERENCES devices (id), name TEXT NOT NULL, session TEXT NOT NULL, \
+     sessions TEXT NOT NULL, program TEXT NOT NULL, features TEXT NOT NULL, version BIGINT, outcome TEXT, head_index BIGINT, \
+     head_hash TEXT, floor BIGINT NOT NULL, telemetry TEXT NOT NULL, seen BIGINT NOT NULL, PRIMARY KEY (device, name))",
+    "CREATE TABLE heads (device TEXT NOT NULL, name TEXT NOT NULL, position BIGINT NOT NULL, hash TEXT NOT NULL, \
+     seen BIGINT NOT NULL, PRIMARY KEY (device, name, position))",
+    "CREATE TABLE reports (device TEXT NOT NULL, name TEXT NOT NULL, position BIGINT NOT NULL, hash TEXT NOT NULL, \
+     version BIGINT NOT NULL, outcome TEXT NOT NULL, device_time TEXT NOT NULL, reason TEXT, changed BIGINT NOT NULL, \
+     received BIGINT NOT NULL, PRIMARY KEY (device, name, position, hash))",
+    "CREATE INDEX reports_by_version ON reports (name, version)",
+    "CREATE TABLE trusts (tenant TEXT NOT NULL REFERENCES tenants (name), version BIGINT NOT NULL, content TEXT NOT NULL, \
+     bytes BLOB NOT NULL, added BIGINT NOT NULL, PRIMARY KEY (tenant, version))",
+    "CREATE TABLE counters (tenant TEXT NOT NULL, name TEXT NOT NULL, floor BIGINT NOT NULL, content TEXT, \
+     PRIMARY KEY (tenant, name))",
+    "CREATE TABLE states (tenant TEXT NOT NULL REFERENCES tenants (name), name TEXT NOT NULL, version BIGINT NOT NULL, \
+     content TEXT NOT NULL, sha256 TEXT NOT NULL, bytes BLOB NOT NULL, signers TEXT NOT NULL, audience TEXT NOT NULL, \
+     requires TEXT NOT NULL, expires BIGINT NOT NULL, pushed BIGINT NOT NULL, pushed_by TEXT NOT NULL, retired BIGINT, \
+     retired_why TEXT, PRIMARY KEY (tenant, name, version, content))",
+    "CREATE TABLE blobs (tenant TEXT NOT NULL REFERENCES tenants (name), sha256 TEXT NOT NULL, size BIGINT NOT NULL, \
+     added BIGINT NOT NULL, PRIMARY KEY (tenant, sha256))",
+    "CREATE TABLE chunks (sha256 TEXT NOT NULL, number BIGINT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (sha256, number))",
+    "CREATE TABLE alarms (tenant TEXT NOT NULL, device TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, \
+     detail TEXT NOT NULL, first BIGINT NOT NULL, latest BIGINT NOT NULL, times BIGINT NOT NULL, cleared BIGINT, \
+     PRIMARY KEY (device, kind, name))",
+    "CREATE TABLE audit (number BIGINT PRIMARY KEY, time BIGINT NOT NULL, actor TEXT NOT NULL, tenant TEXT, action TEXT NOT NULL, \
+     subject TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL)",
+    // What was done stays written, also for whoever holds this connection.
+    "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    "CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+];
