@@ -259,7 +259,7 @@ impl Machine {
             let ids: Ids<'_> = open.ids.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             let shape = want.shape(&ids, known.and_then(|m| m.shape.as_ref()));
             let effect = Effect {
-                path: *path,
+                path,
                 action: Action::Update,
                 after: shape,
                 at: Some(*at),
