@@ -1,7 +1,6 @@
 //! Enrolment: a token and two keys come in, a device is known from then on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 
 use axum::http::StatusCode;
 use jos_link::wire::{self, Enrolled, code};
@@ -27,11 +26,16 @@ const LONGEST_FACT: usize = 256;
 /// Takes an enrolment. The same keys with the same token get their certificate once more as long as it was never seen in
 /// use: the reply may have been lost on the way.
 pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
+    let secret = sha256(request.token.as_bytes()).to_string();
+    let now = hub.clock.now();
+    // Before anything that costs: a stranger without a token takes no writer's turn and no cryptography.
+    let token = tokens::by_secret(&mut *hub.store.read().await?, &secret).await?;
+    if !token.as_ref().is_some_and(|token| is_good(token, now)) {
+        return Err(bad_token(hub, token.as_ref()));
+    }
     let (csr, tls) = hub.ca.read_request(&request.keys.tls)?;
     let (tls, ledger) = (tls.to_string(), ledger_key(&request.keys.ledger)?);
     check_facts(&request.facts)?;
-    let secret = sha256(request.token.as_bytes()).to_string();
-    let now = hub.clock.now();
     let mut tx = hub.store.write().await?;
 
     let known = match devices::by_tls(&mut tx, &tls).await? {
@@ -39,13 +43,7 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
         None => devices::by_ledger(&mut tx, &ledger).await?,
     };
     if let Some(device) = known {
-        let token = tokens::by_secret(&mut tx, &secret)
-            .await?
-            .filter(|token| is_good(token, now));
-        let Some(token) = token else {
-            return Err(bad_token(&hub.metrics.tokens_refused));
-        };
-        let same = device.tls == tls && device.ledger == ledger && device.token == token.id;
+        let same = device.tls == tls && device.ledger == ledger && token.is_some_and(|token| token.id == device.token);
         if !same || device.serial_used || device.status != Status::Active {
             return Err(
                 Fault::conflict(code::KNOWN_KEY, "a device with one of these keys is enrolled already")
@@ -57,14 +55,9 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
         return welcome(hub, tx, &device, issued).await;
     }
 
+    // Here, and only here, it is used up.
     let Some(token) = tokens::take(&mut tx, &secret, now).await? else {
-        let standing = tokens::by_secret(&mut tx, &secret).await?;
-        tracing::warn!(
-            token = standing.as_ref().map(|t| t.id.as_str()),
-            why = why(standing.as_ref(), now),
-            "an enrolment token was refused"
-        );
-        return Err(bad_token(&hub.metrics.tokens_refused));
+        return Err(bad_token(hub, token.as_ref()));
     };
     let id = random::id("d");
     let issued = hub.ca.device(csr, &id, now)?;
@@ -164,8 +157,14 @@ fn why(token: Option<&TokenRow>, now: i64) -> &'static str {
 }
 
 /// One refusal for all reasons: whoever holds a wrong token learns nothing about the right ones.
-fn bad_token(counter: &AtomicU64) -> Fault {
-    count(counter);
+fn bad_token(hub: &Hub, token: Option<&TokenRow>) -> Fault {
+    count(&hub.metrics.tokens_refused);
+    let id = token.map(|token| token.id.as_str());
+    tracing::warn!(
+        token = id,
+        why = why(token, hub.clock.now()),
+        "an enrolment token was refused"
+    );
     Fault::new(
         StatusCode::FORBIDDEN,
         code::BAD_TOKEN,

@@ -212,6 +212,11 @@ impl Hub {
         self.changed.subscribe()
     }
 
+    /// How many wait for a change now, the hub's own watchers included.
+    pub fn waiting(&self) -> usize {
+        self.changed.receiver_count()
+    }
+
     /// What a device signs to show that it is there now: good for some minutes, for this device alone, on every hub that
     /// has the same key. Nothing is kept for it.
     pub fn challenge(&self, device: &str) -> String {

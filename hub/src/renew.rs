@@ -58,7 +58,6 @@ pub async fn by_ledger_key(hub: &Hub, request: &Parsed<Renewal>) -> Done<wire::C
         challenge,
         ..
     } = &request.value;
-    let (csr, key) = hub.ca.read_request(tls)?;
     let bad = || {
         Fault::forbidden(
             code::BAD_RENEWAL,
@@ -69,15 +68,18 @@ pub async fn by_ledger_key(hub: &Hub, request: &Parsed<Renewal>) -> Done<wire::C
     if !hub.is_own_challenge(id, challenge) {
         return Err(bad());
     }
-    let now = hub.clock.now();
-    let mut tx = hub.store.write().await?;
-    let device = devices::by_id(&mut tx, id).await?.ok_or_else(bad)?;
+    let device = devices::by_id(&mut *hub.store.read().await?, id)
+        .await?
+        .ok_or_else(bad)?;
     let ledger = PublicKey::from_base64(&device.ledger).map_err(|error| Fault::inside(error.to_string()))?;
     if !statement::renewal_is_by(&request.node, &ledger) {
         return Err(bad());
     }
-    // Only now: whether a device is served is nobody else's business.
-    gate::served(&device)?;
+    let (csr, key) = hub.ca.read_request(tls)?;
+    let now = hub.clock.now();
+    let mut tx = hub.store.write().await?;
+    // Said only now that the device has spoken: whether it is served is nobody else's business.
+    let device = gate::still_served(&mut tx, id).await?;
     let key = key.to_string();
     if key != device.tls && devices::by_tls(&mut tx, &key).await?.is_some() {
         return Err(Fault::conflict(code::KNOWN_KEY, "another device has this TLS key").help("make a new one"));

@@ -139,7 +139,7 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
         .extensions()
         .get::<Caller>()
         .map(|caller| caller.address.to_string());
-    let mut response = next.run(request).await;
+    let mut response = in_one_shape(next.run(request).await).await;
     let metrics = &app.hub.metrics;
     count(&metrics.requests);
     let status = response.status();
@@ -161,4 +161,22 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
         "request"
     );
     response
+}
+
+/// What the router itself refuses (a number that is none, an unknown parameter) comes as text; it leaves as a problem.
+async fn in_one_shape(response: Response) -> Response {
+    const LONGEST: usize = 4096;
+    let kind = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let status = response.status();
+    if !status.is_client_error() || !kind.is_some_and(|kind| kind.starts_with("text/plain")) {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), LONGEST)
+        .await
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    Fault::new(status, jos_link::wire::code::MALFORMED, text.trim()).into_response()
 }

@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use super::operations::{self, For, Operation};
 
 /// Serves it.
-pub async fn serve() -> Json<Value> {
+pub(super) async fn serve() -> Json<Value> {
     Json(document())
 }
 
 /// The document.
-pub fn document() -> Value {
+pub(super) fn document() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
     let mut generator = settings.into_generator();

@@ -28,8 +28,8 @@ use ui::{Done, Failure, Ui, moment, table, text};
 Start here:
   jos-hub init --data /var/lib/jos-hub --address https://hub.example:8443
   jos-hub serve --data /var/lib/jos-hub
-  jos trust init --key admin.key --key /var/lib/jos-hub/freshness.key.pub --role freshness=… (see docs/hub.md)
-  jos-hub trust push --data /var/lib/jos-hub trust.json
+  jos trust add trust.json --role freshness=/var/lib/jos-hub/freshness.key.pub --key root.key
+  jos-hub trust push --data /var/lib/jos-hub trust.json trust.v2.json
   jos-hub token new --data /var/lib/jos-hub --label site=mx-3
   jos-hub push --data /var/lib/jos-hub state.json
 

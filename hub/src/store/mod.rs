@@ -14,16 +14,51 @@ pub mod tenants;
 pub mod tokens;
 pub mod trusts;
 
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// A connection, or the inside of a transaction.
 pub type Conn = AnyConnection;
-/// Writes that happen together or not at all.
-pub type Tx = Transaction<'static, sqlx::Any>;
+
+/// Writes that happen together or not at all. Dropped without a commit it leaves nothing.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Transaction<'static, sqlx::Any>,
+    /// Writers of one process take turns here: SQLite would have them ask again and again, and readers without a connection.
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Tx {
+    /// Makes the writes durable.
+    pub async fn commit(self) -> Stored<()> {
+        Ok(self.inner.commit().await?)
+    }
+
+    /// Takes the writes back.
+    pub async fn rollback(self) -> Stored<()> {
+        Ok(self.inner.rollback().await?)
+    }
+}
+
+impl Deref for Tx {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.inner
+    }
+}
 
 /// The database could not do it. What a caller did wrong is never told by this.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +97,7 @@ pub type Stored<T> = Result<T, StoreError>;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: AnyPool,
+    turns: Arc<Mutex<()>>,
 }
 
 impl Store {
@@ -70,7 +106,7 @@ impl Store {
         let store = Self::connect(path).await?;
         let mut tx = store.write().await?;
         for statement in schema::STATEMENTS {
-            tx.execute(*statement).await?;
+            (&mut *tx).execute(*statement).await?;
         }
         set_meta(&mut tx, "format", &schema::FORMAT.to_string()).await?;
         set_meta(&mut tx, "generation", "0").await?;
@@ -95,7 +131,7 @@ impl Store {
 
     async fn connect(path: &Path) -> Stored<Self> {
         sqlx::any::install_default_drivers();
-        let url = format!("sqlite://{}?mode=rw", path.display());
+        let url = format!("sqlite://{}?mode=rw", in_url(path));
         let pool = AnyPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(20))
@@ -114,7 +150,10 @@ impl Store {
             })
             .connect(&url)
             .await?;
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            turns: Arc::default(),
+        })
     }
 
     /// A connection for reading.
@@ -124,7 +163,11 @@ impl Store {
 
     /// Begins to write. The writer's lock is taken at once, so that what is read inside stays true until the commit.
     pub async fn write(&self) -> Stored<Tx> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+        let turn = self.turns.clone().lock_owned().await;
+        Ok(Tx {
+            inner: self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            _turn: turn,
+        })
     }
 
     /// Writes a copy of the whole database, as it is at one moment, to `path`, while others go on reading and writing.
@@ -149,6 +192,22 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A path as a URL holds it, whatever characters are in it.
+fn in_url(path: &Path) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes
+        .iter()
+        .map(|b| {
+            if plain(*b) {
+                char::from(*b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }
 
 /// A setting, if it is there.

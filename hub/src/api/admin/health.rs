@@ -44,6 +44,13 @@ pub async fn metrics(State(app): State<App>) -> Done<Response> {
             count,
         ));
     }
+    let waiting = i64::try_from(app.hub.waiting()).unwrap_or(i64::MAX);
+    gauges.push((
+        "jos_hub_waiting",
+        "Long polls that wait for a change.",
+        String::new(),
+        waiting,
+    ));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     Ok(([(header::CONTENT_TYPE, kind)], app.hub.metrics.text(&gauges)).into_response())
 }
