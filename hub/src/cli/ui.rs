@@ -18,7 +18,8 @@ pub(super) struct Failure {
     code: u8,
     message: String,
     help: Option<String>,
-    details: Value,
+    /// Apart, so that what a command comes to stays small.
+    details: Box<Value>,
 }
 
 impl Failure {
@@ -36,7 +37,7 @@ impl Failure {
             code: 1,
             message: message.to_string(),
             help: None,
-            details: Value::Null,
+            details: Box::new(Value::Null),
         }
     }
 
@@ -72,7 +73,7 @@ impl From<Problem> for Failure {
             code: 1,
             message: problem.message,
             help: problem.help,
-            details,
+            details: Box::new(details),
         }
     }
 }
