@@ -15,6 +15,7 @@
 
 pub mod bake;
 pub mod builders;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod formats;
 pub mod manifest;

@@ -334,6 +334,67 @@ fn bad_use_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_repository_is_served_to_a_lab_and_ends_when_told() {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
+    let bench = published();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_jos-image"))
+        .args(["repo", "serve", "site", "--listen", "127.0.0.1:0", "--json"])
+        .current_dir(bench.path("."))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("jos-image runs");
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("a line");
+    let told: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let get = |path: &str, more: &str| {
+        let mut stream =
+            std::net::TcpStream::connect(told["address"].as_str().expect("an address")).expect("connected");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n"
+        )
+        .expect("sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("answered");
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+        (
+            String::from_utf8_lossy(&answer[..end]).into_owned(),
+            answer[end..].to_vec(),
+        )
+    };
+    let list = bench.read("site/opkg/mipsel_24kc/Packages");
+    let (head, body) = get("/opkg/mipsel_24kc/Packages", "");
+    assert!(head.starts_with("HTTP/1.1 200") && body == list, "{head}");
+    let (head, body) = get("/opkg/mipsel_24kc/Packages", "Range: bytes=5-9\r\n");
+    assert!(head.starts_with("HTTP/1.1 206") && body == list[5..10], "{head}");
+    let (head, body) = get("/", "");
+    assert!(
+        head.contains("text/html") && body == bench.read("site/index.html"),
+        "{head}"
+    );
+    for outside in ["/../keys/opkg.key", "/%2e%2e/keys/opkg.key", "/nowhere"] {
+        let (head, _) = get(outside, "");
+        assert!(!head.starts_with("HTTP/1.1 200"), "{outside}: {head}");
+    }
+    let pid = server.id().to_string();
+    bench.tool("kill", &["-TERM", &pid]);
+    assert!(server.wait().expect("ended").success());
+    let mut said = String::new();
+    server
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut said)
+        .expect("text");
+    assert!(said.contains("127.0.0.1 GET /opkg/mipsel_24kc/Packages 206"), "{said}");
+}
+
+#[test]
 fn keys_are_secret_files_and_their_values_are_never_printed() {
     use std::os::unix::fs::PermissionsExt as _;
     let bench = Bench::new();

@@ -122,6 +122,17 @@ impl Ui {
         let _ = std::io::stdout().write_all(out.as_bytes());
     }
 
+    /// Prints a result of one line while the command goes on.
+    pub(super) fn line(&self, value: &impl Serialize, text: impl Display) {
+        let out = if self.json {
+            serde_json::to_string(value).unwrap_or_default() + "\n"
+        } else {
+            text.to_string()
+        };
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
+    }
+
     /// Says something that is no result.
     pub(super) fn note(&self, text: impl Display) {
         let _ = std::io::stderr().write_all(format!("jos-image: {text}\n").as_bytes());

@@ -1,5 +1,7 @@
 //! `jos-image repo`: a folder of packages that devices install from.
 
+mod serve;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -20,6 +22,7 @@ Examples:
     --maintainer 'Acme <packages@acme.example>' --url https://packages.acme.example dist
   jos-image repo add site --keys keys dist/portal/*.ipk
   jos-image repo verify site
+  jos-image repo serve site
 
 The time in it is SOURCE_DATE_EPOCH, else now. APT's index runs out after --valid-days: run `repo sign` well before.")]
 pub(super) struct Args {
@@ -39,6 +42,8 @@ enum Command {
     Sign(SignArgs),
     /// Check every signature, sum and package of one
     Verify(VerifyArgs),
+    /// Serve one over HTTP, for a lab
+    Serve(serve::Args),
 }
 
 #[derive(clap::Args)]
@@ -171,6 +176,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         ),
         Command::Sign(args) => publish(Repository::open(&args.dir)?, (&[], false), &args.keys, ui),
         Command::Verify(args) => check(args, ui),
+        Command::Serve(args) => serve::run(args, ui),
     }
 }
 
