@@ -69,7 +69,15 @@ fn the_debs_scripts_are_what_policy_and_shellcheck_ask() {
             .iter()
             .all(|s| at(s).starts_with("#!/bin/sh\nset -e\n") && !at(s).contains('@'))
     );
-    assert!(at("control/postinst").contains("deb-systemd-helper --quiet was-enabled 'acme-lobby.service'"));
+    let postinst = at("control/postinst");
+    assert!(
+        postinst.contains("for unit in 'acme-lobby.service' 'acme-lobby-recover.service'"),
+        "{postinst}"
+    );
+    assert!(
+        postinst.contains("deb-systemd-helper --quiet was-enabled \"$unit\""),
+        "{postinst}"
+    );
     assert!(at("control/prerm").contains("-z \"$DPKG_ROOT\""));
     let purge = at("control/postrm");
     assert!(purge.contains("rm -rf /var/lib/jos /etc/jos"), "{purge}");
