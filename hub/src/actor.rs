@@ -9,7 +9,10 @@ pub fn local() -> String {
         .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
         .take(64)
         .collect();
-    format!("local:{}", if user.is_empty() { "unknown" } else { &user })
+    if user.is_empty() {
+        return format!("local:uid-{}", nix::unistd::geteuid());
+    }
+    format!("local:{user}")
 }
 
 /// A request's actor, set by whoever authenticated it; never by anything in the request.

@@ -3,33 +3,47 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::http::StatusCode;
+use http_body_util::BodyExt;
 use jos_link::wire::code;
 use jos_schemas::read::{self, Format, Parsed};
 use serde::de::DeserializeOwned;
-
-use axum::http::StatusCode;
 
 use crate::fault::{Done, Fault};
 
 /// A small body comes within so long, however slowly.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Read past a limit and dropped, at most: whoever sends a little too much still hears why it is refused.
+const DROPPED: usize = 1 << 20;
+
 /// The whole body, where it is at most `limit` bytes.
-pub async fn bytes(body: Body, limit: usize) -> Done<Bytes> {
-    let read = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await;
-    let read = read.map_err(|_| {
+pub async fn bytes(mut body: Body, limit: usize) -> Done<Bytes> {
+    let read = async {
+        let (mut held, mut seen) = (Vec::new(), 0usize);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Fault::malformed(format!("the body broke off: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            seen = seen.saturating_add(data.len());
+            if seen <= limit {
+                held.extend_from_slice(&data);
+            } else if seen > limit + DROPPED {
+                break;
+            }
+        }
+        if seen > limit {
+            Err(too_long(limit))
+        } else {
+            Ok(Bytes::from(held))
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.map_err(|_| {
         Fault::new(
             StatusCode::REQUEST_TIMEOUT,
             "too-slow",
             format!("the body did not arrive within {} s", PATIENCE.as_secs()),
         )
-    })?;
-    match read {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_long(limit)),
-        Err(error) => Err(Fault::malformed(format!("the body broke off: {error}"))),
-    }
+    })?
 }
 
 /// A body longer than a path takes.
@@ -42,11 +56,11 @@ pub fn too_long(limit: usize) -> Fault {
 }
 
 /// A document, read as strictly as a device reads its own.
-pub async fn document<T: DeserializeOwned>(body: Body, limit: usize) -> Done<Parsed<T>> {
-    Ok(read::document("body", &bytes(body, limit).await?, Format::Json)?)
+pub fn document<T: DeserializeOwned>(bytes: &[u8]) -> Done<Parsed<T>> {
+    Ok(read::document("body", bytes, Format::Json)?)
 }
 
 /// A request of the API's own, read as strictly.
 pub async fn json<T: DeserializeOwned>(body: Body) -> Done<T> {
-    Ok(document(body, 64 << 10).await?.value)
+    Ok(document(&bytes(body, 64 << 10).await?)?.value)
 }

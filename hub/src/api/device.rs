@@ -1,4 +1,6 @@
 //! What devices ask. Who asks is the TLS peer; nothing in a request says so.
+//!
+//! A body is taken in before anything is refused: the connection then serves the next request too.
 
 use std::time::Duration;
 
@@ -40,7 +42,7 @@ pub async fn ca(State(app): State<App>) -> Response {
 
 /// Enrolment.
 pub async fn enrol(State(app): State<App>, body: Body) -> Done<Json<Enrolled>> {
-    let request = body::document::<Enrolment>(body, wire::MAX_SMALL).await?;
+    let request = body::document::<Enrolment>(&body::bytes(body, wire::MAX_SMALL).await?)?;
     Ok(Json(enrol::enrol(&app.hub, &request.value).await?))
 }
 
@@ -60,7 +62,7 @@ pub async fn challenge(State(app): State<App>, Query(query): Query<ForDevice>) -
 
 /// Renewal by the `ledger` key.
 pub async fn recover(State(app): State<App>, body: Body) -> Done<Json<wire::Certificate>> {
-    let request = body::document::<Renewal>(body, wire::MAX_SMALL).await?;
+    let request = body::document::<Renewal>(&body::bytes(body, wire::MAX_SMALL).await?)?;
     Ok(Json(renew::by_ledger_key(&app.hub, &request).await?))
 }
 
@@ -70,9 +72,10 @@ pub async fn renew(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Done<Json<wire::Certificate>> {
+    let bytes = body::bytes(body, wire::MAX_SMALL).await?;
     let (peer, device) = known(&app.hub, &caller).await?;
     limited(&app.hub, &device)?;
-    let request = body::document::<RenewRequest>(body, wire::MAX_SMALL).await?;
+    let request = body::document::<RenewRequest>(&bytes)?;
     Ok(Json(renew::by_peer(&app.hub, &peer, device, &request.value).await?))
 }
 
@@ -82,9 +85,10 @@ pub async fn heartbeat(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Done<Json<HeartbeatReply>> {
+    let bytes = body::bytes(body, wire::MAX_HEARTBEAT).await?;
     let (peer, device) = known(&app.hub, &caller).await?;
     limited(&app.hub, &device)?;
-    let heartbeat = body::document::<Heartbeat>(body, wire::MAX_HEARTBEAT).await?.value;
+    let heartbeat = body::document::<Heartbeat>(&bytes)?.value;
     let (name, nonce) = (heartbeat.name.clone(), heartbeat.nonce.clone());
     let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
     let said = Said::Heartbeat(Box::new(heartbeat));
@@ -140,9 +144,10 @@ async fn ambiguous(hub: &Hub, device: &Device, name: &str, versions: &[u64], now
 
 /// A report, acknowledged once it is on disk.
 pub async fn report(State(app): State<App>, Extension(caller): Extension<Caller>, body: Body) -> Done<StatusCode> {
+    let bytes = body::bytes(body, wire::MAX_SMALL).await?;
     let (peer, device) = known(&app.hub, &caller).await?;
     limited(&app.hub, &device)?;
-    let report = body::document::<StateReport>(body, wire::MAX_SMALL).await?.value;
+    let report = body::document::<StateReport>(&bytes)?.value;
     let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
     let said = Said::Report(Box::new(report));
     intake

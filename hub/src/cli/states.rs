@@ -65,7 +65,8 @@ pub(super) enum StateCommand {
         /// The state's name
         name: String,
         /// Its version
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        number: u64,
         /// The tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
@@ -76,7 +77,8 @@ pub(super) enum StateCommand {
         /// The state's name
         name: String,
         /// Its version
-        version: u64,
+        #[arg(value_name = "VERSION")]
+        number: u64,
         /// The tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
@@ -194,25 +196,25 @@ pub(super) fn state(command: &StateCommand, place: &Where, ui: &Ui) -> Done {
             let head = ["tenant", "name", "version", "pushed", "until", "standing"];
             ui.result(&list, table(&head, &rows(&list, row)));
         }
-        StateCommand::Show { name, version, tenant } => {
+        StateCommand::Show { name, number, tenant } => {
             let of = query(&[("tenant", tenant.as_deref())]);
             ui.bytes(&door.bytes(
                 "GET",
-                &format!("/api/v1/states/{}/{version}{of}", escaped(name)),
+                &format!("/api/v1/states/{}/{number}{of}", escaped(name)),
                 Sent::Nothing,
             )?);
         }
         StateCommand::Retire {
             name,
-            version,
+            number,
             tenant,
             reason,
         } => {
             let of = query(&[("tenant", tenant.as_deref())]);
-            let path = format!("/api/v1/states/{}/{version}/retire{of}", escaped(name));
+            let path = format!("/api/v1/states/{}/{number}/retire{of}", escaped(name));
             door.bytes("POST", &path, Sent::Json(json!({ "reason": reason })))?;
-            let done = json!({ "name": name, "version": version, "retired": true });
-            ui.result(&done, format!("version {version} of {name} is offered no longer"));
+            let done = json!({ "name": name, "version": number, "retired": true });
+            ui.result(&done, format!("version {number} of {name} is offered no longer"));
         }
     }
     Ok(())

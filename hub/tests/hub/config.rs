@@ -8,7 +8,7 @@ use jos_schemas::documents::{desired_state, trust};
 use jos_schemas::text::Name;
 use jos_trust::root::Received;
 use jos_trust::statement::{self, Asked};
-use jos_trust::{TrustRoot, sha256, sign};
+use jos_trust::{SecretKey, TrustRoot, sha256, sign};
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -26,7 +26,7 @@ fn nothing_is_accepted_that_does_not_verify_against_the_tenants_trust_document()
     refused(running.push(&state(1)), "no-trust");
     assert_eq!(running.admin("POST", "/api/v1/trust", &running.trust("default")).0, 200);
     refused(running.admin("POST", "/api/v1/states", &state(1)), "unsigned");
-    let by = |key| signed(&state(1), desired_state::KIND, &[key]);
+    let by = |key: &SecretKey| signed(&state(1), desired_state::KIND, &[key]);
     refused(
         running.admin("POST", "/api/v1/states", &by(&stranger_key())),
         "bad-signature",
@@ -113,16 +113,17 @@ fn a_long_poll_is_answered_when_a_state_is_pushed_and_when_it_is_retired() {
     let device = running.device(&json!({}));
     let (_, tag, _) = device.state(None, 0);
     let began = Instant::now();
-    std::thread::scope(|scope| {
+    let newer = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| device.state(Some(&tag), 60));
         assert_eq!(running.push(&state(2)).0, 200);
         let (status, newer, _) = waiting.join().expect("no panic");
         assert_eq!(status, 200);
+        newer
+    });
+    std::thread::scope(|scope| {
         let waiting = scope.spawn(|| device.state(Some(&newer), 60));
-        assert_eq!(
-            running.admin("POST", "/api/v1/states/portal/2/retire", &json!({})).0,
-            204
-        );
+        let retired = running.admin("POST", "/api/v1/states/portal/2/retire", &json!({}));
+        assert_eq!(retired.0, 204);
         assert_eq!(waiting.join().expect("no panic").0, 204);
     });
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
