@@ -8,6 +8,7 @@
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
 //! | [`repo`] | repositories of packages |
+//! | [`sbom`] | the bill of materials beside packages |
 //! | [`manifest`], [`output`] | what is written beside packages, and how |
 //! | [`cli`] | the command line |
 //!
@@ -22,4 +23,5 @@ pub mod manifest;
 pub mod output;
 pub mod profile;
 pub mod repo;
+pub mod sbom;
 pub mod targets;

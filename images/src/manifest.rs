@@ -125,11 +125,15 @@ pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package]) -> 
     serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n"
 }
 
-/// `SHA256SUMS`, as sha256sum(1) writes and checks it: packages and manifest, sorted by name.
+/// `SHA256SUMS`, as sha256sum(1) writes and checks it: packages and the texts beside them, sorted by name.
 #[must_use]
-pub fn sums(packages: &[Package], manifest: &str) -> String {
+pub fn sums(packages: &[Package], texts: &[(&str, &str)]) -> String {
     let mut lines: Vec<(String, String)> = packages.iter().map(|p| (p.name.clone(), sha256(&p.bytes))).collect();
-    lines.push(("manifest.json".into(), sha256(manifest.as_bytes())));
+    lines.extend(
+        texts
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), sha256(text.as_bytes()))),
+    );
     lines.sort();
     lines.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect()
 }

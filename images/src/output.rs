@@ -84,7 +84,16 @@ fn listed(folder: &Path) -> Vec<String> {
         .filter_map(|o| o["file"].as_str());
     files
         .map(str::to_owned)
-        .chain(["manifest.json", "SHA256SUMS", "SHA256SUMS.sig", "SHA256SUMS.pub"].map(str::to_owned))
+        .chain(
+            [
+                "manifest.json",
+                crate::sbom::FILE,
+                "SHA256SUMS",
+                "SHA256SUMS.sig",
+                "SHA256SUMS.pub",
+            ]
+            .map(str::to_owned),
+        )
         .collect()
 }
 

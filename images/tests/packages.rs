@@ -160,6 +160,56 @@ fn the_apk_has_the_files_of_the_ipk_and_openwrts_records_of_them() {
 }
 
 #[test]
+fn the_bill_of_materials_lists_packages_programs_and_their_crates() {
+    let bench = Bench::new();
+    let sum = "a".repeat(64);
+    let crates = format!(
+        r#"[{{"name": "jos-agent", "version": "0.1.0", "license": "MIT", "uses": [["serde", "1.0.0"]]}},
+            {{"name": "serde", "version": "1.0.0", "license": "MIT/Apache-2.0", "checksum": "{sum}"}}]"#
+    );
+    bench.write("programs/aarch64-unknown-linux-musl/crates.json", crates);
+    bench.build(&[]).ok();
+    let text = bench.read("dist/lobby/sbom.cdx.json");
+    let bill: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    assert_eq!(
+        (&bill["bomFormat"], &bill["specVersion"]),
+        (&"CycloneDX".into(), &"1.6".into())
+    );
+    let component = |reference: &str| {
+        let all = bill["components"].as_array().expect("components");
+        all.iter()
+            .find(|c| c["bom-ref"] == reference)
+            .unwrap_or_else(|| panic!("{reference}"))
+            .clone()
+    };
+    let serde = component("pkg:cargo/serde@1.0.0");
+    assert_eq!(serde["licenses"][0]["expression"], "MIT OR Apache-2.0");
+    assert_eq!(serde["hashes"][0]["content"], sum.as_str());
+    let deb = component("package:lobby-printer_1.4.2-1_arm64.deb");
+    assert_eq!(
+        &bench.tool("sha256sum", &[DEB])[..64],
+        deb["hashes"][0]["content"].as_str().expect("text")
+    );
+    component("program:mipsel-unknown-linux-musl");
+    let uses = |reference: &str| {
+        let all = bill["dependencies"].as_array().expect("dependencies");
+        let one = all.iter().find(|d| d["ref"] == reference);
+        one.unwrap_or_else(|| panic!("{reference}"))["dependsOn"].clone()
+    };
+    assert_eq!(
+        uses("program:aarch64-unknown-linux-musl"),
+        serde_json::json!(["pkg:cargo/jos-agent@0.1.0"])
+    );
+    assert_eq!(
+        uses("pkg:cargo/jos-agent@0.1.0"),
+        serde_json::json!(["pkg:cargo/serde@1.0.0"])
+    );
+    // Its sum is signed with the others.
+    let sums = String::from_utf8(bench.read("dist/lobby/SHA256SUMS")).expect("text");
+    assert!(sums.contains("  sbom.cdx.json\n"), "{sums}");
+}
+
+#[test]
 fn the_ipk_has_opkgs_layout_and_the_feeds_files() {
     let bench = Bench::new();
     bench.build(&[]).ok();

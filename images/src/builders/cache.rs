@@ -1,6 +1,6 @@
 //! The cache of compiled programs, by content: sources, lock file, toolchain, flags and target name the slot.
 //!
-//! Owns: `$JOS_CACHE/programs/KEY/{jos,provenance.json}`. A slot appears whole (written beside, then renamed), is
+//! Owns: `$JOS_CACHE/programs/KEY/{jos,provenance.json,crates.json}`. A slot appears whole (written beside, then renamed), is
 //! checked when it is read, and may be deleted at any time.
 //! Never: holds anything that cannot be made again.
 
@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{BuildError, Provenance, toolchain};
+use super::{BuildError, Crate, Provenance, toolchain};
 use crate::formats::hash::{hex, sha256};
+
+/// What a program is made of, beside it.
+pub(super) const CRATES: &str = "crates.json";
 
 /// The place of one program.
 pub struct Slot {
@@ -103,6 +106,19 @@ impl Slot {
         }
         let _ = fs::remove_dir_all(&self.dir);
         fs::rename(&beside, &self.dir).map_err(io(&self.dir))
+    }
+
+    /// The crates of the program, where they were asked for before.
+    #[must_use]
+    pub fn crates(&self) -> Option<Vec<Crate>> {
+        serde_json::from_slice(&fs::read(self.dir.join(CRATES)).ok()?).ok()
+    }
+
+    /// Keeps them beside the program. A wish, not a promise: they can be asked for again.
+    pub fn keep_crates(&self, crates: &[Crate]) {
+        let new = self.dir.join(format!(".{CRATES}.{}", std::process::id()));
+        let text = serde_json::to_vec_pretty(crates).unwrap_or_default();
+        let _ = fs::write(&new, text).and_then(|()| fs::rename(&new, self.dir.join(CRATES)));
     }
 
     /// How many units the last compilation for this triple had, for a progress bar.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::toolchain::{Rust, clean_cargo, host, on_path};
-use super::{BuildError, Builder, Provenance, Sources, Steps, cargo, check};
+use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates};
 use crate::targets::Triple;
 
 /// See the module.
@@ -101,6 +101,11 @@ impl Builder for Cross {
             flags,
             sources: self.sources.sha256.clone(),
         }))
+    }
+
+    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+        let cargo = clean_cargo(&self.rust, &self.rust.cargo, None);
+        crates::of(cargo, &self.sources.root, triple.name)
     }
 
     fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {

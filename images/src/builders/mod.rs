@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod cargo;
+mod crates;
 mod cross;
 pub mod elf;
 mod manifests;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use crates::Crate;
 pub use cross::Cross;
 pub use native::Native;
 pub use prebuilt::Prebuilt;
@@ -143,6 +145,8 @@ pub struct Program {
     pub bytes: Arc<Vec<u8>>,
     /// What the manifest says of its making.
     pub provenance: Provenance,
+    /// The crates in it; none where whoever brought the program did not say.
+    pub crates: Arc<Vec<Crate>>,
     /// Whether it was there already.
     pub cached: bool,
 }
@@ -181,6 +185,12 @@ pub trait Builder: Sync {
     /// [`BuildError::Missing`] when a tool is not there.
     fn provenance(&self, triple: &Triple) -> Result<Option<Provenance>, BuildError>;
 
+    /// The crates that a program for `triple` is made of; none where that is not known.
+    ///
+    /// # Errors
+    /// Any [`BuildError`].
+    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError>;
+
     /// Makes the program.
     ///
     /// # Errors
@@ -206,30 +216,42 @@ pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn 
             triple: triple.name.into(),
             bytes: Arc::new(bytes),
             provenance,
+            crates: Arc::new(builder.crates(triple)?),
             cached: true,
         });
     };
     let slot = cache::Slot::new(cache, triple.name, &provenance);
-    let finish = |bytes, provenance, cached| Program {
-        triple: triple.name.into(),
-        bytes: Arc::new(bytes),
-        provenance,
-        cached,
+    let finish = |bytes, provenance, cached| {
+        let crates = match slot.crates() {
+            Some(crates) => crates,
+            None => {
+                let crates = builder.crates(triple)?;
+                slot.keep_crates(&crates);
+                crates
+            }
+        };
+        Ok(Program {
+            triple: triple.name.into(),
+            bytes: Arc::new(bytes),
+            provenance,
+            crates: Arc::new(crates),
+            cached,
+        })
     };
     if let Some(bytes) = slot.read()? {
-        return Ok(finish(bytes, provenance, true));
+        return finish(bytes, provenance, true);
     }
     // Two builds at once wait for each other here; the second finds what the first made.
     let _turn = slot.lock()?;
     if let Some(bytes) = slot.read()? {
-        return Ok(finish(bytes, provenance, true));
+        return finish(bytes, provenance, true);
     }
     let steps = watch.begin(&what, slot.units());
     let made = builder.build(triple, &*steps);
     steps.end(if made.is_ok() { "compiled" } else { "failed" });
     let bytes = made?;
     slot.write(&bytes, &provenance)?;
-    Ok(finish(bytes, provenance, false))
+    finish(bytes, provenance, false)
 }
 
 /// Refuses a program that is not one for `triple`.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, cargo_home, clean_cargo, host};
-use super::{BuildError, Builder, Provenance, Sources, Steps, cargo, check};
+use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates};
 use crate::targets::{System, Target, Triple};
 
 /// See the module.
@@ -94,6 +94,11 @@ impl Builder for Native {
             flags: cargo::PROGRAM.map(str::to_owned).to_vec(),
             sources: self.sources.sha256.clone(),
         }))
+    }
+
+    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+        let cargo = clean_cargo(&self.rust, &self.rust.cargo, None);
+        crates::of(cargo, &self.sources.root, triple.name)
     }
 
     fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {

@@ -1,9 +1,10 @@
-//! The prebuilt "builder": programs that somebody made before, as `DIR/TRIPLE/jos`. An installed `jos-image` carries
+//! The prebuilt "builder": programs that somebody made before, as `DIR/TRIPLE/jos`, with the list of their crates beside them
+//! (`crates.json`) where whoever made them left one. An installed `jos-image` carries
 //! such a folder.
 
 use std::path::{Path, PathBuf};
 
-use super::{BuildError, Builder, Provenance, Steps, check};
+use super::{BuildError, Builder, Crate, Provenance, Steps, cache, check};
 use crate::targets::Triple;
 
 /// The most bytes a program may have: 64 MiB, against a folder that was named by mistake.
@@ -45,6 +46,15 @@ impl Builder for Prebuilt {
 
     fn provenance(&self, _: &Triple) -> Result<Option<Provenance>, BuildError> {
         Ok(None)
+    }
+
+    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+        let path = self.dir.join(triple.name).join(cache::CRATES);
+        let text = match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text.map_err(|e| BuildError::io(&path, e))?,
+        };
+        serde_json::from_slice(&text).map_err(|e| BuildError::io(&path, e.into()))
     }
 
     fn build(&self, triple: &Triple, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {

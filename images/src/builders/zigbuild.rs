@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, cargo_home, clean_cargo, cross};
-use super::{BuildError, Builder, Provenance, Sources, Steps, cargo, check, elf};
+use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates, elf};
 use crate::targets::Triple;
 
 /// See the module.
@@ -103,6 +103,12 @@ impl Builder for Zigbuild {
             flags,
             sources,
         }))
+    }
+
+    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+        let mut cargo = clean_cargo(&self.rust, &self.rust.cargo, None);
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+        crates::of(cargo, &self.sources.root, triple.name)
     }
 
     fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {

@@ -14,7 +14,7 @@ use crate::bake::{self, Appliance, Package, Signing};
 use crate::builders::{self, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
 use crate::profile::{Finder, Invalid, Resolved, check, resolve};
 use crate::targets::{self, Target, Triple};
-use crate::{manifest, output};
+use crate::{manifest, output, sbom};
 
 /// Compile, sign and package profiles
 #[derive(clap::Args)]
@@ -300,9 +300,11 @@ fn write(
     folder: &Path,
 ) -> Result<(), Failure> {
     let manifest = manifest::manifest(app, programs, packages);
-    let sums = manifest::sums(packages, &manifest);
+    let bill = sbom::sbom(app, programs, packages);
+    let texts = [("manifest.json", manifest.as_str()), (sbom::FILE, &bill)];
+    let sums = manifest::sums(packages, &texts);
     let mut files: Vec<(&str, &[u8])> = packages.iter().map(|p| (p.name.as_str(), p.bytes.as_slice())).collect();
-    files.push(("manifest.json", manifest.as_bytes()));
+    files.extend(texts.map(|(name, text)| (name, text.as_bytes())));
     files.push(("SHA256SUMS", sums.as_bytes()));
     let signature = match &signing.key {
         Some(key) => {

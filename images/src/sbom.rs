@@ -1,0 +1,139 @@
+//! `sbom.cdx.json`: what is in a profile's packages, as a CycloneDX 1.6 bill of materials.
+//!
+//! Owns: its content: the appliance, its packages, the program for each CPU, and every crate in these with version, licence,
+//! checksum and what it uses. Nothing in it depends on the machine, the folder or the clock.
+//! Never: lists what a package asks the system for; that is the package manager's to choose.
+
+use std::collections::BTreeMap;
+
+use jos_schemas::text::Utc;
+use serde_json::{Value, json};
+
+use crate::bake::{Appliance, Package};
+use crate::builders::{Crate, Program};
+use crate::formats::hash::sha256;
+
+/// Its file.
+pub const FILE: &str = "sbom.cdx.json";
+
+/// The bill of materials of everything a profile gave.
+#[must_use]
+pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package]) -> String {
+    let mut sorted: Vec<&Program> = programs.iter().collect();
+    sorted.sort_by(|a, b| a.triple.cmp(&b.triple));
+    let mut components: Vec<Value> = packages.iter().map(of_package).collect();
+    components.extend(sorted.iter().map(|program| of_program(program)));
+    let mut crates = BTreeMap::new();
+    for one in sorted.iter().flat_map(|program| program.crates.iter()) {
+        crates.insert(purl(&one.name, &one.version), one);
+    }
+    components.extend(crates.iter().map(|(purl, one)| of_crate(purl, one)));
+    let mut dependencies = vec![json!({
+        "ref": "appliance",
+        "dependsOn": packages.iter().map(|p| package_ref(p)).collect::<Vec<_>>(),
+    })];
+    for program in &sorted {
+        let root = program.crates.iter().find(|one| one.name == "jos-agent");
+        let uses: Vec<_> = root.map(|one| purl(&one.name, &one.version)).into_iter().collect();
+        dependencies.push(json!({ "ref": program_ref(program), "dependsOn": uses }));
+    }
+    for (purl_of, one) in &crates {
+        let uses: Vec<_> = one.uses.iter().map(|(name, version)| purl(name, version)).collect();
+        dependencies.push(json!({ "ref": purl_of, "dependsOn": uses }));
+    }
+    let body = json!({
+        "metadata": {
+            "timestamp": Utc::from_unix(i64::from(app.epoch)),
+            "tools": { "components": [
+                { "type": "application", "name": "jos-image", "version": env!("CARGO_PKG_VERSION") },
+            ] },
+            "component": {
+                "type": "application",
+                "bom-ref": "appliance",
+                "name": app.name.as_str(),
+                "version": app.full_version(),
+                "description": app.product(),
+                "supplier": { "name": app.vendor() },
+            },
+        },
+        "components": components,
+        "dependencies": dependencies,
+    });
+    let mut bill = json!({
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": serial(&body),
+        "version": 1,
+    });
+    if let (Value::Object(bill), Value::Object(body)) = (&mut bill, body) {
+        bill.extend(body);
+    }
+    serde_json::to_string_pretty(&bill).unwrap_or_default() + "\n"
+}
+
+fn of_package(package: &Package) -> Value {
+    json!({
+        "type": "file",
+        "bom-ref": package_ref(package),
+        "name": package.name,
+        "hashes": [{ "alg": "SHA-256", "content": sha256(&package.bytes) }],
+        "properties": [{ "name": "jos:target", "value": package.target }],
+    })
+}
+
+fn of_program(program: &Program) -> Value {
+    let mut properties = vec![json!({ "name": "jos:triple", "value": program.triple })];
+    properties.extend(
+        program
+            .provenance
+            .toolchain
+            .iter()
+            .map(|tool| json!({ "name": "jos:toolchain", "value": tool })),
+    );
+    json!({
+        "type": "application",
+        "bom-ref": program_ref(program),
+        "name": "jos",
+        "hashes": [{ "alg": "SHA-256", "content": sha256(&program.bytes) }],
+        "properties": properties,
+    })
+}
+
+fn of_crate(purl: &str, one: &Crate) -> Value {
+    let mut component = json!({
+        "type": "library",
+        "bom-ref": purl,
+        "name": one.name,
+        "version": one.version,
+        "purl": purl,
+    });
+    if let Some(license) = &one.license {
+        // Cargo once wrote `MIT/Apache-2.0` where SPDX has OR.
+        component["licenses"] = json!([{ "expression": license.replace('/', " OR ") }]);
+    }
+    if let Some(checksum) = &one.checksum {
+        component["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
+    }
+    component
+}
+
+fn package_ref(package: &Package) -> String {
+    format!("package:{}", package.name)
+}
+
+fn program_ref(program: &Program) -> String {
+    format!("program:{}", program.triple)
+}
+
+fn purl(name: &str, version: &str) -> String {
+    format!("pkg:cargo/{name}@{version}")
+}
+
+/// A UUID that follows from the content (RFC 9562, version 8: the bits are the maker's own).
+fn serial(body: &Value) -> String {
+    let hash = sha256(body.to_string().as_bytes());
+    let (a, b, c) = (&hash[..8], &hash[8..12], &hash[13..16]);
+    let (d, e) = (&hash[17..20], &hash[20..32]);
+    format!("urn:uuid:{a}-{b}-8{c}-8{d}-{e}")
+}
