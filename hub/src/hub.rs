@@ -251,7 +251,7 @@ fn message(device: &str, time: i64) -> Vec<u8> {
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>, ()> {
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return Err(());
     }
     let pairs = (0..text.len()).step_by(2);

@@ -107,7 +107,7 @@ pub async fn start(
     let mut tx = hub.store.write().await?;
     store::blobs::sweep(&mut tx).await?;
     let generation = store::generation(&mut tx).await?;
-    tx.commit().await.map_err(store::StoreError::from)?;
+    tx.commit().await?;
     hub.wake(generation);
 
     let (of_devices, devices) = listen(devices).await?;

@@ -18,7 +18,7 @@ pub(super) struct Failure {
     code: u8,
     message: String,
     help: Option<String>,
-    details: Value,
+    details: Box<Value>,
 }
 
 impl Failure {
@@ -36,7 +36,7 @@ impl Failure {
             code: 1,
             message: message.to_string(),
             help: None,
-            details: Value::Null,
+            details: Box::new(Value::Null),
         }
     }
 
@@ -72,7 +72,7 @@ impl From<Problem> for Failure {
             code: 1,
             message: problem.message,
             help: problem.help,
-            details,
+            details: Box::new(details),
         }
     }
 }
