@@ -134,7 +134,8 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         // Full and locked pass; the device comes again and nothing of its own is lost.
-        if text.contains("disk is full") || text.contains("database is locked") || text.contains("timed out") {
+        let passing = ["disk is full", "disk I/O error", "database is locked", "timed out"];
+        if passing.iter().any(|words| text.contains(words)) {
             let mut fault = Self::busy();
             fault.cause = Some(text);
             return fault;

@@ -142,3 +142,41 @@ fn a_hub_that_ends_answers_who_waits() {
     assert_eq!(status, 204);
     assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
 }
+
+/// A hello of TLS 1.2 (RFC 5246 §7.4.1.2), as a client sends it that knows nothing newer.
+fn old_hello() -> Vec<u8> {
+    let mut hello = vec![3, 3];
+    hello.extend_from_slice(&[7; 32]);
+    hello.push(0);
+    // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, no compression.
+    hello.extend_from_slice(&[0, 2, 0xc0, 0x2b, 1, 0]);
+    // supported_groups: P-256; signature_algorithms: ecdsa_secp256r1_sha256.
+    let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3];
+    hello.extend_from_slice(&[0, extensions.len() as u8]);
+    hello.extend_from_slice(&extensions);
+    let mut message = vec![1, 0, 0, hello.len() as u8];
+    message.extend_from_slice(&hello);
+    let mut record = vec![22, 3, 1, 0, message.len() as u8];
+    record.extend_from_slice(&message);
+    record
+}
+
+#[test]
+fn a_client_that_knows_no_tls_1_3_is_refused() {
+    let running = Running::new();
+    for address in [running.devices(), running.admins()] {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        stream.write_all(&old_hello()).expect("it is sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        // A fatal alert: protocol_version.
+        assert_eq!(
+            (answer.first(), answer.get(5), answer.get(6)),
+            (Some(&21), Some(&2), Some(&70)),
+            "{answer:?}"
+        );
+    }
+}

@@ -108,7 +108,12 @@ impl Drop for Served {
 }
 
 fn serve(data: &Path) -> (Child, String, String) {
-    let mut process = command(&[
+    started(command(&[]), data)
+}
+
+/// Starts the hub by a command that its words are added to.
+fn started(mut command: Command, data: &Path) -> (Child, String, String) {
+    let words = [
         "serve",
         "--json",
         "--log",
@@ -118,11 +123,9 @@ fn serve(data: &Path) -> (Child, String, String) {
         "--admin-listen",
         "127.0.0.1:0",
         "--data",
-    ])
-    .arg(data)
-    .stdout(Stdio::piped())
-    .spawn()
-    .expect("it starts");
+    ];
+    let process = command.args(words).arg(data).stdout(Stdio::piped()).spawn();
+    let mut process = process.expect("it starts");
     let mut line = String::new();
     let stdout = process.stdout.take().expect("a pipe");
     BufReader::new(stdout).read_line(&mut line).expect("a line");
@@ -440,4 +443,49 @@ fn sigterm_ends_it_in_order() {
     assert!(served.process.wait().expect("it ends").success());
     // The write-ahead log is folded in: the database is one file again.
     assert!(!served.data().join("hub.db-wal").exists());
+}
+
+#[test]
+fn a_full_disk_is_said_to_devices_and_loses_no_acknowledged_report() {
+    let mut served = Served::new();
+    let line = served.json(&["token", "new"])["line"]
+        .as_str()
+        .expect("a line")
+        .to_owned();
+    let mut device = enrolled(&served, &line, 1);
+    served.kill();
+    // No file may grow beyond so many blocks of 512 bytes; the write that would fails, and no signal ends the process.
+    let mut shell = Command::new("/bin/sh");
+    let script = "trap '' XFSZ; ulimit -f 800; exec \"$0\" \"$@\"";
+    shell.env_clear().args(["-c", script, env!("CARGO_BIN_EXE_jos-hub")]);
+    (served.process, served.devices, served.admins) = started(shell, &served.data());
+    device.url = format!("https://{}", served.devices);
+    let mut acknowledged = 0;
+    for index in 1..100_000u32 {
+        let report = json!({
+            "kind": "jos.report", "name": "portal", "version": index, "outcome": "rolled_back",
+            "time": "2026-11-21T00:00:00Z", "changed": 1, "reason": "x".repeat(1024),
+            "ledger": { "index": index, "hash": format!("{index:064x}") },
+        });
+        match ask(&device.agent, &format!("{}/v1/report", device.url), &report).expect("an answer") {
+            (204, _) => acknowledged += 1,
+            (429, _) => {}
+            (503, refusal) => {
+                assert_eq!(refusal["code"], "busy");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(acknowledged > 0);
+    served.kill();
+    served.again();
+    device.url = format!("https://{}", served.devices);
+    assert_eq!(kept_reports(&served.data()), acknowledged);
+    let got = device
+        .agent
+        .get(format!("{}/v1/state/portal", device.url))
+        .call()
+        .expect("an answer");
+    assert_eq!(got.status(), 204);
 }
