@@ -30,7 +30,7 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package]) -> Stri
     components.extend(crates.iter().map(|(purl, one)| of_crate(purl, one)));
     let mut dependencies = vec![json!({
         "ref": "appliance",
-        "dependsOn": packages.iter().map(|p| package_ref(p)).collect::<Vec<_>>(),
+        "dependsOn": packages.iter().map(package_ref).collect::<Vec<_>>(),
     })];
     for program in &sorted {
         let root = program.crates.iter().find(|one| one.name == "jos-agent");
