@@ -1,7 +1,7 @@
 //! What the gate knew when it judged: recorded beside each decision by its hash, so that replay judges by the same.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jos_schemas::documents::desired_state::{Content, DesiredState, Step};
@@ -59,7 +59,7 @@ pub(crate) struct Recorded {
     schemes: &'static [&'static str],
     paths: Rc<Paths>,
     /// Who may write a plain text file where: judged once, for whatever the text.
-    plain: RefCell<BTreeMap<Source, HashSet<String>>>,
+    plain: RefCell<BTreeMap<Source, BTreeSet<String>>>,
 }
 
 /// Most paths that are remembered for one source.

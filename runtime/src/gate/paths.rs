@@ -4,7 +4,6 @@
 //! errs on the strict side: `code = true` beside a glob is one word for the person who grants it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use jos_schemas::documents::policy::{CommandGrant, Policy};
 use jos_schemas::layout::Layout;
@@ -275,8 +274,8 @@ fn lies_below(pattern: &str, dir: &str) -> bool {
 pub(crate) struct Paths {
     protected: Vec<Pattern>,
     code: Vec<Pattern>,
-    /// Those of `code` that are no globs: most are not.
-    named: HashSet<String>,
+    /// Those of `code` that are no globs, sorted: most are not.
+    named: Vec<String>,
 }
 
 impl Paths {
@@ -305,10 +304,12 @@ impl Paths {
             }
         }
         let code: Vec<Pattern> = code.into_iter().map(Pattern::new).collect();
-        let named = code.iter().filter(|p| p.is_literal()).map(|p| p.text.clone());
+        let literal = code.iter().filter(|p| p.is_literal()).map(|p| p.text.clone());
+        let mut named: Vec<String> = literal.collect();
+        named.sort_unstable();
         Self {
             protected: protected.map(|p| Pattern::new(fold(&p).into_owned())).collect(),
-            named: named.collect(),
+            named,
             code,
         }
     }
@@ -337,7 +338,8 @@ impl Paths {
         let path = fold(path);
         let ends = path.match_indices('/').map(|(at, _)| at).skip(1);
         let mut above = ends.chain([path.len()]).map(|end| &path[..end]);
-        above.any(|dir| self.named.contains(dir)) || self.code.iter().any(|p| !p.is_literal() && p.covers(&path))
+        above.any(|dir| self.named.binary_search_by(|named| named.as_str().cmp(dir)).is_ok())
+            || self.code.iter().any(|p| !p.is_literal() && p.covers(&path))
     }
 
     /// Whether something below the directory `path` becomes code.
