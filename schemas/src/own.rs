@@ -36,7 +36,7 @@ fn tree(bytes: &[u8]) -> Result<Node, String> {
 /// Reads a value of a record.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read()`].
 pub fn read_value<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     read::own(&Node::from_json(value))
 }
@@ -52,7 +52,7 @@ pub fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Er
 /// Writes JSON for people.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_pretty<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(&serde_json::to_value(value)?)
 }

@@ -7,7 +7,7 @@ use jos_runtime::replay::{Watch, run_twice};
 use jos_trust::digest::Hasher;
 use jos_trust::{Digest, canonical, sha256};
 
-/// A segment, an export, and records written down in lines (see [`chained`]), chained as a writer would chain them.
+/// A segment, an export, and records written down in lines (see `chained`), chained as a writer would chain them.
 pub fn ledger(data: &[u8]) {
     segment(data);
     export(data);
