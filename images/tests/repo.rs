@@ -257,6 +257,46 @@ fn a_package_with_a_secret_is_refused_and_nothing_is_written() {
 }
 
 #[test]
+fn a_package_that_names_a_place_outside_the_repository_is_refused_and_nothing_is_written() {
+    let bench = published();
+    let before = common::tree(&bench.path("site"));
+    for (name, version, architecture) in [
+        ("../../up", "1", "all"),
+        ("up", "1/../../../up", "all"),
+        ("up", "1", "../../../../up"),
+        ("", "1", "all"),
+        ("é", "1", "all"),
+    ] {
+        let control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: A <a@b.example>\nDescription: x\n"
+        );
+        let _ = std::fs::remove_dir_all(bench.path("tree"));
+        bench.write("tree/control", control);
+        bench.write("tree/debian-binary", "2.0\n");
+        bench.tool("tar", &["-C", "tree", "-czf", "tree/control.tar.gz", "./control"]);
+        bench.tool("tar", &["-C", "tree", "-czf", "tree/data.tar.gz", "-T", "/dev/null"]);
+        let _ = std::fs::remove_file(bench.path("odd.deb"));
+        let members = [
+            "rc",
+            "odd.deb",
+            "tree/debian-binary",
+            "tree/control.tar.gz",
+            "tree/data.tar.gz",
+        ];
+        bench.tool("ar", &members);
+        bench
+            .run_with(&["repo", "add", "site", "--keys", "keys", "odd.deb"], TIME)
+            .invalid();
+        assert_eq!(
+            common::tree(&bench.path("site")),
+            before,
+            "{name} {version} {architecture}"
+        );
+    }
+    assert_eq!(bench.names(".").iter().filter(|name| name.contains("up")).count(), 0);
+}
+
+#[test]
 fn a_package_whose_devices_trust_a_throwaway_key_is_refused_unless_asked_for() {
     let bench = published();
     let before = common::tree(&bench.path("site"));

@@ -198,7 +198,20 @@ impl Repository {
     pub fn publish(&mut self, packages: &Packages<'_>, keys: &Keys, now: u32) -> Result<Offers, RepoError> {
         let mut taken = Vec::new();
         for path in packages.files {
-            taken.push(self.place(path, packages.dev, keys)?);
+            let (place, bytes) = self.place(path, packages.dev, keys)?;
+            if taken
+                .iter()
+                .any(|(other, content)| *other == place && *content != bytes)
+            {
+                return Err(RepoError::Package {
+                    path: path.clone(),
+                    why: format!(
+                        "another package given here is {}, too, with another content",
+                        place.display()
+                    ),
+                });
+            }
+            taken.push((place, bytes));
         }
         for (path, bytes) in &taken {
             put(&self.dir.join(path), bytes)?;
@@ -240,6 +253,15 @@ impl Repository {
         }
         let field = |name: &str| report.control.get(name).unwrap_or_default().to_owned();
         let name = field("Package");
+        // They become the package's path: whoever made it does not choose where else it lies.
+        if report.kind != PackageKind::Pkg
+            && let Some(odd) = ["Package", "Version", "Architecture"]
+                .into_iter()
+                .find(|name| !is_part(&field(name)))
+        {
+            let expected = "expected a letter or digit, then letters, digits and + - . _ ~ :";
+            return Err(refused(format!("{odd}: found {:?}, {expected}", field(odd))));
+        }
         let place = match report.kind {
             PackageKind::Deb => apt::pool(&name, &field("Version"), &field("Architecture")),
             PackageKind::Ipk => {
@@ -296,6 +318,12 @@ fn by_throwaway_key(report: &Report) -> bool {
             .and_then(|keys| keys.as_object())
             .is_some_and(|keys| keys.values().any(|key| key["dev"] == true))
     })
+}
+
+/// Whether a field of a package may be a part of a path.
+fn is_part(text: &str) -> bool {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b"+-._~:".contains(&b);
+    text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) && text.len() <= 200 && text.bytes().all(ok)
 }
 
 /// The first secret among the texts that a package installs.
