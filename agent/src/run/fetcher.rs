@@ -80,8 +80,8 @@ fn look(folder: BorrowedFd<'_>, file: &str, sequence: u32) -> FromFetcher {
         Err(error) => return trouble(format!("{file}: {error}")),
     }
     let mut bytes = Vec::new();
-    match opened.take(frame::MAX_BODY as u64 + 1).read_to_end(&mut bytes) {
-        Ok(count) if count > frame::MAX_BODY => trouble(format!("{file}: longer than {} bytes", frame::MAX_BODY)),
+    match opened.take(frame::MAX_DOCUMENT as u64 + 1).read_to_end(&mut bytes) {
+        Ok(count) if count > frame::MAX_DOCUMENT => trouble(format!("{file}: longer than {} bytes", frame::MAX_DOCUMENT)),
         Ok(_) => FromFetcher::Offer { sequence, bytes },
         Err(error) => trouble(format!("{file}: {error}")),
     }

@@ -127,6 +127,7 @@ pub async fn heartbeat(
         trust,
         held,
         renew: device.not_after - now < third,
+        labels: Some(device.labels.clone()),
     }))
 }
 
