@@ -161,6 +161,9 @@ impl Request {
         let mut rest = bytes;
         let read = |rest: &mut &[u8]| -> Option<Self> {
             let [door, how, address] = take(rest)?;
+            if how & !(POST | FRESH) != 0 {
+                return None;
+            }
             Some(Self {
                 door: match door {
                     0 => Door::Anybody,

@@ -24,6 +24,6 @@ pub use ask::{Door, Reply, Request};
 pub use backoff::Backoff;
 pub use frame::{Decoder, Frame, FrameError};
 pub use message::{FromFetcher, MessageError, ToFetcher};
-pub use rounds::{Action, Document, Loop, News, Pace, Taken, Took};
+pub use rounds::{Action, Document, Known, Loop, News, Pace, Taken, Took};
 pub use token::Token;
 pub use turn::{Config, Do, Event, Turn};

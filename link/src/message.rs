@@ -128,7 +128,7 @@ impl ToFetcher {
     /// From a frame.
     pub fn from_frame(frame: Frame) -> Result<Self, MessageError> {
         match (frame.kind, frame.body.len()) {
-            (SETUP, _) => Ok(Self::Setup { bytes: frame.body }),
+            (SETUP, _) if frame.sequence == 0 => Ok(Self::Setup { bytes: frame.body }),
             (kind @ ASK, length) => match Request::from_bytes(&frame.body) {
                 Ok(request) => Ok(Self::Ask {
                     sequence: frame.sequence,

@@ -17,6 +17,7 @@
 
 mod enter;
 mod refusal;
+mod say;
 
 use jos_schemas::own;
 use serde::de::DeserializeOwned;
@@ -25,138 +26,9 @@ use crate::ask::{Door, Reply, Request};
 use crate::backoff::{Backoff, Jitter};
 use crate::frame::MAX_DOCUMENT;
 use crate::token::Token;
-use crate::wire::{self, Certificate, Enrolled, HeartbeatReply, path};
+use crate::wire::{self, path};
 
-/// How often, how long; in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// From one heartbeat to the next.
-    pub interval: u64,
-    /// First pause after a failure.
-    pub first_pause: u64,
-    /// Longest such pause.
-    pub longest_pause: u64,
-}
-
-impl Pace {
-    /// The usual pauses, and a heartbeat every `seconds`.
-    pub fn every(seconds: u32) -> Self {
-        Self {
-            interval: u64::from(seconds.max(1)) * 1000,
-            first_pause: 1000,
-            longest_pause: 300_000,
-        }
-    }
-}
-
-/// What the host has to do. Each but `Rest` is answered by [`Loop::took`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Put this question. Answered by [`Took::Reply`].
-    Ask(Request),
-    /// Write this document. Answered by [`Took::Written`].
-    Write(Document),
-    /// Take this up. Answered by [`Took::Taken`].
-    Take(News),
-    /// Nothing to do: call again then, or after [`Loop::poke`].
-    Rest {
-        /// On the host's clock.
-        until: u64,
-    },
-}
-
-/// What only the host can write, as the JSON that is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Document {
-    /// `jos.enrolment`, with this secret of the token.
-    Enrolment {
-        /// As the enrolment names it.
-        token: String,
-    },
-    /// `jos.renewal`, signed by the `ledger` key.
-    Renewal {
-        /// To repeat.
-        challenge: String,
-    },
-    /// [`wire::RenewRequest`], for the key that there is.
-    Renew,
-    /// `jos.heartbeat`, with a nonce that was never used.
-    Heartbeat,
-    /// The oldest `jos.report` that is not acknowledged; none where there is none.
-    Report,
-}
-
-/// What the host takes up.
-#[derive(Clone, Debug, PartialEq)]
-pub enum News {
-    /// The hub's CA as PEM, from whoever answered: refuse it unless its fingerprint is the token's; keep it and believe
-    /// no other.
-    Ca(Vec<u8>),
-    /// We are known: keep it before anything else is asked.
-    Enrolled(Box<Enrolled>),
-    /// The next certificate; in use from the next question on.
-    Certificate(Box<Certificate>),
-    /// The hub heard us. Its freshness statement is not verified yet.
-    Heard(Box<HeartbeatReply>),
-    /// A version of the trust document, not verified.
-    Trust {
-        /// The version that was asked for.
-        version: u64,
-        /// The document.
-        bytes: Vec<u8>,
-    },
-    /// A desired state, with no verdict.
-    State(Vec<u8>),
-    /// The hub acknowledged the oldest report, or will never take it: give it up.
-    Reported {
-        /// Why the hub does not take it.
-        refused: Option<String>,
-    },
-    /// The hub will not have us for now: for people.
-    Barred {
-        /// One of [`wire::code`].
-        code: String,
-        /// What the hub says.
-        message: String,
-    },
-}
-
-/// What came of an [`Action`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Took {
-    /// Of a question.
-    Reply(Reply),
-    /// The document; none where there is none to write.
-    Written(Option<Vec<u8>>),
-    /// Of news.
-    Taken(Taken),
-}
-
-/// How news was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Taken up, or of no further interest.
-    Done,
-    /// Refused. A state is fetched again after an hour or a new trust document; of the rest, nothing is kept.
-    Refused,
-    /// A state that may be tried again after so many milliseconds.
-    Again(u64),
-    /// A trust document was adopted: the version that counts now.
-    Trust(u64),
-}
-
-/// Where the host stands when the loop begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The agent's name, by which states are asked for.
-    pub name: String,
-    /// The device's id, once it is enrolled.
-    pub device: Option<String>,
-    /// The version of the trust document in use; 0 for none.
-    pub trust: u64,
-    /// How many addresses the hub has.
-    pub addresses: u8,
-}
+pub use say::{Action, Document, Known, News, Pace, Taken, Took};
 
 /// A refused state or trust document may be right later: time and keys move.
 const LATER: u64 = 3_600_000;
@@ -299,6 +171,12 @@ impl Loop {
                 self.reports = 0;
                 self.go_on(now);
             }
+            // Somebody else of this device has renewed meanwhile.
+            (Of::Renew | Of::Renewal, Took::Written(None)) => {
+                self.recover = false;
+                self.heartbeat = now;
+                self.go_on(now);
+            }
             (
                 of,
                 Took::Reply(Reply::Answer {
@@ -342,6 +220,12 @@ impl Loop {
         self.pace.interval = Pace::every(seconds).interval;
     }
 
+    /// How many addresses the hub has, from now on.
+    pub fn set_addresses(&mut self, addresses: u8) {
+        self.known.addresses = addresses;
+        self.address %= addresses.max(1);
+    }
+
     /// Whether the question that the host puts now only waits for news: it may be given up at any time.
     pub fn is_polling(&self) -> bool {
         matches!(
@@ -351,6 +235,13 @@ impl Loop {
                 ..
             }
         )
+    }
+
+    /// The host gave up a question that only waits for news: it needed the line.
+    pub fn given_up(&mut self, now: u64) {
+        if self.is_polling() {
+            self.at = At::Resting { until: now };
+        }
     }
 
     /// When the hub answered last, on the host's clock.
@@ -516,7 +407,9 @@ impl Loop {
                 let soon = self.last_state.is_some_and(|last| now < last.saturating_add(SPACING));
                 self.last_state = Some(now);
                 if soon {
-                    self.at = At::Resting { until: now + SPACING };
+                    let until = now + SPACING;
+                    self.last_state = Some(until);
+                    self.at = At::Resting { until };
                 } else {
                     self.go_on(now);
                 }

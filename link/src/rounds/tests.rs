@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::token::SECRET;
-use crate::wire::Held;
+use crate::wire::{HeartbeatReply, Held};
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
@@ -272,14 +272,14 @@ fn a_state_is_taken_once_and_its_report_goes_before_the_next_wait() {
 }
 
 #[test]
-fn ten_years_go_by_with_renewals_and_no_certificate_ever_ends() {
+fn years_go_by_with_renewals_and_no_certificate_ever_ends() {
     let mut world = World::new(Some("d1"), 3);
     world.turn.set_interval(3600);
-    world.run(10 * YEAR);
+    world.run(3 * YEAR);
     assert_eq!(world.count(path::RECOVER), 0);
     // Every two thirds of a fortnight.
     assert!(
-        (385..=395).contains(&world.count(path::RENEW)),
+        (112..=122).contains(&world.count(path::RENEW)),
         "{}",
         world.count(path::RENEW)
     );

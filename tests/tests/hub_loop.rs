@@ -1,0 +1,127 @@
+//! The loop between a device and its hub, with the real programs: enrol, heartbeat, fetch, verify, apply, report.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use jos_tests::command::sh;
+use jos_tests::fleet::{Device, Hub, SOON};
+use jos_tests::wait::until_true;
+use serde_json::json;
+
+#[test]
+fn a_device_enrols_applies_a_signed_state_and_takes_back_a_bad_one() {
+    let hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&["false"], "");
+    device.start();
+    device.until("it stays up without a hub", |live| live["turns"].as_u64() > Some(0));
+    device.enrol(&hub).ok().says("enrolled as d");
+    assert!(!device.path("given").exists(), "a used token lies around");
+    device.until("it calls", |live| live["link"]["last_contact"].is_string());
+
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    let seen = hub.until_reported(1, "applied");
+    assert_eq!(device.content("a").as_deref(), Some("one\n"));
+    assert!(seen.to_string().contains("\"load\""), "{seen:#}");
+
+    let bad = json!({
+        "apply": [device.file("a", "two\n")],
+        "health_check": { "type": "command", "command": "false", "retries": 1, "timeout": 1 },
+    });
+    hub.push(2, &bad);
+    hub.until_reported(2, "rolled_back");
+    assert_eq!(device.content("a").as_deref(), Some("one\n"));
+
+    hub.push(3, &json!({ "apply": [device.file("a", "three\n")] }));
+    hub.until_reported(3, "applied");
+    assert_eq!(device.content("a").as_deref(), Some("three\n"));
+    let live = device.until("the last version is in force", |live| {
+        live["plane"]["in_force"][0]["version"] == 3
+    });
+    let confinement = live["link"]["confinement"].as_array().expect("a list").clone();
+    let active = |name: &str| confinement.iter().any(|m| m["name"] == name && m["active"] == true);
+    assert!(
+        active("no_new_privs") && active("limits") && active("landlock"),
+        "{confinement:?}"
+    );
+    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+        assert!(active("seccomp"), "{confinement:?}");
+    }
+}
+
+#[test]
+fn a_token_lies_ready_is_used_once_and_is_gone() {
+    let hub = Hub::on("127.0.0.1");
+    let (mut first, mut second) = (Device::new(&[], ""), Device::new(&[], ""));
+    let token = hub.token();
+    for device in [&first, &second] {
+        fs::write(device.path("token"), &token).expect("a file");
+        fs::set_permissions(device.path("token"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    }
+    first.start();
+    first.until("it is enrolled", |live| live["link"]["device"].is_string());
+    until_true("the token is gone", SOON, || !first.path("token").exists());
+    second.start();
+    let live = second.until("the hub refuses the second", |live| live["link"]["trouble"].is_string());
+    assert!(
+        live["link"]["trouble"]
+            .as_str()
+            .is_some_and(|t| t.contains("bad-token")),
+        "{live:#}"
+    );
+    assert!(live["link"]["device"].is_null(), "{live:#}");
+}
+
+#[test]
+fn hub_and_agent_are_killed_and_come_back_and_nothing_reported_is_lost() {
+    let mut hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&[], "");
+    device.enrol(&hub).ok();
+    device.start();
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    hub.until_reported(1, "applied");
+
+    hub.kill();
+    device.until("it sees that the hub is away", |live| {
+        live["link"]["trouble"].is_string()
+    });
+    device.kill();
+    device.start();
+    device.until("it runs without a hub", |live| live["turns"].as_u64() > Some(0));
+    fs::write(device.path("www/a"), "tampered\n").expect("a file");
+    until_true("drift is put right without a hub", SOON, || {
+        device.content("a").as_deref() == Some("one\n")
+    });
+
+    hub.serve();
+    hub.push(2, &json!({ "apply": [device.file("a", "two\n")] }));
+    device.kill();
+    device.start();
+    let seen = hub.until_reported(2, "applied");
+    let first = seen["reports"]
+        .as_array()
+        .expect("reports")
+        .iter()
+        .filter(|r| r["version"] == 1)
+        .count();
+    assert_eq!(first, 1, "{seen:#}");
+    assert_eq!(seen["alarms"].as_array().map_or(0, Vec::len), 0, "{seen:#}");
+}
+
+#[test]
+fn content_comes_from_the_hub_by_its_hash() {
+    let hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&[], "[hub]\nurl = \"https://127.0.0.1:1\"\nblob_rate = 100000\n");
+    let content = vec![b'x'; 1_300_000];
+    fs::write(hub.path("blob"), &content).expect("a file");
+    let sum = sh("sha256sum", &[&hub.path("blob").display().to_string()]).ok();
+    let sha256 = sum.text().split(' ').next().expect("a hash").to_owned();
+    device.enrol(&hub).ok();
+    device.start();
+    let mut step = device.file("big", "");
+    let step = step.as_object_mut().expect("a step");
+    step.remove("content");
+    step.insert("source".into(), json!({ "sha256": sha256, "size": content.len() }));
+    hub.push_with(1, &json!({ "apply": [step] }), &["--blob", "blob"]);
+    hub.until_reported(1, "applied");
+    assert!(fs::read(device.path("www/big")).is_ok_and(|found| found == content));
+}
