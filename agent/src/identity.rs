@@ -36,7 +36,7 @@ pub(crate) struct Identity {
     pub(crate) device: String,
     /// The tenant, for good.
     pub(crate) tenant: Name,
-    /// Labels, as the hub told them last.
+    /// Labels, as they were at the enrolment: a network half that was taken over cannot move the device to another group.
     pub(crate) labels: BTreeMap<String, String>,
     /// Where the hub is.
     pub(crate) addresses: Vec<String>,

@@ -110,9 +110,6 @@ pub struct HeartbeatReply {
     /// The certificate is worth renewing.
     #[serde(default)]
     pub renew: bool,
-    /// The device's labels as the hub holds them now; absent from a hub that does not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// A state that is held back from one device.

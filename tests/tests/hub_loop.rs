@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use jos_tests::command::sh;
+use jos_tests::command::{Ran, sh};
 use jos_tests::fleet::{Device, Hub, SOON};
 use jos_tests::wait::until_true;
 use serde_json::json;
@@ -124,4 +124,89 @@ fn content_comes_from_the_hub_by_its_hash() {
     hub.push_with(1, &json!({ "apply": [step] }), &["--blob", "blob"]);
     hub.until_reported(1, "applied");
     assert!(fs::read(device.path("www/big")).is_ok_and(|found| found == content));
+}
+
+#[test]
+fn a_device_whose_certificate_the_hub_takes_no_more_comes_back_by_its_ledger_key() {
+    let (hub, other) = (Hub::on("127.0.0.1"), Hub::on("127.0.0.1"));
+    let (mut device, twin) = (Device::new(&[], ""), Device::new(&[], ""));
+    device.enrol(&hub).ok();
+    // The same keys with another hub: a certificate of a CA that the first one does not take, as an ended one.
+    fs::create_dir_all(twin.path("state/identity")).expect("a folder");
+    for key in ["tls.key", "ledger.key"] {
+        let from = device.path("state/identity").join(key);
+        sh("cp", &["-p", &from.display().to_string(), &twin.path("state/identity").display().to_string()]).ok();
+    }
+    twin.enrol(&other).ok();
+    let identity = |d: &Device| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(d.path("state/identity/hub.json")).expect("a file")).expect("JSON")
+    };
+    let mut forged = identity(&device);
+    forged["certificate"] = identity(&twin)["certificate"].clone();
+    fs::write(device.path("state/identity/hub.json"), forged.to_string()).expect("a file");
+    device.start();
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    let seen = hub.until_reported(1, "applied");
+    assert_eq!(seen["id"], forged["device"], "{seen:#}");
+    assert_ne!(identity(&device)["certificate"], forged["certificate"]);
+}
+
+/// Two ends of a wire: one here, one in a namespace of its own. Gone when dropped.
+struct Wire {
+    name: String,
+    address: String,
+}
+
+impl Wire {
+    fn new() -> Self {
+        let number = std::process::id() % 250;
+        let wire = Self {
+            name: format!("jos{}", std::process::id()),
+            address: format!("10.213.{number}.1"),
+        };
+        let (name, here) = (&wire.name, format!("jh{number}"));
+        ip(&["netns", "add", name]).ok();
+        ip(&["link", "add", &here, "type", "veth", "peer", "name", "eth0", "netns", name]).ok();
+        ip(&["addr", "add", &format!("{}/24", wire.address), "dev", &here]).ok();
+        ip(&["link", "set", &here, "up"]).ok();
+        let inside = |words: &[&str]| ip(&[&["-n", name.as_str()], words].concat()).ok();
+        inside(&["addr", "add", &format!("10.213.{number}.2/24"), "dev", "eth0"]);
+        inside(&["link", "set", "eth0", "up"]);
+        inside(&["link", "set", "lo", "up"]);
+        wire
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // The other end goes with it.
+        let _ = ip(&["netns", "del", &self.name]);
+    }
+}
+
+fn ip(words: &[&str]) -> Ran {
+    sh("ip", words)
+}
+
+#[test]
+fn a_state_that_cuts_its_own_uplink_is_taken_back_and_the_hub_hears_of_it() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let wire = Wire::new();
+    let hub = Hub::on(&wire.address);
+    let (down, up) = ("ip link set eth0 down", "ip link set eth0 up");
+    let mut device = Device::new(&[down, up], "").in_namespace(&wire.name);
+    device.enrol(&hub).ok();
+    device.start();
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")], "confirm": { "hub_within": 30 } }));
+    hub.until_reported(1, "applied");
+    let cut = json!({ "type": "shell", "command": down, "undo": up });
+    hub.push(2, &json!({ "apply": [device.file("a", "two\n"), cut], "confirm": { "hub_within": 5 } }));
+    let seen = hub.until_reported(2, "rolled_back");
+    assert!(seen.to_string().contains("the hub did not answer"), "{seen:#}");
+    assert_eq!(device.content("a").as_deref(), Some("one\n"));
+    // It is not tried again; the next version is.
+    hub.push(3, &json!({ "apply": [device.file("a", "three\n")], "confirm": { "hub_within": 30 } }));
+    hub.until_reported(3, "applied");
 }

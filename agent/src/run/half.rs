@@ -65,6 +65,18 @@ impl Half {
         })
     }
 
+    /// For tests: somebody else's end of a stream in its place.
+    #[cfg(test)]
+    pub(crate) fn of(wire: UnixStream) -> Self {
+        wire.set_nonblocking(true).expect("a stream");
+        let child = Command::new("true").spawn().expect("a process");
+        Self {
+            child,
+            wire,
+            decoder: Decoder::default(),
+        }
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

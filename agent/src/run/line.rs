@@ -43,6 +43,9 @@ struct Inner {
     /// A question is on its way; its reply must be here by then.
     asked: Option<Instant>,
     starts: u64,
+    /// What starts a half in a test.
+    #[cfg(test)]
+    starter: Option<Box<dyn Fn() -> Half>>,
 }
 
 /// What a half said that ends it.
@@ -57,6 +60,20 @@ impl Line {
             inner.end();
             inner.setup = setup;
             inner.user = user.map(str::to_owned);
+        }
+    }
+
+    /// For tests: halves come from here.
+    #[cfg(test)]
+    pub(crate) fn start_by(&self, starter: impl Fn() -> Half + 'static) {
+        self.0.borrow_mut().starter = Some(Box::new(starter));
+    }
+
+    /// For tests: until the half says something, or a moment.
+    #[cfg(test)]
+    pub(crate) fn wait_a_little(&self) {
+        if let Some(half) = &self.0.borrow().half {
+            heed(half, Duration::from_millis(50));
         }
     }
 
@@ -176,10 +193,18 @@ impl Line {
 }
 
 impl Inner {
+    fn start(&self) -> Result<Half, Broken> {
+        #[cfg(test)]
+        if let Some(starter) = &self.starter {
+            return Ok(starter());
+        }
+        Half::start_for_hub(self.user.as_deref())
+    }
+
     fn put(&mut self, request: &Request, limit: Duration) -> Result<(), Broken> {
         let setup = self.setup.as_ref().ok_or("no hub is known")?;
         if self.half.is_none() {
-            let mut half = Half::start_for_hub(self.user.as_deref())?;
+            let mut half = self.start()?;
             let bytes = own::write(setup).map_err(|e| e.to_string())?;
             half.send(&ToFetcher::Setup { bytes })?;
             self.starts += 1;

@@ -260,9 +260,11 @@ impl Settings {
         enrolled.or(self.config.device.as_deref())
     }
 
-    /// The device's labels, likewise.
-    pub(crate) fn labels(&self) -> &std::collections::BTreeMap<String, String> {
-        self.identity.as_ref().map_or(&self.config.labels, |i| &i.labels)
+    /// The device's labels: those of its enrolment, and over them those that somebody at the device has written.
+    pub(crate) fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        let mut labels = self.identity.as_ref().map(|i| i.labels.clone()).unwrap_or_default();
+        labels.extend(self.config.labels.clone());
+        labels
     }
 
     /// An artifact runs only where somebody granted exactly these bytes.

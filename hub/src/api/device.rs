@@ -127,7 +127,6 @@ pub async fn heartbeat(
         trust,
         held,
         renew: device.not_after - now < third,
-        labels: Some(device.labels.clone()),
     }))
 }
 

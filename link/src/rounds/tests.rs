@@ -189,7 +189,6 @@ impl World {
                     trust: Some(self.trust),
                     held: None::<Held>,
                     renew: left < 14 * DAY / 3,
-                    labels: None,
                 };
                 answer(200, serde_json::to_string(&reply).unwrap())
             }

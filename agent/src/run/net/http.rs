@@ -154,7 +154,10 @@ impl Lines {
             Door::Stranger => self.ways.stranger.as_ref(),
             Door::Device => self.ways.device.as_ref(),
         };
-        let config = config.ok_or_else(|| Trouble::of("the hub's CA, or our certificate, is not known yet"))?;
+        let config = config.ok_or_else(|| Trouble {
+            certificate: door == Door::Device && self.ways.stranger.is_some(),
+            ..Trouble::of("the hub's CA, or a certificate of ours, is not there")
+        })?;
         let place = self
             .places
             .get(usize::from(address))

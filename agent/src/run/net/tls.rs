@@ -14,13 +14,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConfig, Resumption};
+use rustls::client::{ClientConfig, Resumption, WantsClientCert};
 use rustls::crypto::ring::{cipher_suite, kx_group, sign};
 use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::SigningKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{AlertDescription, CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use webpki::ring::{ECDSA_P256_SHA256, ED25519};
 
 use super::setup::Setup;
@@ -115,14 +115,8 @@ impl Ways {
             let config = builder()?.with_custom_certificate_verifier(verifier.clone());
             stranger = Some(finished(config.with_no_client_auth()));
             if let Some(certificate) = &setup.certificate {
-                let chain = vec![der(certificate).ok_or("our certificate is no PEM certificate")?];
-                let key = STANDARD.decode(&setup.key).map_err(|_| "the tls key is not base64")?;
-                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
-                let config = builder()?.with_custom_certificate_verifier(verifier);
-                let config = config
-                    .with_client_auth_cert(chain, key)
-                    .map_err(failed("our certificate"))?;
-                device = Some(finished(config));
+                // One that is of no use is as none: the device comes back by its other key.
+                device = with_certificate(builder()?.with_custom_certificate_verifier(verifier), certificate, &setup.key);
             }
         }
         Ok(Self {
@@ -131,6 +125,16 @@ impl Ways {
             device,
         })
     }
+}
+
+fn with_certificate(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate: &str,
+    key: &str,
+) -> Option<Arc<ClientConfig>> {
+    let chain = vec![der(certificate)?];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(STANDARD.decode(key).ok()?));
+    builder.with_client_auth_cert(chain, key).ok().map(finished)
 }
 
 fn finished(mut config: ClientConfig) -> Arc<ClientConfig> {

@@ -412,14 +412,9 @@ impl Agent<'_> {
     fn heard(&mut self, host: &mut Host, reply: HeartbeatReply) -> Result<(), String> {
         host.told.offered = Some(reply.freshness.offered).filter(|v| *v > 0);
         host.told.held = reply.held.as_ref().and_then(|held| serde_json::to_value(held).ok());
-        let Some(mut identity) = self.settings.identity.clone() else {
+        let Some(identity) = self.settings.identity.clone() else {
             return Ok(());
         };
-        if let Some(labels) = reply.labels.filter(|l| *l != identity.labels) {
-            identity.labels = labels;
-            identity.save(&self.settings.state_dir)?;
-            self.settings.identity = Some(identity.clone());
-        }
         // Without a trust document nobody's word about the time counts; the rest of the answer does.
         let Ok(root) = self.root() else { return Ok(()) };
         let asked = Asked {
@@ -599,3 +594,6 @@ fn head(ledger: &jos_runtime::ledger::LedgerHead) -> Option<LedgerHead> {
         hash: ledger.hash.clone(),
     })
 }
+
+#[cfg(test)]
+mod taken_over;

@@ -89,12 +89,13 @@ impl Agent<'_> {
         let root = self.root()?;
         let floors = self.plane.floors().map_err(|e| e.to_string())?;
         let now = self.plane.now().map_err(|e| e.to_string())?;
+        let labels = self.settings.labels();
         let context = Context {
             channel,
             name: &self.settings.name,
             tenant: self.settings.tenant(),
             device: self.settings.device(),
-            labels: self.settings.labels(),
+            labels: &labels,
             now: &now,
             floors: &floors,
             allow_unscoped: allow_unscoped(&self.settings, channel),
