@@ -37,7 +37,7 @@ const LONGEST_RETRY: u64 = 86_400_000;
 /// Barred devices ask seldom.
 const BARRED: u64 = 3_600_000;
 /// Between two states, where they come one on the heels of the other.
-const SPACING: u64 = 10_000;
+const SPACING: u64 = 5000;
 /// Reports sent in a row before the loop looks around again.
 const REPORTS: u32 = 32;
 
@@ -99,6 +99,7 @@ pub struct Loop {
     etag: Option<String>,
     state_again: u64,
     last_state: Option<u64>,
+    poll_after: u64,
     /// The hub said when to come again; nobody's impatience counts before that.
     not_before: u64,
     last_contact: Option<u64>,
@@ -127,6 +128,7 @@ impl Loop {
             etag: None,
             state_again: u64::MAX,
             last_state: None,
+            poll_after: 0,
             not_before: 0,
             last_contact: None,
             trouble: None,
@@ -281,6 +283,11 @@ impl Loop {
             self.reports -= 1;
             return self.hand(Action::Write(Document::Report), Of::Report);
         }
+        if now < self.poll_after {
+            let until = self.poll_after.min(self.heartbeat);
+            self.at = At::Resting { until };
+            return;
+        }
         if now >= self.state_again {
             (self.etag, self.state_again) = (None, u64::MAX);
         }
@@ -406,13 +413,8 @@ impl Loop {
                 self.reports = REPORTS;
                 let soon = self.last_state.is_some_and(|last| now < last.saturating_add(SPACING));
                 self.last_state = Some(now);
-                if soon {
-                    let until = now + SPACING;
-                    self.last_state = Some(until);
-                    self.at = At::Resting { until };
-                } else {
-                    self.go_on(now);
-                }
+                self.poll_after = if soon { now + SPACING } else { 0 };
+                self.go_on(now);
             }
             Of::BarredTaken { pause } => self.at = At::Resting { until: now + pause },
             _ => self.fail(now, "news that nobody had".into()),

@@ -108,6 +108,13 @@ impl Line {
         self.0.borrow().asked.is_some()
     }
 
+    /// Milliseconds until the reply to what was asked is late.
+    pub(crate) fn patience(&self) -> u64 {
+        let until = self.0.borrow().asked;
+        let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        u64::try_from(left.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
     /// The reply, where it is here; a failure where it will not come any more.
     pub(crate) fn take(&self) -> Option<Reply> {
         let mut inner = self.0.borrow_mut();

@@ -209,7 +209,7 @@ impl Agent<'_> {
                 }
                 Action::Ask(request) => match self.line.take() {
                     Some(reply) => Took::Reply(self.ended(&request, reply)),
-                    None if self.line.is_asking() => return now + 5000,
+                    None if self.line.is_asking() => return now.saturating_add(self.line.patience()),
                     None => {
                         // The plane needed the line for something else.
                         host.put = false;
@@ -276,6 +276,7 @@ impl Agent<'_> {
         let text = |e: serde_json::Error| e.to_string();
         match document {
             Document::Enrolment { token } => {
+                host.lock = None;
                 host.lock = Some(identity::lock(&self.settings.state_dir)?);
                 let (one, _) = host.applicant.as_ref().ok_or("nobody is to be enrolled")?;
                 one.enrolment(token.clone()).map(Some)
