@@ -147,7 +147,7 @@ fn a_device_whose_certificate_the_hub_takes_no_more_comes_back_by_its_ledger_key
     device.start();
     hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
     let seen = hub.until_reported(1, "applied");
-    assert_eq!(seen["id"], forged["device"], "{seen:#}");
+    assert_eq!(seen["device"]["id"], forged["device"], "{seen:#}");
     assert_ne!(identity(&device)["certificate"], forged["certificate"]);
 }
 
