@@ -48,7 +48,7 @@ pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub(crate) use flow::{flow_id, is_flow_id, one_step_state};
 pub(crate) use keep::streams_of;
-pub use status::{InForce, Status};
+pub use status::{InForce, Status, Wishes};
 pub use trust::RootError;
 
 /// What a plane is built from.
