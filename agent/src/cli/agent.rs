@@ -5,6 +5,7 @@ mod applying;
 mod common;
 mod diff;
 mod fetcher;
+mod guard;
 mod install;
 mod list;
 mod logs;
@@ -50,6 +51,8 @@ pub(crate) enum AgentCommand {
     #[command(hide = true)]
     Fetcher(fetcher::Args),
     #[command(hide = true)]
+    Guard(guard::Args),
+    #[command(hide = true)]
     Forget(uninstall::ForgetArgs),
 }
 
@@ -68,6 +71,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
         AgentCommand::Run(args) => run::run(args),
         AgentCommand::Supervise(args) => supervise::run(args),
         AgentCommand::Fetcher(args) => fetcher::run(args),
+        AgentCommand::Guard(args) => guard::run(args),
         AgentCommand::Forget(args) => uninstall::run_forget(args),
     }
 }

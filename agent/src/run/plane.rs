@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
-use jos_runtime::Plane;
+use jos_runtime::{Plane, PlaneError};
 use jos_runtime::world::World;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
@@ -118,10 +118,17 @@ impl<'w> Agent<'w> {
         };
         agent.tell();
         // First of all: what a crash left half done is taken back or finished before anything reads or changes the world.
-        match agent.plane.recover() {
-            Ok(None) => {}
-            Ok(Some(outcome)) => log::warn!("recovered: {outcome}"),
-            Err(error) => return Err(Failure::failed(format!("recovery: {error}"))),
+        let failed = |error| Failure::failed(format!("recovery: {error}"));
+        loop {
+            match agent.plane.recover() {
+                Ok(None) => break,
+                Ok(Some(outcome)) => {
+                    log::warn!("recovered: {outcome}");
+                    break;
+                }
+                Err(PlaneError::Upgrading { .. }) => agent.sit_out_upgrade().map_err(failed)?,
+                Err(error) => return Err(failed(error)),
+            }
         }
         if let Some(path) = agent.settings.baseline.clone() {
             match crate::files::read(&path, crate::subject::LIMIT) {
@@ -130,6 +137,19 @@ impl<'w> Agent<'w> {
             }
         }
         Ok(agent)
+    }
+
+    /// The package manager is replacing this agent, has started it for that, and waits until it is ready. What becomes of
+    /// the change is decided elsewhere, also by whether it is.
+    fn sit_out_upgrade(&mut self) -> Result<(), PlaneError> {
+        log::info!("{}: the agent's own package is being replaced", self.settings.name);
+        self.phase("upgrading");
+        notify("READY=1");
+        if let Some(outcome) = self.plane.follow_upgrade()? {
+            log::warn!("upgrade: {outcome}");
+        }
+        self.phase("recovering");
+        Ok(())
     }
 
     fn now(&self) -> u64 {
