@@ -27,6 +27,8 @@ const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
 const SHORT: Duration = Duration::from_secs(60);
 /// A service of ours is up within this, or is not: as long as systemd gives it, and once more.
 const UP: Duration = Duration::from_secs(180);
+/// One that ends and is started again so often is not up and will not be.
+const RESTARTS: u32 = 5;
 /// It stays up for so long with the same process before it counts.
 const STAYS: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(500);
@@ -125,7 +127,7 @@ fn ask(argv: &[&str]) -> Result<String, String> {
 }
 
 /// Looks until `look` has given the same process for as long as [`STAYS`]; it gives none while the service is not up.
-fn stays_up(service: &str, look: impl Fn() -> Result<Option<String>, String>) -> Result<(), String> {
+fn stays_up(service: &str, mut look: impl FnMut() -> Result<Option<String>, String>) -> Result<(), String> {
     let begin = SystemClock.monotonic();
     let mut since = (None, begin);
     loop {
@@ -188,13 +190,20 @@ impl Guardian for Systemd {
     }
 
     fn up(&self, service: &str) -> Result<(), String> {
+        let properties = "--property=ActiveState,MainPID,NRestarts";
+        let mut first = None;
         stays_up(service, || {
-            let show = ["systemctl", "show", "--property=ActiveState,MainPID", "--", service];
-            let said = ask(&show)?;
-            let value = |key: &str| said.lines().find_map(|l| l.strip_prefix(key)).map(str::to_owned);
+            let said = ask(&["systemctl", "show", properties, "--", service])?;
+            let value = |key: &str| said.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default();
+            let restarts: u32 = value("NRestarts=").parse().unwrap_or(0);
+            // The package's own restart begins to count anew.
+            let begun = *first.get_or_insert(restarts);
+            if restarts.saturating_sub(begun.min(restarts)) >= RESTARTS {
+                return Err(format!("the service {service} ends as often as it is started"));
+            }
             // `activating` is also what a service is called that ends and is started again, over and over.
-            let up = value("ActiveState=").as_deref() == Some("active");
-            Ok(value("MainPID=").filter(|_| up))
+            let up = value("ActiveState=") == "active";
+            Ok(up.then(|| value("MainPID=").to_owned()))
         })
     }
 
