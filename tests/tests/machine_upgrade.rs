@@ -15,7 +15,7 @@ use jos_tests::wait;
 use serde_json::{Value, json};
 
 /// Everything that this file waits for comes from apt, dpkg and systemd on a busy machine.
-const SOON: Duration = Duration::from_secs(240);
+const SOON: Duration = Duration::from_secs(140);
 const UNIT: &str = "jos-agent-lamp";
 const JOURNAL: &str = "/var/lib/jos/lamp/journal";
 const BOOT_UNIT: &str = "/etc/systemd/system/jos-upgrade-lamp.service";

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
-use jos_runtime::{Plane, PlaneError};
 use jos_runtime::world::World;
+use jos_runtime::{Plane, PlaneError};
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::Digest;
@@ -126,7 +126,8 @@ impl<'w> Agent<'w> {
                     log::warn!("recovered: {outcome}");
                     break;
                 }
-                Err(PlaneError::Upgrading { .. }) => agent.sit_out_upgrade().map_err(failed)?,
+                Err(PlaneError::Upgrading { .. }) if agent.sit_out_upgrade().map_err(failed)? => {}
+                Err(PlaneError::Upgrading { .. }) => break,
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -140,16 +141,18 @@ impl<'w> Agent<'w> {
     }
 
     /// The package manager is replacing this agent, has started it for that, and waits until it is ready. What becomes of
-    /// the change is decided elsewhere, also by whether it is.
-    fn sit_out_upgrade(&mut self) -> Result<(), PlaneError> {
+    /// the change is decided elsewhere, also by whether it is. False where it could not be taken back: then each turn tries
+    /// again, as after any other change.
+    fn sit_out_upgrade(&mut self) -> Result<bool, PlaneError> {
         log::info!("{}: the agent's own package is being replaced", self.settings.name);
         self.phase("upgrading");
         notify("READY=1");
-        if let Some(outcome) = self.plane.follow_upgrade()? {
+        let outcome = self.plane.follow_upgrade()?;
+        if let Some(outcome) = &outcome {
             log::warn!("upgrade: {outcome}");
         }
         self.phase("recovering");
-        Ok(())
+        Ok(outcome.is_none_or(|o| o.report.left.is_empty()))
     }
 
     fn now(&self) -> u64 {

@@ -65,7 +65,10 @@ impl Build<'_> {
             }
         };
         if !itself && changes.iter().any(|c| own.as_deref() == Some(c.name.as_str())) {
-            return Err(format!("along with {name} would change {}", own_along(own.as_deref().unwrap_or_default())));
+            return Err(format!(
+                "along with {name} would change {}",
+                own_along(own.as_deref().unwrap_or_default())
+            ));
         }
         self.judge_packages(part, label, name, itself, &changes);
         if !step.allow_no_undo {

@@ -29,7 +29,9 @@ impl<'p> PackageGrant<'p> {
             Some((name, from)) => (name, Some(from.trim_end_matches('/'))),
             None => (text, None),
         };
-        let (name, itself) = name.strip_suffix(AS_THE_AGENT).map_or((name, false), |name| (name, true));
+        let (name, itself) = name
+            .strip_suffix(AS_THE_AGENT)
+            .map_or((name, false), |name| (name, true));
         Self { name, itself, from }
     }
 }
