@@ -42,7 +42,7 @@ mod testing;
 pub mod uci;
 pub mod world;
 
-pub use act::Captured;
+pub use act::{Captured, PackageResult};
 pub use book::Last;
 pub use content::pump;
 pub use gate::is_code_path;
@@ -51,6 +51,6 @@ pub use journal::{JournalError, Phase};
 pub use outcome::{Outcome, Report, outcome_word};
 pub use plan::{Action, Change, Plan, Shape};
 pub use plane::{
-    FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, Wishes, source_of,
+    FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, Wishes, setup_of, source_of,
 };
 pub use store::{StoreError, forget};

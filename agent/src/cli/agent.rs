@@ -6,6 +6,7 @@ mod common;
 mod diff;
 mod enrol;
 mod fetcher;
+mod guard;
 mod install;
 mod list;
 mod logs;
@@ -54,6 +55,8 @@ pub(crate) enum AgentCommand {
     #[command(hide = true)]
     Fetcher(fetcher::Args),
     #[command(hide = true)]
+    Guard(guard::Args),
+    #[command(hide = true)]
     Forget(uninstall::ForgetArgs),
 }
 
@@ -73,6 +76,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
         AgentCommand::Run(args) => run::run(args),
         AgentCommand::Supervise(args) => supervise::run(args),
         AgentCommand::Fetcher(args) => fetcher::run(args),
+        AgentCommand::Guard(args) => guard::run(args),
         AgentCommand::Forget(args) => uninstall::run_forget(args),
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Live {
     pub(crate) pid: u32,
     /// Since when it runs (UTC).
     pub(crate) started: String,
-    /// `recovering`, `running the flow`, `waiting`, `judging`, `converging`, `stopped`.
+    /// `recovering`, `upgrading`, `running the flow`, `waiting`, `judging`, `converging`, `stopped`.
     pub(crate) phase: String,
     /// Turns since its start.
     pub(crate) turns: u64,

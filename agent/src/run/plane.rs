@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
-use jos_runtime::Plane;
 use jos_runtime::world::World;
+use jos_runtime::{Outcome, Plane, PlaneError};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
@@ -154,15 +154,19 @@ impl<'w> Agent<'w> {
         };
         agent.tell();
         // First of all: what a crash left half done is taken back or finished before anything reads or changes the world.
-        match agent.plane.recover() {
-            Ok(None) => {}
-            Ok(Some(outcome)) => {
-                log::warn!("recovered: {outcome}");
-                if outcome.source == Source::Hub {
-                    agent.report(&outcome);
+        let failed = |error| Failure::failed(format!("recovery: {error}"));
+        loop {
+            match agent.plane.recover() {
+                Ok(None) => break,
+                Ok(Some(outcome)) => {
+                    log::warn!("recovered: {outcome}");
+                    agent.report_of_hub(&outcome);
+                    break;
                 }
+                Err(PlaneError::Upgrading { .. }) if agent.sit_out_upgrade().map_err(failed)? => {}
+                Err(PlaneError::Upgrading { .. }) => break,
+                Err(error) => return Err(failed(error)),
             }
-            Err(error) => return Err(Failure::failed(format!("recovery: {error}"))),
         }
         if let Some(path) = agent.settings.baseline.clone() {
             match crate::files::read(&path, crate::subject::LIMIT) {
@@ -172,6 +176,28 @@ impl<'w> Agent<'w> {
         }
         agent.open_hub();
         Ok(agent)
+    }
+
+    /// The package manager is replacing this agent, has started it for that, and waits until it is ready. What becomes of
+    /// the change is decided elsewhere, also by whether it is. False where it could not be taken back: then each turn tries
+    /// again, as after any other change.
+    fn sit_out_upgrade(&mut self) -> Result<bool, PlaneError> {
+        log::info!("{}: the agent's own package is being replaced", self.settings.name);
+        self.phase("upgrading");
+        notify("READY=1");
+        let outcome = self.plane.follow_upgrade()?;
+        if let Some(outcome) = &outcome {
+            log::warn!("upgrade: {outcome}");
+            self.report_of_hub(outcome);
+        }
+        self.phase("recovering");
+        Ok(outcome.is_none_or(|o| o.report.left.is_empty()))
+    }
+
+    fn report_of_hub(&mut self, outcome: &Outcome) {
+        if outcome.source == Source::Hub {
+            self.report(outcome);
+        }
     }
 
     fn now(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! decided by the gate.
 
 mod fetch;
+mod guardian;
 mod packages;
 mod probe;
 mod processes;
@@ -67,6 +68,7 @@ impl Real {
             fetch: &self.fetch,
             packages: &*self.packages,
             hub: None,
+            guardian: guardian::detect(),
         }
     }
 }
