@@ -83,11 +83,10 @@ pub(super) fn push(
     let bytes = std::fs::read(plan).map_err(|error| Failure::failed(format!("{}: {error}", plan.display())))?;
     let name = plan.display().to_string();
     let rollout = read::document::<Rollout>(&name, &bytes, Format::of_path(plan)).map_err(Failure::invalid)?;
-    let asked = json!({
-        "rollout": rollout.value,
-        "state": signed(state)?,
-        "revert": revert.map(signed).transpose()?,
-    });
+    let mut asked = json!({ "rollout": rollout.value, "state": signed(state)? });
+    if let Some(revert) = revert {
+        asked["revert"] = signed(revert)?.into();
+    }
     let made = door.json("POST", &format!("/api/v1/rollouts{of}"), Sent::Json(asked));
     let made = made.map_err(|failure| failure.of_file(state))?;
     for note in made["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {

@@ -45,6 +45,7 @@ pub struct Made {
 pub async fn make(hub: &Hub, actor: &Actor, tenant: &str, asked: &New) -> Done<Made> {
     let now = hub.clock.now();
     let plan = &asked.rollout;
+    sound(plan)?;
     let mut tx = hub.store.write().await?;
     let Prepared { mut row, mut notes, .. } =
         push::prepare(&mut tx, hub, actor, tenant, asked.state.as_bytes()).await?;
@@ -145,6 +146,25 @@ async fn revert<'a>(
     }
     revert.rollout.clone_from(&row.rollout);
     Ok(Some((revert, text)))
+}
+
+/// What the type of a plan does not say.
+fn sound(plan: &Rollout) -> Done<()> {
+    if let Some(last) = plan.phases.last().filter(|last| last.percent != 100 || !last.labels.is_empty()) {
+        let labels = if last.labels.is_empty() { "" } else { " of some labels" };
+        let message = format!(
+            "/phases/{}: found {} percent{labels} in the last phase, expected 100 percent of all",
+            plan.phases.len() - 1,
+            last.percent
+        );
+        return Err(Fault::malformed(message).help("who is not meant at all is left out by the state's audience"));
+    }
+    if let Some(revert) = plan.revert_with.filter(|revert| *revert <= plan.version) {
+        let message = format!("/revert_with: found {revert}, expected a version above {}", plan.version);
+        return Err(Fault::malformed(message)
+            .help("devices never go back: the old content is signed again under a higher number"));
+    }
+    Ok(())
 }
 
 fn is_of(plan: &Rollout, version: u64, row: &StateRow) -> Done<()> {

@@ -319,8 +319,10 @@ fn is_over(phase: &Phase, pace: &Pace, fleet: &[Member], now: i64) -> bool {
     };
     let Some(full) = pace.full else { return false };
     if own().next().is_none() {
-        // Everybody came in before: there is nothing to watch.
-        return true;
+        // They came in before, so there is nothing to watch; or there is nobody, and nothing has been shown.
+        return fleet
+            .iter()
+            .any(|member| member.let_in.is_some() && matches(phase, member));
     }
     let all = || fleet.iter().filter_map(|member| member.let_in);
     now - full >= i64::from(phase.soak.unwrap_or(SOAK))

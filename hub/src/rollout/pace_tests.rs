@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fleet_without_failures_gets_the_version_whole(plan in plans(), size in 1usize..80) {
+    fn a_fleet_without_failures_gets_the_version_whole(plan in plans(), size in 3usize..80) {
         let mut fleet = fleet(size);
         let (mut now, mut pace) = (0, Pace::new(&plan, 0));
         for _ in 0..10_000 {
@@ -311,6 +311,19 @@ fn a_spread_phase_lets_in_one_after_the_other() {
         pace = next;
     }
     assert_eq!(seen, [1, 0, 1, 1, 3, 5, 0]);
+}
+
+#[test]
+fn a_phase_that_fits_nobody_waits_and_does_not_open_the_next_one() {
+    let plan = plan(
+        vec![phase(100, Some("typo"), 0, 0), phase(100, None, 0, 0)],
+        None,
+    );
+    let mut fleet = fleet(3);
+    let (more, pace, _) = run(&plan, &Pace::new(&plan, 0), &mut fleet, 0);
+    assert_eq!((more, pace.phase), (0, 0));
+    let (more, pace, _) = run(&plan, &pace, &mut [], 100_000);
+    assert_eq!((more, pace.status), (0, Status::Running));
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn a_device_gets_it_in_its_maintenance_window_by_its_own_clock() {
         .collect();
     let hour = running.clock.now() / 3600 % 24;
     let window = json!([{ "from": format!("{:02}:00", (hour + 23) % 24), "to": format!("{:02}:00", (hour + 3) % 24) }]);
-    assert_eq!(begin(&running, &plan(&json!({ "windows": window }))).0, 200);
+    assert_eq!(begin(&running, &plan(&json!({ "windows": window, "silent_after": 86_400 }))).0, 200);
     let offers = || devices.iter().map(|(zone, device)| (*zone, offered(device))).collect::<Vec<_>>();
     assert_eq!(offers(), [("EST5", 1), ("Etc/GMT+6", 1), ("Etc/UTC", 2)]);
     // Six hours on it is the hour there that it was here; five hours behind us it still is.
@@ -290,7 +290,11 @@ fn after_a_halt_those_that_got_it_are_offered_the_state_that_was_signed_beforeha
     let devices: Vec<Device> = (0..3).map(|_| running.device(&json!({}))).collect();
     let asked = |revert: Option<u64>| {
         let plan = plan(&json!({ "revert_with": 3, "halt_percent": 0 }));
-        json!({ "rollout": plan, "state": signed_state(2), "revert": revert.map(signed_state) })
+        let mut asked = json!({ "rollout": plan, "state": signed_state(2) });
+        if let Some(version) = revert {
+            asked["revert"] = signed_state(version).into();
+        }
+        asked
     };
     for (revert, expected) in [(None, "was not handed over"), (Some(4), "the plan is about portal version 3")] {
         let (status, refusal) = running.admin("POST", "/api/v1/rollouts", &asked(revert));

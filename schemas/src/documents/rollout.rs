@@ -32,7 +32,7 @@ pub struct Rollout {
     #[serde(deserialize_with = "ruled::int::<_, _, 1, 9_007_199_254_740_991>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
     pub version: u64,
-    /// In order; each takes more of the fleet, the last one all of it.
+    /// In order; each takes more of the fleet. The last one is 100 percent without labels.
     #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 32)))]
     pub phases: Vec<Phase>,
     /// Halt when more than this share of the devices of a phase fails; 5 when absent.
@@ -51,7 +51,7 @@ pub struct Rollout {
     )]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 2_592_000)))]
     pub silent_after: Option<u32>,
-    /// Version signed beforehand that the hub offers after a halt.
+    /// Version signed beforehand that the hub offers after a halt; above `version`, since devices never go back.
     #[serde(default, deserialize_with = "ruled::maybe_int::<_, _, 1, 9_007_199_254_740_991>")]
     #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,23 +168,6 @@ impl Check for Rollout {
                     .help("a phase includes the ones before it");
             }
         }
-        if let Some(last) = self
-            .phases
-            .last()
-            .filter(|last| last.percent != 100 || !last.labels.is_empty())
-        {
-            let at = self.phases.len() - 1;
-            let labels = if last.labels.is_empty() { "" } else { " of some labels" };
-            issues
-                .add(
-                    format!("/phases/{at}"),
-                    format!(
-                        "found {} percent{labels} in the last phase, expected 100 percent of all",
-                        last.percent
-                    ),
-                )
-                .help("who is not meant at all is left out by the state's audience");
-        }
         if self.windows.len() > 32 {
             issues.add(
                 "/windows",
@@ -198,14 +181,6 @@ impl Check for Rollout {
                     format!("found {} days, expected 7 at most", window.days.len()),
                 );
             }
-        }
-        if let Some(revert) = self.revert_with.filter(|revert| *revert <= self.version) {
-            issues
-                .add(
-                    "/revert_with",
-                    format!("found {revert}, expected a version above {}", self.version),
-                )
-                .help("devices never go back: the old content is signed again under a higher number");
         }
     }
 }

@@ -62,10 +62,10 @@ pub struct ShownAgent {
     held: Option<Held>,
     /// The rollout that brings what is offered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rollout: Option<String>,
+    pub rollout: Option<String>,
     /// What it measured in the last day.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    metrics: BTreeMap<String, Stat>,
+    pub metrics: BTreeMap<String, Stat>,
 }
 
 /// Labels to be set and removed.

@@ -31,10 +31,10 @@ pub struct Part {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Step {
     /// Seconds that it covers.
-    step: i64,
+    pub step: i64,
     /// What was measured.
     #[serde(flatten)]
-    slot: Slot,
+    pub slot: Slot,
 }
 
 /// The history of one agent, the oldest step first, the one that is being filled last.

@@ -31,30 +31,30 @@ const MOST: u32 = 1000;
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// It.
-    rollout: RolloutRow,
+    pub rollout: RolloutRow,
     /// Each phase that has let somebody in.
-    phases: Vec<Tally>,
+    pub phases: Vec<Tally>,
     /// Seconds between the points of the curve.
-    step: i64,
+    pub step: i64,
     /// What happened until when: numbers that only grow.
-    curve: Vec<Point>,
+    pub curve: Vec<Point>,
 }
 
 /// How far a rollout was at one time.
 #[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 pub struct Point {
     /// The end of its step, in seconds since 1970.
-    time: i64,
+    pub time: i64,
     /// Devices whose turn had come.
-    let_in: u64,
+    pub let_in: u64,
     /// Of them those that had fetched the version.
-    offered: u64,
+    pub offered: u64,
     /// Of them those that had it in force.
-    well: u64,
+    pub well: u64,
     /// Of them those that had said they had not.
-    failed: u64,
+    pub failed: u64,
     /// Of them those that had said nothing more.
-    silent: u64,
+    pub silent: u64,
 }
 
 /// Which devices of a rollout.
