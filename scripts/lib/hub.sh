@@ -13,14 +13,16 @@ hub_load() {
     # shellcheck disable=SC2064
     trap "kill $pid 2>/dev/null || true; rm -rf '$dir'" EXIT
     ports=$(timeout 30 sh -c "until [ -s '$dir/ports' ]; do sleep 0.1; done; cat '$dir/ports'") || die "the hub did not come up"
-    ports=$(sed 's/.*"devices":"\([^"]*\)".*/\1/' <<<"$ports")
+    ports=${ports#*\"devices\":\"}
+    ports=${ports%%\"*}
     (
-        cd "$dir"
+        cd "$dir" || exit
         "$jos" key new --out root.key >/dev/null
         "$jos" trust init --key root.key --tenant default --expires 2035-01-31 >/dev/null
         "$jos" trust add trust.json --role freshness=hub/freshness.key.pub --key root.key >/dev/null
         "$hub" trust push trust.json trust.v2.json --data hub >/dev/null
-        "$hub" token new --uses "$devices" --json --data hub | sed -n 's/.*"line": "\(.*\)",\{0,1\}$/\1/p' >token
+        "$hub" token new --uses "$devices" --json --data hub >made
+        sed -n 's/.*"line": "\(.*\)",\{0,1\}$/\1/p' made >token
         cat >state.toml <<'STATE'
 kind = "jos.agent.desired_state"
 [meta]

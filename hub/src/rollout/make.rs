@@ -150,7 +150,11 @@ async fn revert<'a>(
 
 /// What the type of a plan does not say.
 fn sound(plan: &Rollout) -> Done<()> {
-    if let Some(last) = plan.phases.last().filter(|last| last.percent != 100 || !last.labels.is_empty()) {
+    if let Some(last) = plan
+        .phases
+        .last()
+        .filter(|last| last.percent != 100 || !last.labels.is_empty())
+    {
         let labels = if last.labels.is_empty() { "" } else { " of some labels" };
         let message = format!(
             "/phases/{}: found {} percent{labels} in the last phase, expected 100 percent of all",
@@ -160,7 +164,10 @@ fn sound(plan: &Rollout) -> Done<()> {
         return Err(Fault::malformed(message).help("who is not meant at all is left out by the state's audience"));
     }
     if let Some(revert) = plan.revert_with.filter(|revert| *revert <= plan.version) {
-        let message = format!("/revert_with: found {revert}, expected a version above {}", plan.version);
+        let message = format!(
+            "/revert_with: found {revert}, expected a version above {}",
+            plan.version
+        );
         return Err(Fault::malformed(message)
             .help("devices never go back: the old content is signed again under a higher number"));
     }

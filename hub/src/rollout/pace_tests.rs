@@ -315,10 +315,7 @@ fn a_spread_phase_lets_in_one_after_the_other() {
 
 #[test]
 fn a_phase_that_fits_nobody_waits_and_does_not_open_the_next_one() {
-    let plan = plan(
-        vec![phase(100, Some("typo"), 0, 0), phase(100, None, 0, 0)],
-        None,
-    );
+    let plan = plan(vec![phase(100, Some("typo"), 0, 0), phase(100, None, 0, 0)], None);
     let mut fleet = fleet(3);
     let (more, pace, _) = run(&plan, &Pace::new(&plan, 0), &mut fleet, 0);
     assert_eq!((more, pace.phase), (0, 0));

@@ -20,19 +20,31 @@ fn what_a_device_measures_is_kept_in_steps_and_summed_up() {
     say(8.0);
     let path = format!("/api/v1/devices/{}/history?agent=portal", device.id);
     let steps = running.get(&path);
-    let loads: Vec<&Value> = steps.as_array().into_iter().flatten().map(|step| &step["metrics"]["load"]["last"]).collect();
+    let loads: Vec<&Value> = steps
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|step| &step["metrics"]["load"]["last"])
+        .collect();
     assert_eq!(loads, [&json!(1.0), &json!(3.0), &json!(8.0)]);
     assert_eq!(steps[0]["metrics"]["network.rx"]["sum"], 7.0);
     assert_eq!(running.get(&format!("{path}&metric=os")), json!([]));
     let shown = running.get(&format!("/api/v1/devices/{}", device.id));
     let load = &shown["agents"][0]["metrics"]["load"];
-    assert_eq!((&load["count"], &load["sum"], &load["max"]), (&json!(3), &json!(12.0), &json!(8.0)));
+    assert_eq!(
+        (&load["count"], &load["sum"], &load["max"]),
+        (&json!(3), &json!(12.0), &json!(8.0))
+    );
     let done = crate::process::command(&["device", "show", &device.id, "--data"])
         .arg(running.hub.dir.path())
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&done.stdout);
-    let row: Vec<&str> = text.lines().filter(|line| line.starts_with("load ")).flat_map(str::split_whitespace).collect();
+    let row: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("load "))
+        .flat_map(str::split_whitespace)
+        .collect();
     assert_eq!(row, ["load", "8", "1", "4", "8", "3"], "{text}");
 
     // After two days the steps are hours, after ninety they are gone.
@@ -43,10 +55,16 @@ fn what_a_device_measures_is_kept_in_steps_and_summed_up() {
     let hours = hours.as_array().expect("steps");
     let of_hours: Vec<&Value> = hours.iter().filter(|step| step["step"] == 3600).collect();
     assert!((1..=2).contains(&of_hours.len()), "{hours:?}");
-    let counted: u64 = of_hours.iter().filter_map(|step| step["metrics"]["load"]["count"].as_u64()).sum();
+    let counted: u64 = of_hours
+        .iter()
+        .filter_map(|step| step["metrics"]["load"]["count"].as_u64())
+        .sum();
     assert_eq!(counted, 2, "the third is still being filled");
     running.clock.advance(COARSE_KEPT);
     look();
     let left = running.get(&format!("{path}&since=0"));
-    assert!(left.as_array().into_iter().flatten().all(|step| step["step"] == 300), "{left}");
+    assert!(
+        left.as_array().into_iter().flatten().all(|step| step["step"] == 300),
+        "{left}"
+    );
 }

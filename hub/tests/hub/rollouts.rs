@@ -14,7 +14,8 @@ fn signed_state(version: u64) -> String {
 
 /// A plan for version 2 with these members.
 fn plan(more: &Value) -> Value {
-    let mut plan = json!({ "kind": "jos.rollout", "name": "portal", "version": 2, "phases": [{ "percent": 100, "soak": 0 }] });
+    let mut plan =
+        json!({ "kind": "jos.rollout", "name": "portal", "version": 2, "phases": [{ "percent": 100, "soak": 0 }] });
     for (key, value) in more.as_object().into_iter().flatten() {
         plan[key] = value.clone();
     }
@@ -50,7 +51,10 @@ impl Fleet {
     }
 
     fn turn(&self) {
-        self.running.runtime.block_on(steward::turn(&self.running.hub)).expect("a look");
+        self.running
+            .runtime
+            .block_on(steward::turn(&self.running.hub))
+            .expect("a look");
     }
 
     /// After so many seconds.
@@ -118,7 +122,13 @@ fn the_canaries_come_first_then_a_share_then_everybody_and_the_old_version_is_re
     fleet.later(101);
     let half = fleet.offered();
     assert_eq!((count(&half, 2), count(&half, 1)), (5, 5));
-    let who: Vec<&Device> = fleet.devices.iter().zip(&half).filter(|(_, one)| **one == 2).map(|(d, _)| d).collect();
+    let who: Vec<&Device> = fleet
+        .devices
+        .iter()
+        .zip(&half)
+        .filter(|(_, one)| **one == 2)
+        .map(|(d, _)| d)
+        .collect();
     who.iter().for_each(|device| report(device, 2, "applied"));
     fleet.turn();
     fleet.later(101);
@@ -127,20 +137,36 @@ fn the_canaries_come_first_then_a_share_then_everybody_and_the_old_version_is_re
     fleet.turn();
     assert_eq!(fleet.status(), "done");
     let states = fleet.running.get("/api/v1/states");
-    assert_eq!((&states[0]["rollout"], &states[0]["retired"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&states[0]["rollout"], &states[0]["retired"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(states[1]["retired_why"], "version 2 took its place");
     // Whoever comes later gets it like any other state.
     assert_eq!(offered(&fleet.running.device(&json!({}))), 2);
     let shown = fleet.show();
-    let wells: Vec<&Value> = shown["phases"].as_array().into_iter().flatten().map(|phase| &phase["well"]).collect();
+    let wells: Vec<&Value> = shown["phases"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|phase| &phase["well"])
+        .collect();
     assert_eq!(wells, [&json!(2), &json!(3), &json!(5)]);
-    assert_eq!(shown["curve"].as_array().and_then(|curve| curve.last()).map(|point| &point["well"]), Some(&json!(10)));
+    assert_eq!(
+        shown["curve"]
+            .as_array()
+            .and_then(|curve| curve.last())
+            .map(|point| &point["well"]),
+        Some(&json!(10))
+    );
 }
 
 #[test]
 fn it_halts_with_the_report_that_is_one_too_many_and_no_further_device_gets_the_version() {
     let fleet = Fleet::of(6, &json!({ "halt_percent": 20 }));
-    let [first, second, third, ..] = &*fleet.devices else { panic!("six devices") };
+    let [first, second, third, ..] = &*fleet.devices else {
+        panic!("six devices")
+    };
     assert_eq!((offered(first), offered(second), offered(third)), (2, 2, 2));
     report(first, 2, "rolled_back");
     assert_eq!(fleet.status(), "running");
@@ -156,16 +182,29 @@ fn it_halts_with_the_report_that_is_one_too_many_and_no_further_device_gets_the_
     assert_eq!(fleet.offered(), [2, 2, 2, 1, 1, 1]);
     fleet.later(10_000);
     assert_eq!(fleet.offered(), [2, 2, 2, 1, 1, 1]);
-    let failed = fleet.running.get(&format!("/api/v1/rollouts/{}/devices?outcome=failed", fleet.id));
-    let reasons: Vec<&Value> = failed.as_array().into_iter().flatten().map(|one| &one["reason"]).collect();
+    let failed = fleet
+        .running
+        .get(&format!("/api/v1/rollouts/{}/devices?outcome=failed", fleet.id));
+    let reasons: Vec<&Value> = failed
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["reason"])
+        .collect();
     assert_eq!(reasons, [&json!("as the test says"); 2]);
     let audit = fleet.running.get("/api/v1/audit");
-    assert_eq!((&audit["entries"][0]["action"], &audit["entries"][0]["actor"]), (&json!("rollout.halt"), &json!("hub")));
+    assert_eq!(
+        (&audit["entries"][0]["action"], &audit["entries"][0]["actor"]),
+        (&json!("rollout.halt"), &json!("hub"))
+    );
     let client = crate::common::agent(fleet.running.hub.ca.certificate(), None);
     let url = format!("https://{}/metrics", fleet.running.admins());
     let (_, metrics) = crate::common::read(client.get(url).call().expect("an answer"));
     let metrics = metrics.as_str().expect("text");
-    assert!(metrics.contains("jos_hub_rollouts_halted_total 1\n") && metrics.contains("jos_hub_rollouts{status=\"halted\"} 1\n"));
+    assert!(
+        metrics.contains("jos_hub_rollouts_halted_total 1\n")
+            && metrics.contains("jos_hub_rollouts{status=\"halted\"} 1\n")
+    );
     // Whoever resumes has looked at the two.
     assert_eq!(fleet.act("resume").1["status"], "running");
     assert_eq!(fleet.offered(), [2; 6]);
@@ -219,7 +258,11 @@ fn after_an_abort_who_has_it_keeps_it_and_the_next_version_goes_to_all() {
     let fleet = Fleet::of(2, &json!({ "approval": true }));
     assert_eq!(fleet.act("abort").0, 200);
     let states = fleet.running.get("/api/v1/states");
-    assert!(states[0]["retired_why"].as_str().is_some_and(|why| why.contains("aborted before any device")));
+    assert!(
+        states[0]["retired_why"]
+            .as_str()
+            .is_some_and(|why| why.contains("aborted before any device"))
+    );
 }
 
 #[test]
@@ -235,7 +278,11 @@ fn it_begins_when_a_second_person_says_yes_and_not_when_the_first_does() {
         .expect("it runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let approved: Value = serde_json::from_slice(&done.stdout).expect("JSON");
-    assert!(approved["approved_by"].as_str().is_some_and(|who| who.starts_with("local:")));
+    assert!(
+        approved["approved_by"]
+            .as_str()
+            .is_some_and(|who| who.starts_with("local:"))
+    );
     assert_eq!(fleet.offered(), [2]);
 }
 
@@ -245,7 +292,9 @@ fn a_held_device_keeps_its_version_through_rollouts_and_pushes() {
     let held = &fleet.devices[0];
     assert_eq!(held.heartbeat(&json!({ "version": 1, "outcome": "applied" })).0, 200);
     let path = |verb: &str| format!("/api/v1/devices/{}/{verb}", held.id);
-    let (_, shown) = fleet.running.admin("POST", &path("hold"), &json!({ "reason": "trade fair" }));
+    let (_, shown) = fleet
+        .running
+        .admin("POST", &path("hold"), &json!({ "reason": "trade fair" }));
     assert_eq!(shown["held"], "trade fair");
     fleet.running.runtime.block_on(async {
         let actor = jos_hub::actor::Actor("user:second".to_owned());
@@ -274,8 +323,16 @@ fn a_device_gets_it_in_its_maintenance_window_by_its_own_clock() {
         .collect();
     let hour = running.clock.now() / 3600 % 24;
     let window = json!([{ "from": format!("{:02}:00", (hour + 23) % 24), "to": format!("{:02}:00", (hour + 3) % 24) }]);
-    assert_eq!(begin(&running, &plan(&json!({ "windows": window, "silent_after": 86_400 }))).0, 200);
-    let offers = || devices.iter().map(|(zone, device)| (*zone, offered(device))).collect::<Vec<_>>();
+    assert_eq!(
+        begin(&running, &plan(&json!({ "windows": window, "silent_after": 86_400 }))).0,
+        200
+    );
+    let offers = || {
+        devices
+            .iter()
+            .map(|(zone, device)| (*zone, offered(device)))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(offers(), [("EST5", 1), ("Etc/GMT+6", 1), ("Etc/UTC", 2)]);
     // Six hours on it is the hour there that it was here; five hours behind us it still is.
     running.clock.advance(6 * 3600);
@@ -296,9 +353,15 @@ fn after_a_halt_those_that_got_it_are_offered_the_state_that_was_signed_beforeha
         }
         asked
     };
-    for (revert, expected) in [(None, "was not handed over"), (Some(4), "the plan is about portal version 3")] {
+    for (revert, expected) in [
+        (None, "was not handed over"),
+        (Some(4), "the plan is about portal version 3"),
+    ] {
         let (status, refusal) = running.admin("POST", "/api/v1/rollouts", &asked(revert));
-        assert!((400..500).contains(&status) && refusal["message"].as_str().is_some_and(|m| m.contains(expected)), "{refusal}");
+        assert!(
+            (400..500).contains(&status) && refusal["message"].as_str().is_some_and(|m| m.contains(expected)),
+            "{refusal}"
+        );
     }
     let (status, made) = running.admin("POST", "/api/v1/rollouts", &asked(Some(3)));
     assert_eq!(status, 200, "{made}");
@@ -307,9 +370,16 @@ fn after_a_halt_those_that_got_it_are_offered_the_state_that_was_signed_beforeha
     report(&devices[1], 2, "rolled_back");
     assert_eq!(devices.iter().map(offered).collect::<Vec<_>>(), [3, 3, 1]);
     // What was taken back is not tried again under the same number.
-    let path = format!("/api/v1/rollouts/{}/resume", made["rollout"]["id"].as_str().expect("an id"));
+    let path = format!(
+        "/api/v1/rollouts/{}/resume",
+        made["rollout"]["id"].as_str().expect("an id")
+    );
     assert_eq!(running.admin("POST", &path, &json!({})).1["code"], "reverted");
-    assert_eq!(running.push(&state(3)).1["standing"], "new", "and to all, if that is wanted");
+    assert_eq!(
+        running.push(&state(3)).1["standing"],
+        "new",
+        "and to all, if that is wanted"
+    );
     assert_eq!(devices.iter().map(offered).collect::<Vec<_>>(), [3, 3, 3]);
 }
 
@@ -335,7 +405,9 @@ fn a_waiting_device_is_told_when_its_turn_comes() {
 #[test]
 fn a_rollout_whose_version_is_retired_ends_and_says_so() {
     let fleet = Fleet::of(1, &json!({}));
-    let retired = fleet.running.admin("POST", "/api/v1/states/portal/2/retire", &json!({ "reason": "typo" }));
+    let retired = fleet
+        .running
+        .admin("POST", "/api/v1/states/portal/2/retire", &json!({ "reason": "typo" }));
     assert_eq!(retired.0, 204);
     fleet.turn();
     let shown = fleet.show();
@@ -356,7 +428,10 @@ fn what_does_not_fit_together_is_refused() {
     refused(plan(&json!({})), "offered-already");
     refused(plan(&json!({ "version": 7 })), "other-version");
     refused(plan(&json!({ "phases": [{ "percent": 50 }] })), "malformed");
-    refused(plan(&json!({ "windows": [{ "from": "25:00", "to": "03:00" }] })), "malformed");
+    refused(
+        plan(&json!({ "windows": [{ "from": "25:00", "to": "03:00" }] })),
+        "malformed",
+    );
     let path = "/api/v1/rollouts/r-0/pause";
     assert_eq!(running.admin("POST", path, &json!({})).0, 404);
 }
@@ -375,8 +450,16 @@ fn the_command_line_hands_over_a_plan_and_shows_how_it_goes() {
     let (plan, state) = (file("plan.toml", toml), file("state.json", &signed_state(2)));
     let run = |args: &[&str]| {
         let mut command = crate::process::command(args);
-        let done = command.arg("--data").arg(running.hub.dir.path()).output().expect("it runs");
-        assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        let done = command
+            .arg("--data")
+            .arg(running.hub.dir.path())
+            .output()
+            .expect("it runs");
+        assert!(
+            done.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         String::from_utf8(done.stdout).expect("text")
     };
     let paths = [plan, state].map(|path| path.display().to_string());
@@ -388,7 +471,10 @@ fn the_command_line_hands_over_a_plan_and_shows_how_it_goes() {
     assert_eq!(offered(&device), 2);
     report(&device, 2, "rolled_back");
     let shown = run(&["rollout", "show", &id]);
-    assert!(shown.contains("1 of the 1 devices of phase 1 failed") && shown.contains("as the test says"), "{shown}");
+    assert!(
+        shown.contains("1 of the 1 devices of phase 1 failed") && shown.contains("as the test says"),
+        "{shown}"
+    );
     assert!(run(&["rollout", "abort", &id, "--reason", "wrong driver"]).contains("is aborted"));
     assert!(run(&["device", "hold", &device.id, "--reason", "trade fair"]).contains("trade fair"));
     assert!(run(&["device", "show", &device.id]).contains("held       trade fair"));

@@ -6,11 +6,21 @@ use crate::common::{Running, admin_key, signed, state};
 
 fn simulate(running: &Running, token: &str, args: &[&str]) -> Value {
     let url = format!("https://{}", running.devices());
-    let done = crate::process::command(&["simulate", "--json", "--name", "portal", "--ramp", "0", "--interval", "1", "--hub"])
-        .args([&url, "--token", token, "--apply", "1"])
-        .args(args)
-        .output()
-        .expect("it runs");
+    let done = crate::process::command(&[
+        "simulate",
+        "--json",
+        "--name",
+        "portal",
+        "--ramp",
+        "0",
+        "--interval",
+        "1",
+        "--hub",
+    ])
+    .args([&url, "--token", token, "--apply", "1"])
+    .args(args)
+    .output()
+    .expect("it runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     serde_json::from_slice(&done.stdout).expect("JSON")
 }
@@ -21,16 +31,32 @@ fn simulated_devices_enrol_call_take_a_state_and_report_it() {
     assert_eq!(running.push(&state(1)).0, 200);
     let token = running.token(&json!({ "uses": 8 }));
     let figures = simulate(&running, &token, &["--devices", "8", "--for", "4"]);
-    assert_eq!((&figures["connected"], &figures["errors"]), (&json!(8), &json!({})), "{figures}");
-    assert_eq!((&figures["times"]["enrol"]["count"], &figures["times"]["report"]["count"]), (&json!(8), &json!(8)));
-    assert_eq!((&figures["told"][0]["version"], &figures["told"][0]["devices"]), (&json!(1), &json!(8)));
+    assert_eq!(
+        (&figures["connected"], &figures["errors"]),
+        (&json!(8), &json!({})),
+        "{figures}"
+    );
+    assert_eq!(
+        (
+            &figures["times"]["enrol"]["count"],
+            &figures["times"]["report"]["count"]
+        ),
+        (&json!(8), &json!(8))
+    );
+    assert_eq!(
+        (&figures["told"][0]["version"], &figures["told"][0]["devices"]),
+        (&json!(1), &json!(8))
+    );
     let devices = running.get("/api/v1/devices");
     let devices = devices.as_array().expect("devices");
     assert_eq!(devices.len(), 8);
     for device in devices {
         let shown = running.get(&format!("/api/v1/devices/{}", device["id"].as_str().expect("an id")));
         assert_eq!(shown["agents"][0]["said"]["outcome"], "applied", "{shown}");
-        assert_eq!((&shown["reports"][0]["version"], &shown["alarms"]), (&json!(1), &json!([])));
+        assert_eq!(
+            (&shown["reports"][0]["version"], &shown["alarms"]),
+            (&json!(1), &json!([]))
+        );
     }
 }
 
@@ -51,7 +77,10 @@ fn a_rollout_to_a_simulated_fleet_that_fails_halts_by_itself() {
     assert_eq!(shown["rollout"]["status"], "halted", "{shown}");
     let phase = &shown["phases"][0];
     assert!(phase["let_in"].as_u64().is_some_and(|n| n <= 4), "{phase}");
-    assert!(phase["failed"].as_u64().is_some_and(|n| (1..=4).contains(&n)), "{phase}");
+    assert!(
+        phase["failed"].as_u64().is_some_and(|n| (1..=4).contains(&n)),
+        "{phase}"
+    );
 }
 
 #[test]
