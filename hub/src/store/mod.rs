@@ -8,6 +8,8 @@ pub mod alarms;
 pub mod audit;
 pub mod blobs;
 pub mod devices;
+pub mod history;
+pub mod rollouts;
 mod schema;
 pub mod states;
 pub mod tenants;

@@ -3,7 +3,10 @@
 mod admin;
 mod common;
 mod config;
+mod history;
 mod identity;
 mod load;
 mod process;
 mod registry;
+mod rollouts;
+mod simulated;
