@@ -11,6 +11,7 @@ mod serve;
 mod states;
 mod tokens;
 mod ui;
+mod users;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -71,6 +72,9 @@ enum Command {
     /// The states that the hub keeps
     #[command(subcommand)]
     State(states::StateCommand),
+    /// Who may sign in to the dashboard
+    #[command(subcommand)]
+    User(users::Command),
     /// List what a person should look at
     Alarms(logs::AlarmArgs),
     /// Show who did what, and whether the log is whole
@@ -121,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Trust(command) => states::trust(&command, place, &ui),
         Command::Push(args) => states::push(&args, place, &ui),
         Command::State(command) => states::state(&command, place, &ui),
+        Command::User(command) => users::run(&command, place, &ui),
         Command::Alarms(args) => logs::alarms(&args, place, &ui),
         Command::Audit(args) => logs::audit(&args, place, &ui),
         Command::Export => logs::export(place, &ui),

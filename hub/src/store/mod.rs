@@ -8,11 +8,13 @@ pub mod alarms;
 pub mod audit;
 pub mod blobs;
 pub mod devices;
+pub mod glances;
 mod schema;
 pub mod states;
 pub mod tenants;
 pub mod tokens;
 pub mod trusts;
+pub mod users;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

@@ -6,6 +6,7 @@ pub mod logs;
 pub mod states;
 pub mod tenants;
 pub mod tokens;
+pub mod users;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ use crate::hub::DEFAULT_TENANT;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfTenant {
-    tenant: Option<String>,
+    /// Its name.
+    pub tenant: Option<String>,
 }
 
 impl OfTenant {

@@ -1,0 +1,74 @@
+//! Forms. None is made without its guard, the token that shows that the form was on a page of ours.
+
+use maud::{Markup, html};
+
+/// The field that the guard is sent in.
+pub const GUARD: &str = "guard";
+
+/// The token of whoever the page is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Guard<'a>(pub &'a str);
+
+/// A form that changes something.
+pub fn form(action: &str, guard: Guard<'_>, inside: &Markup) -> Markup {
+    html! {
+        form method="post" action=(action) {
+            input type="hidden" name=(GUARD) value=(guard.0);
+            (inside)
+        }
+    }
+}
+
+/// One field with its label.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Field<'a> {
+    /// Its name in the form.
+    pub name: &'a str,
+    /// What stands above it.
+    pub label: &'a str,
+    /// `text` where it is empty.
+    pub kind: &'a str,
+    /// What is in it at first.
+    pub value: &'a str,
+    /// What stands below it.
+    pub hint: &'a str,
+    /// What is meant to be in it, for a password manager.
+    pub autocomplete: &'a str,
+    /// Whether it may be left empty.
+    pub optional: bool,
+    /// Whether one may write at once.
+    pub first: bool,
+}
+
+/// A field.
+pub fn field(field: &Field<'_>) -> Markup {
+    let Field { name, label, value, hint, autocomplete, optional, first, .. } = *field;
+    let kind = if field.kind.is_empty() { "text" } else { field.kind };
+    let id = format!("field-{name}");
+    let below = format!("hint-{name}");
+    let plain = kind != "text";
+    html! {
+        div class="field" {
+            label for=(id) { (label) @if optional { small { " optional" } } }
+            input id=(id) name=(name) type=(kind) value=(value) required[!optional] autofocus[first]
+                min=[(kind == "number").then_some("1")]
+                autocomplete=(if autocomplete.is_empty() { "off" } else { autocomplete })
+                autocapitalize="none" spellcheck=[(!plain).then_some("false")]
+                aria-describedby=[(!hint.is_empty()).then_some(&below)];
+            @if !hint.is_empty() { small id=(below) class="hint" { (hint) } }
+        }
+    }
+}
+
+/// One of several, by value and words.
+pub fn select(name: &str, label: &str, options: &[(&str, &str)], chosen: &str) -> Markup {
+    let id = format!("field-{name}");
+    html! {
+        div class="field" {
+            label for=(id) { (label) }
+            select id=(id) name=(name) {
+                @for (value, words) in options { option value=(value) selected[*value == chosen] { (words) } }
+            }
+        }
+    }
+}
