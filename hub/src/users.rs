@@ -110,7 +110,12 @@ pub fn new_password() -> Zeroizing<String> {
     random::fill(&mut *bytes);
     let groups: Vec<String> = bytes
         .chunks(5)
-        .map(|group| group.iter().map(|byte| char::from(SIGNS[usize::from(byte % 32)])).collect())
+        .map(|group| {
+            group
+                .iter()
+                .map(|byte| char::from(SIGNS[usize::from(byte % 32)]))
+                .collect()
+        })
         .collect();
     Zeroizing::new(groups.join("-"))
 }
@@ -135,7 +140,9 @@ fn hashed(password: &str) -> Done<String> {
     let mut salt = [0; 16];
     random::fill(&mut salt);
     let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);
-    Ok(hash.map_err(|error| Fault::inside(format!("argon2: {error}")))?.to_string())
+    Ok(hash
+        .map_err(|error| Fault::inside(format!("argon2: {error}")))?
+        .to_string())
 }
 
 /// Argon2 costs time and memory on purpose: two at once, and not on the threads that serve devices.
@@ -198,7 +205,10 @@ mod tests {
 
     #[test]
     fn a_role_in_every_tenant_counts_in_each_and_the_higher_one_wins() {
-        let roles = [(EVERY_TENANT.to_owned(), Role::Viewer), ("acme".to_owned(), Role::Admin)];
+        let roles = [
+            (EVERY_TENANT.to_owned(), Role::Viewer),
+            ("acme".to_owned(), Role::Admin),
+        ];
         let user = User {
             name: "ana".to_owned(),
             roles: roles.into_iter().collect(),
@@ -206,7 +216,10 @@ mod tests {
             created_by: String::new(),
             signed_in: None,
         };
-        assert_eq!([user.role("acme"), user.role("other")], [Some(Role::Admin), Some(Role::Viewer)]);
+        assert_eq!(
+            [user.role("acme"), user.role("other")],
+            [Some(Role::Admin), Some(Role::Viewer)]
+        );
         assert_eq!(user.everywhere(), Some(Role::Viewer));
     }
 }

@@ -99,7 +99,11 @@ mod tests {
         for asset in [STYLE, SCRIPT, ICON] {
             assert_eq!(find(asset.name).map(|found| found.content), Some(asset.content));
         }
-        assert!(STYLE.name.starts_with("style-") && STYLE.name.ends_with(".css"), "{}", STYLE.name);
+        assert!(
+            STYLE.name.starts_with("style-") && STYLE.name.ends_with(".css"),
+            "{}",
+            STYLE.name
+        );
         assert!(find("style.css").is_none() && find("").is_none());
     }
 

@@ -22,11 +22,17 @@ pub fn shares(shares: &[Share<'_>]) -> Markup {
     const LEAST: f64 = 0.6;
     let there: Vec<&Share<'_>> = shares.iter().filter(|share| share.value > 0).collect();
     let whole: u64 = there.iter().map(|share| share.value).sum();
-    let sizes: Vec<f64> = there.iter().map(|share| (share.value as f64 * 100.0 / whole as f64).max(LEAST)).collect();
+    let sizes: Vec<f64> = there
+        .iter()
+        .map(|share| (share.value as f64 * 100.0 / whole as f64).max(LEAST))
+        .collect();
     let sum: f64 = sizes.iter().sum();
     let widths: Vec<f64> = sizes.iter().map(|size| size * 100.0 / sum).collect();
     let start = |part: usize| widths[..part].iter().sum::<f64>();
-    let said: Vec<String> = there.iter().map(|share| format!("{} {}", words::number(share.value), share.name)).collect();
+    let said: Vec<String> = there
+        .iter()
+        .map(|share| format!("{} {}", words::number(share.value), share.name))
+        .collect();
     html! {
         svg class="shares" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label=(said.join(", ")) {
             @if there.is_empty() { rect class="quiet" width="100" height="4" {} }
@@ -39,7 +45,11 @@ pub fn shares(shares: &[Share<'_>]) -> Markup {
 
 /// A bar beside a number: how much of `most` it is.
 pub fn bar(tone: Tone, value: u64, most: u64) -> Markup {
-    let width = if most == 0 { 0.0 } else { value as f64 * 100.0 / most as f64 };
+    let width = if most == 0 {
+        0.0
+    } else {
+        value as f64 * 100.0 / most as f64
+    };
     html! {
         svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
             rect class="rest" width="100" height="6" {}
@@ -72,7 +82,10 @@ pub fn curve(curve: &Curve<'_>, now: i64) -> Markup {
     let (Some(first), Some(last)) = (curve.points.first(), curve.points.last()) else {
         return html! {};
     };
-    let most = curve.points.iter().fold(curve.most, |most, (_, value)| most.max(*value));
+    let most = curve
+        .points
+        .iter()
+        .fold(curve.most, |most, (_, value)| most.max(*value));
     let most = if most > 0.0 { most } else { 1.0 };
     let long = (last.0 - first.0).max(1) as f64;
     let x = |time: i64| (time - first.0) as f64 * WIDTH / long;
@@ -89,7 +102,12 @@ pub fn curve(curve: &Curve<'_>, now: i64) -> Markup {
         }
     }
     let area = format!("{line}V{HEIGHT}H0Z");
-    let said = format!("{}: {} at first, {} at the end", curve.name, (curve.say)(first.1), (curve.say)(last.1));
+    let said = format!(
+        "{}: {} at first, {} at the end",
+        curve.name,
+        (curve.say)(first.1),
+        (curve.say)(last.1)
+    );
     html! {
         figure class={ "curve " (curve.tone.class()) } {
             div class="most" { span { ((curve.say)(most)) } span { ((curve.say)(0.0)) } }
@@ -114,8 +132,16 @@ mod tests {
     #[test]
     fn a_small_part_of_a_large_fleet_is_seen_and_all_parts_make_the_whole() {
         let drawn = shares(&[
-            Share { tone: Tone::Good, name: "in step", value: 99_999 },
-            Share { tone: Tone::Bad, name: "failed", value: 1 },
+            Share {
+                tone: Tone::Good,
+                name: "in step",
+                value: 99_999,
+            },
+            Share {
+                tone: Tone::Bad,
+                name: "failed",
+                value: 1,
+            },
         ])
         .into_string();
         let widths: Vec<f64> = drawn
@@ -131,7 +157,14 @@ mod tests {
     #[test]
     fn a_curve_of_one_point_or_of_nothing_is_no_error() {
         let of = |points: &[(i64, f64)]| {
-            let asked = Curve { name: "devices", tone: Tone::Good, points, most: 0.0, steps: true, say: |v| format!("{v}") };
+            let asked = Curve {
+                name: "devices",
+                tone: Tone::Good,
+                points,
+                most: 0.0,
+                steps: true,
+                say: |v| format!("{v}"),
+            };
             curve(&asked, 10).into_string()
         };
         assert_eq!(of(&[]), "");

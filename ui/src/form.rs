@@ -40,34 +40,45 @@ pub struct Field<'a> {
     pub first: bool,
 }
 
-/// A field.
+/// A field. The label is around it, so that a page may have several of one name.
 pub fn field(field: &Field<'_>) -> Markup {
-    let Field { name, label, value, hint, autocomplete, optional, first, .. } = *field;
+    let Field {
+        name,
+        label,
+        value,
+        hint,
+        optional,
+        first,
+        ..
+    } = *field;
     let kind = if field.kind.is_empty() { "text" } else { field.kind };
-    let id = format!("field-{name}");
-    let below = format!("hint-{name}");
-    let plain = kind != "text";
+    let autocomplete = if field.autocomplete.is_empty() {
+        "off"
+    } else {
+        field.autocomplete
+    };
     html! {
         div class="field" {
-            label for=(id) { (label) @if optional { small { " optional" } } }
-            input id=(id) name=(name) type=(kind) value=(value) required[!optional] autofocus[first]
-                min=[(kind == "number").then_some("1")]
-                autocomplete=(if autocomplete.is_empty() { "off" } else { autocomplete })
-                autocapitalize="none" spellcheck=[(!plain).then_some("false")]
-                aria-describedby=[(!hint.is_empty()).then_some(&below)];
-            @if !hint.is_empty() { small id=(below) class="hint" { (hint) } }
+            label {
+                span { (label) @if optional { small { " optional" } } }
+                input name=(name) type=(kind) value=(value) required[!optional] autofocus[first]
+                    min=[(kind == "number").then_some("1")] autocomplete=(autocomplete) autocapitalize="none" spellcheck="false"
+                    aria-description=[(!hint.is_empty()).then_some(hint)];
+            }
+            @if !hint.is_empty() { small class="hint" aria-hidden="true" { (hint) } }
         }
     }
 }
 
 /// One of several, by value and words.
 pub fn select(name: &str, label: &str, options: &[(&str, &str)], chosen: &str) -> Markup {
-    let id = format!("field-{name}");
     html! {
         div class="field" {
-            label for=(id) { (label) }
-            select id=(id) name=(name) {
-                @for (value, words) in options { option value=(value) selected[*value == chosen] { (words) } }
+            label {
+                span { (label) }
+                select name=(name) {
+                    @for (value, words) in options { option value=(value) selected[*value == chosen] { (words) } }
+                }
             }
         }
     }

@@ -127,7 +127,9 @@ mod tests {
     #[test]
     fn what_is_handed_in_is_text_wherever_it_stands() {
         let evil = "\"><script>alert(1)</script>&'";
-        let pairs = [(evil.to_owned(), evil.to_owned())].into_iter().collect::<std::collections::BTreeMap<_, _>>();
+        let pairs = [(evil.to_owned(), evil.to_owned())]
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>();
         let made = [
             badge(Tone::Bad, evil),
             card(evil, Some(evil), &html! {}),

@@ -14,7 +14,13 @@ pub fn since(seconds: i64, now: i64) -> String {
     let away = now.saturating_sub(seconds);
     let (size, future) = (away.unsigned_abs(), away < 0);
     let (count, unit) = match size {
-        0..60 => return if future { "in a moment".to_owned() } else { "just now".to_owned() },
+        0..60 => {
+            return if future {
+                "in a moment".to_owned()
+            } else {
+                "just now".to_owned()
+            };
+        }
         60..3_600 => (size / 60, "min"),
         3_600..172_800 => (size / 3_600, "h"),
         172_800..5_184_000 => (size / 86_400, "days"),
@@ -81,7 +87,14 @@ mod tests {
         assert_eq!(
             said,
             [
-                "just now", "just now", "1 min ago", "1 h ago", "2 days ago", "2 months ago", "2 years ago", "in a moment",
+                "just now",
+                "just now",
+                "1 min ago",
+                "1 h ago",
+                "2 days ago",
+                "2 months ago",
+                "2 years ago",
+                "in a moment",
                 "in 25 h"
             ]
         );
@@ -94,7 +107,10 @@ mod tests {
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(counted(1, "device"), "1 device");
         assert_eq!(counted(0, "device"), "0 devices");
-        assert_eq!([bytes(12), bytes(1536), bytes(500 << 20)], ["12 B", "1.5 KiB", "500 MiB"]);
+        assert_eq!(
+            [bytes(12), bytes(1536), bytes(500 << 20)],
+            ["12 B", "1.5 KiB", "500 MiB"]
+        );
         assert_eq!(bytes(u64::MAX), "16384 PiB");
     }
 }

@@ -28,6 +28,7 @@ use ui::{Done, Failure, Ui, moment, table, text};
 #[command(after_help = "\
 Start here:
   jos-hub init --data /var/lib/jos-hub --address https://hub.example:8443
+  jos-hub user add ana --role admin --data /var/lib/jos-hub
   jos-hub serve --data /var/lib/jos-hub
   jos trust add trust.json --role freshness=/var/lib/jos-hub/freshness.key.pub --key root.key
   jos-hub trust push --data /var/lib/jos-hub trust.json trust.v2.json

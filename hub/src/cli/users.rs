@@ -87,7 +87,11 @@ pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
             let path = format!("/api/v1/users/{}/password", escaped(name));
             let asked = json!({ "password": password(password_file.as_deref())? });
             let set = door.json("POST", &path, Sent::Json(asked))?;
-            told(ui, &set, &format!("{name} has a new password, and was signed out everywhere"));
+            told(
+                ui,
+                &set,
+                &format!("{name} has a new password, and was signed out everywhere"),
+            );
         }
         Command::Role { name, role, tenant } => {
             let path = format!("/api/v1/users/{}/role", escaped(name));
@@ -106,7 +110,10 @@ pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
                     moment(user, "signed_in"),
                 ]
             };
-            ui.result(&list, table(&["name", "roles", "since", "added by", "signed in"], &rows(&list, row)));
+            ui.result(
+                &list,
+                table(&["name", "roles", "since", "added by", "signed in"], &rows(&list, row)),
+            );
         }
         Command::Remove { name } => {
             door.bytes("DELETE", &format!("/api/v1/users/{}", escaped(name)), Sent::Nothing)?;

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jos_ui::form::{self as forms, Field};
 use jos_ui::shell::{self, Page};
-use jos_ui::{Tone, html, parts, words};
+use jos_ui::{Tone, html, parts};
 
 use super::form;
 use super::reply::{self, At, PRODUCT, Shown, html_of};
@@ -31,7 +31,16 @@ pub(super) async fn change(State(app): State<App>, visitor: Visitor, headers: He
             let said = "Your password is changed. Every other session of yours has ended.".to_owned();
             reply::show(&app.hub, &visitor, AT, &page(&visitor, Some((Tone::Good, said)))).await
         }
-        Err(fault) => reply::refused(&app.hub, &visitor, AT, &page(&visitor, Some(reply::line(&fault))), &fault).await,
+        Err(fault) => {
+            reply::refused(
+                &app.hub,
+                &visitor,
+                AT,
+                &page(&visitor, Some(reply::line(&fault))),
+                &fault,
+            )
+            .await
+        }
     }
 }
 
@@ -40,10 +49,13 @@ async fn set(app: &App, visitor: &Visitor, old: &str, new: &str) -> Done<()> {
     let hub = &app.hub;
     // Whoever finds an open browser guesses no faster than at the door.
     let from = std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
-    hub.dashboard.throttle.take(name, from, hub.clock.now()).map_err(|seconds| {
-        let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "too many wrong passwords");
-        fault.retry_after(seconds)
-    })?;
+    hub.dashboard
+        .throttle
+        .take(name, from, hub.clock.now())
+        .map_err(|seconds| {
+            let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "too many wrong passwords");
+            fault.retry_after(seconds)
+        })?;
     if !users::is_password(hub, name, old).await? {
         return Err(Fault::forbidden("password", "your current password is another one"));
     }
@@ -52,11 +64,23 @@ async fn set(app: &App, visitor: &Visitor, old: &str, new: &str) -> Done<()> {
 }
 
 fn page(visitor: &Visitor, said: Option<(Tone, String)>) -> Page {
-    let roles: Vec<_> = visitor.user.roles.iter().map(|(tenant, role)| {
-        let tenant = if tenant == EVERY_TENANT { "every tenant" } else { tenant.as_str() };
-        vec![html! { (tenant) }, html! { (role.word()) }]
-    }).collect();
-    let new = format!("At least {} characters. Every other session of yours ends.", users::SHORTEST);
+    let roles: Vec<_> = visitor
+        .user
+        .roles
+        .iter()
+        .map(|(tenant, role)| {
+            let tenant = if tenant == EVERY_TENANT {
+                "every tenant"
+            } else {
+                tenant.as_str()
+            };
+            vec![html! { (tenant) }, html! { (role.word()) }]
+        })
+        .collect();
+    let new = format!(
+        "At least {} characters. Every other session of yours ends.",
+        users::SHORTEST
+    );
     let body = html! {
         div class="columns even" {
             (parts::card("New password", None, &forms::form("/account", visitor.guard(), &html! {
@@ -82,7 +106,9 @@ pub(super) fn nothing(visitor: &Visitor) -> Response {
         p { "You are signed in as " strong { (visitor.user.name) } ", and have no role in any tenant. An admin gives you one:" }
         (parts::copied("command", &command))
         p { (forms::form("/logout", visitor.guard(), &html! { button class="second" { "Sign out" } })) }
-        p class="soft" { "Signed up " (words::moment(visitor.user.created, visitor.user.signed_in.unwrap_or(visitor.user.created))) }
     };
-    html_of(StatusCode::OK, shell::alone(PRODUCT, &Page::new("Nothing here yet", body)))
+    html_of(
+        StatusCode::OK,
+        shell::alone(PRODUCT, &Page::new("Nothing here yet", body)),
+    )
 }

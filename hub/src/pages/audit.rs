@@ -33,14 +33,32 @@ pub(super) async fn of_tenant(
 ) -> Shown {
     visitor.needs(&tenant, Role::Operator)?;
     let page = page(&app, &visitor, Some(&tenant), &which).await?;
-    reply::show(&app.hub, &visitor, At { tenant: Some(&tenant), here: "Audit log" }, &page).await
+    reply::show(
+        &app.hub,
+        &visitor,
+        At {
+            tenant: Some(&tenant),
+            here: "Audit log",
+        },
+        &page,
+    )
+    .await
 }
 
 /// Of the whole hub.
 pub(super) async fn whole(State(app): State<App>, visitor: Visitor, Query(which): Query<Which>) -> Shown {
     visitor.needs_everything()?;
     let page = page(&app, &visitor, None, &which).await?;
-    reply::show(&app.hub, &visitor, At { tenant: None, here: "Audit log" }, &page).await
+    reply::show(
+        &app.hub,
+        &visitor,
+        At {
+            tenant: None,
+            here: "Audit log",
+        },
+        &page,
+    )
+    .await
 }
 
 async fn page(app: &App, visitor: &Visitor, tenant: Option<&str>, which: &Which) -> Done<Page> {
@@ -49,15 +67,26 @@ async fn page(app: &App, visitor: &Visitor, tenant: Option<&str>, which: &Which)
     let entries = audit::list(&mut conn, tenant, which.before.unwrap_or(u64::MAX), A_PAGE).await?;
     let said = match which.check {
         true => Some(match audit::verify(&mut conn).await? {
-            (whole, None) => (Tone::Good, format!("The log is whole: each of its {} entries follows the one before.", words::number(whole))),
-            (_, Some(broken)) => (Tone::Bad, format!("The log was changed: entry {broken} does not follow the one before.")),
+            (whole, None) => (
+                Tone::Good,
+                format!(
+                    "The log is whole: each of its {} entries follows the one before.",
+                    words::number(whole)
+                ),
+            ),
+            (_, Some(broken)) => (
+                Tone::Bad,
+                format!("The log was changed: entry {broken} does not follow the one before."),
+            ),
         }),
         false => None,
     };
     drop(conn);
     let rows: Vec<Vec<Markup>> = entries.iter().map(|entry| row(entry, now)).collect();
     let path = tenant.map_or("/audit".to_owned(), |tenant| tenant_path(tenant, "/audit"));
-    let last = entries.last().filter(|entry| entries.len() == A_PAGE as usize && entry.number > 1);
+    let last = entries
+        .last()
+        .filter(|entry| entries.len() == A_PAGE as usize && entry.number > 1);
     let body = html! {
         (parts::tight("Entries", None, &parts::table(&["When", "Who", "Did", "With", "More"], &rows, "Nothing was done here yet.")))
         nav class="pager" aria-label="More of this list" {
@@ -69,7 +98,16 @@ async fn page(app: &App, visitor: &Visitor, tenant: Option<&str>, which: &Which)
         @if tenant.is_some() && visitor.user.everywhere() == Some(Role::Admin) { a href="/audit" { "The whole hub" } }
         a class="button second" href={ (path) "?check=true" } { "Check the whole log" }
     };
-    Ok(Page::new(if tenant.is_some() { "Audit log" } else { "Audit log of the hub" }, body).beside(aside).saying(said))
+    Ok(Page::new(
+        if tenant.is_some() {
+            "Audit log"
+        } else {
+            "Audit log of the hub"
+        },
+        body,
+    )
+    .beside(aside)
+    .saying(said))
 }
 
 fn row(entry: &Entry, now: i64) -> Vec<Markup> {

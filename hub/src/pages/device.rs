@@ -11,11 +11,11 @@ use jos_ui::shell::Page;
 use jos_ui::{Markup, Tone, html, parts, words};
 use serde_json::{Value, json};
 
+use super::form;
 use super::overview::{device_path, state_path};
 use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
 use super::standing::{self, Standing};
-use super::form;
 use crate::api::App;
 use crate::api::admin::devices::{self as api, Shown as Known, ShownAgent};
 use crate::fault::{Done, Fault};
@@ -24,7 +24,11 @@ use crate::store::users::Role;
 use crate::store::{glances, states};
 
 /// The page.
-pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path((tenant, id)): Path<(String, String)>) -> Shown {
+pub(super) async fn show(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path((tenant, id)): Path<(String, String)>,
+) -> Shown {
     let page = page(&app, &visitor, &tenant, &id, None).await?;
     reply::show(&app.hub, &visitor, at(&tenant), &page).await
 }
@@ -63,7 +67,10 @@ pub(super) async fn change(
 }
 
 fn at(tenant: &str) -> At<'_> {
-    At { tenant: Some(tenant), here: "Devices" }
+    At {
+        tenant: Some(tenant),
+        here: "Devices",
+    }
 }
 
 /// The device, if it is this tenant's.
@@ -78,14 +85,22 @@ async fn own(app: &App, tenant: &str, id: &str) -> Done<Device> {
 async fn labels(app: &App, id: &str, text: &str) -> Done<Value> {
     let mut wanted = BTreeMap::new();
     for word in text.split_whitespace() {
-        let (key, value) = word
-            .split_once('=')
-            .ok_or_else(|| Fault::malformed(format!("found the label {word:?}, expected KEY=VALUE, with spaces between labels")))?;
+        let (key, value) = word.split_once('=').ok_or_else(|| {
+            Fault::malformed(format!(
+                "found the label {word:?}, expected KEY=VALUE, with spaces between labels"
+            ))
+        })?;
         wanted.insert(key.to_owned(), value.to_owned());
     }
     let device = devices::by_id(&mut *app.hub.store.read().await?, id).await?;
     let remove: Vec<String> = device
-        .map(|device| device.labels.into_keys().filter(|key| !wanted.contains_key(key)).collect())
+        .map(|device| {
+            device
+                .labels
+                .into_keys()
+                .filter(|key| !wanted.contains_key(key))
+                .collect()
+        })
         .unwrap_or_default();
     Ok(json!({ "set": wanted, "remove": remove }))
 }
@@ -147,22 +162,33 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
     let in_force = agent.said.as_ref().and_then(|said| said.version);
     let link = |version: u64| html! { a href=(state_path(tenant, &agent.name, version)) { "version " (version) } };
     let mut facts = vec![
-        ("In force", match in_force {
-            Some(version) => link(version),
-            None => html! { span class="soft" { "nothing yet" } },
-        }),
-        ("Offered", match agent.offered {
-            0 => html! { span class="soft" { "nothing" } },
-            version if in_force == Some(version) => html! { (link(version)) " " (parts::badge(Tone::Good, "in step")) },
-            version => html! { (link(version)) " " (parts::badge(Tone::Busy, "on its way")) },
-        }),
+        (
+            "In force",
+            match in_force {
+                Some(version) => link(version),
+                None => html! { span class="soft" { "nothing yet" } },
+            },
+        ),
+        (
+            "Offered",
+            match agent.offered {
+                0 => html! { span class="soft" { "nothing" } },
+                version if in_force == Some(version) => {
+                    html! { (link(version)) " " (parts::badge(Tone::Good, "in step")) }
+                }
+                version => html! { (link(version)) " " (parts::badge(Tone::Busy, "on its way")) },
+            },
+        ),
     ];
     if let Some(said) = &agent.said {
         if let Some(outcome) = said.outcome {
             let (tone, text) = standing::ending(outcome);
             facts.push(("Last apply", parts::badge(tone, text)));
         }
-        facts.push(("Called", html! { @if said.seen == 0 { "never" } @else { (words::moment(said.seen, now)) } }));
+        facts.push((
+            "Called",
+            html! { @if said.seen == 0 { "never" } @else { (words::moment(said.seen, now)) } },
+        ));
         facts.push(("Program", html! { "jos " (said.program) }));
         if !said.features.is_empty() {
             let features: Vec<&str> = said.features.iter().map(|feature| feature.as_str()).collect();
@@ -170,17 +196,24 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
         }
         if let Some(head) = &said.head {
             let hash = head.hash.to_string();
-            facts.push(("Ledger", html! { "record " (head.index) " " span class="mono soft" title=(hash) { (words::short(&hash)) } }));
+            facts.push((
+                "Ledger",
+                html! { "record " (head.index) " " span class="mono soft" title=(hash) { (words::short(&hash)) } },
+            ));
         }
     }
-    parts::card(&agent.name, None, &html! {
-        @if let Some(held) = &agent.held { (parts::notice(Tone::Warn, &html! { (standing::held(held)) })) }
-        (parts::facts(facts))
-        @if let Some(said) = agent.said.as_ref().filter(|said| !said.telemetry.is_empty()) {
-            h3 { "Telemetry" }
-            (parts::facts(said.telemetry.iter().map(|(name, value)| (name.as_str(), html! { (plain(value)) }))))
-        }
-    })
+    parts::card(
+        &agent.name,
+        None,
+        &html! {
+            @if let Some(held) = &agent.held { (parts::notice(Tone::Warn, &html! { (standing::held(held)) })) }
+            (parts::facts(facts))
+            @if let Some(said) = agent.said.as_ref().filter(|said| !said.telemetry.is_empty()) {
+                h3 { "Telemetry" }
+                (parts::facts(said.telemetry.iter().map(|(name, value)| (name.as_str(), html! { (plain(value)) }))))
+            }
+        },
+    )
 }
 
 fn plain(value: &Value) -> String {
@@ -207,7 +240,15 @@ fn reports(known: &Known, tenant: &str, now: i64) -> Markup {
             ]
         })
         .collect();
-    parts::tight("Reports", None, &parts::table(&["State", "Ended", "Because", "Received"], &rows, "It has reported nothing yet."))
+    parts::tight(
+        "Reports",
+        None,
+        &parts::table(
+            &["State", "Ended", "Because", "Received"],
+            &rows,
+            "It has reported nothing yet.",
+        ),
+    )
 }
 
 fn inventory(device: &Device, now: i64) -> Markup {
@@ -216,51 +257,74 @@ fn inventory(device: &Device, now: i64) -> Markup {
         facts.push((name.as_str(), html! { (value) }));
     }
     facts.push(("Labels", html! { @if device.labels.is_empty() { span class="soft" { "none" } } @else { (parts::labels(&device.labels)) } }));
-    facts.push(("Seen", match (device.last_seen, &device.address) {
-        (Some(at), Some(address)) => html! { (words::moment(at, now)) " from " (address) },
-        (Some(at), None) => words::moment(at, now),
-        (None, _) => html! { span class="soft" { "never" } },
-    }));
-    facts.push(("Enrolled", html! { (words::moment(device.enrolled, now)) span class="soft" { " by " (device.token) } }));
+    facts.push((
+        "Seen",
+        match (device.last_seen, &device.address) {
+            (Some(at), Some(address)) => html! { (words::moment(at, now)) " from " (address) },
+            (Some(at), None) => words::moment(at, now),
+            (None, _) => html! { span class="soft" { "never" } },
+        },
+    ));
+    facts.push((
+        "Enrolled",
+        html! { (words::moment(device.enrolled, now)) span class="soft" { " by " (device.token) } },
+    ));
     facts.push(("Certificate", html! { "ends " (words::moment(device.not_after, now)) }));
-    facts.push(("TLS key", html! { span class="mono" title=(device.tls) { (words::short(&device.tls)) } }));
+    facts.push((
+        "TLS key",
+        html! { span class="mono" title=(device.tls) { (words::short(&device.tls)) } },
+    ));
     html! { section class="card" data-live="inventory" { h2 { "Device" } (parts::facts(facts)) p class="soft" { small { "What it says of itself is not who it is: that is its TLS key alone." } } } }
 }
 
 fn acts(device: &Device, guard: Guard<'_>, role: Role) -> Markup {
     let path = |act: &str| format!("/t/{}/devices/{}/{act}", device.tenant, device.id);
     let because = |hint: &str| {
-        forms::field(&Field { name: "reason", label: "Because", hint, optional: true, ..Field::default() })
+        forms::field(&Field {
+            name: "reason",
+            label: "Because",
+            hint,
+            optional: true,
+            ..Field::default()
+        })
     };
-    let written: Vec<String> = device.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let written: Vec<String> = device
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     let written = written.join(" ");
-    parts::card("What to do", None, &html! {
-        @if device.status != Status::Revoked {
-            (parts::opened("Change its labels", "", &forms::form(&path("label"), guard, &html! {
-                (forms::field(&Field { name: "labels", label: "Labels", value: &written, hint: "KEY=VALUE, with spaces between them. Labels choose the states that it gets.", optional: true, ..Field::default() }))
-                button class="second" { "Set the labels" }
-            })))
-        }
-        @if device.status == Status::Active {
-            (parts::opened("Put it into quarantine", "", &forms::form(&path("quarantine"), guard, &html! {
-                p { "It keeps the state that it has, and is served nothing until it is released." }
-                (because("One line; the device is told, and the audit log keeps it."))
-                button class="second" { "Quarantine" }
-            })))
-        }
-        @if device.status == Status::Quarantined || device.status == Status::Active {
-            (parts::opened("Release it and clear its alarms", "", &forms::form(&path("release"), guard, &html! {
-                (because("One line, for the audit log."))
-                button class="second" { "Release" }
-            })))
-        }
-        @if role >= Role::Admin && device.status != Status::Revoked {
-            (parts::opened("Revoke it", "danger", &forms::form(&path("revoke"), guard, &html! {
-                p { "For good: its keys are never taken again. To come back it enrols anew, with new keys." }
-                (because("One line; the device is told, and the audit log keeps it."))
-                button class="danger" { "Revoke for good" }
-            })))
-        }
-        @if device.status == Status::Revoked { p class="none" { "Nothing: it was revoked." } }
-    })
+    parts::card(
+        "What to do",
+        None,
+        &html! {
+            @if device.status != Status::Revoked {
+                (parts::opened("Change its labels", "", &forms::form(&path("label"), guard, &html! {
+                    (forms::field(&Field { name: "labels", label: "Labels", value: &written, hint: "KEY=VALUE, with spaces between them. Labels choose the states that it gets.", optional: true, ..Field::default() }))
+                    button class="second" { "Set the labels" }
+                })))
+            }
+            @if device.status == Status::Active {
+                (parts::opened("Put it into quarantine", "", &forms::form(&path("quarantine"), guard, &html! {
+                    p { "It keeps the state that it has, and is served nothing until it is released." }
+                    (because("One line; the device is told, and the audit log keeps it."))
+                    button class="second" { "Quarantine" }
+                })))
+            }
+            @if device.status == Status::Quarantined || device.status == Status::Active {
+                (parts::opened("Release it and clear its alarms", "", &forms::form(&path("release"), guard, &html! {
+                    (because("One line, for the audit log."))
+                    button class="second" { "Release" }
+                })))
+            }
+            @if role >= Role::Admin && device.status != Status::Revoked {
+                (parts::opened("Revoke it", "danger", &forms::form(&path("revoke"), guard, &html! {
+                    p { "For good: its keys are never taken again. To come back it enrols anew, with new keys." }
+                    (because("One line; the device is told, and the audit log keeps it."))
+                    button class="danger" { "Revoke for good" }
+                })))
+            }
+            @if device.status == Status::Revoked { p class="none" { "Nothing: it was revoked." } }
+        },
+    )
 }

@@ -27,7 +27,12 @@ pub(super) struct Which {
 }
 
 /// The page.
-pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant): Path<String>, Query(which): Query<Which>) -> Shown {
+pub(super) async fn show(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(tenant): Path<String>,
+    Query(which): Query<Which>,
+) -> Shown {
     let role = visitor.role(&tenant)?;
     let hub = &app.hub;
     let (fleet, now) = (fleet::of(hub, &tenant).await?, hub.clock.now());
@@ -38,7 +43,11 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
     let first = (page - 1) * A_PAGE;
     let mut rows = Vec::new();
     let mut conn = hub.store.read().await?;
-    for line in found.iter().skip(usize::try_from(first).unwrap_or(usize::MAX)).take(A_PAGE as usize) {
+    for line in found
+        .iter()
+        .skip(usize::try_from(first).unwrap_or(usize::MAX))
+        .take(A_PAGE as usize)
+    {
         if let Some(row) = row(&mut conn, &tenant, line, now).await? {
             rows.push(row);
         }
@@ -46,10 +55,22 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
     drop(conn);
     let path = |page: u64| {
         let standing = standing.map_or("", Standing::slug);
-        tenant_path(&tenant, &format!("/devices?q={}&standing={standing}&page={page}", escaped(&which.q)))
+        tenant_path(
+            &tenant,
+            &format!("/devices?q={}&standing={standing}&page={page}", escaped(&which.q)),
+        )
     };
-    let shown = format!("{}–{} of {}", words::number(first + 1), words::number(first + rows.len() as u64), words::number(found.len() as u64));
-    let none = if fleet.lines.is_empty() { "No device is enrolled yet." } else { "No device is like that." };
+    let shown = format!(
+        "{}–{} of {}",
+        words::number(first + 1),
+        words::number(first + rows.len() as u64),
+        words::number(found.len() as u64)
+    );
+    let none = if fleet.lines.is_empty() {
+        "No device is enrolled yet."
+    } else {
+        "No device is like that."
+    };
     let body = html! {
         form class="search" role="search" method="get" {
             label class="unseen" for="q" { "Search" }
@@ -68,10 +89,24 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
     if role >= Role::Operator {
         page = page.beside(html! { a class="button" href=(tenant_path(&tenant, "/enrol")) { "Enrol a device" } });
     }
-    reply::show(hub, &visitor, At { tenant: Some(&tenant), here: "Devices" }, &page).await
+    reply::show(
+        hub,
+        &visitor,
+        At {
+            tenant: Some(&tenant),
+            here: "Devices",
+        },
+        &page,
+    )
+    .await
 }
 
-async fn row(conn: &mut crate::store::Conn, tenant: &str, line: &Line, now: i64) -> Result<Option<Vec<Markup>>, crate::store::StoreError> {
+async fn row(
+    conn: &mut crate::store::Conn,
+    tenant: &str,
+    line: &Line,
+    now: i64,
+) -> Result<Option<Vec<Markup>>, crate::store::StoreError> {
     let Some(device) = devices::by_id(conn, &line.id).await? else {
         return Ok(None);
     };

@@ -57,7 +57,11 @@ pub(super) async fn make(
     let made = async {
         let asked = asked(&fields, &tenant)?;
         let actor = Extension(visitor.actor());
-        Ok::<_, Fault>(api::new(State(app.clone()), actor, Body::from(asked.to_string())).await?.0)
+        Ok::<_, Fault>(
+            api::new(State(app.clone()), actor, Body::from(asked.to_string()))
+                .await?
+                .0,
+        )
     };
     match made.await {
         Ok(made) => {
@@ -72,19 +76,26 @@ pub(super) async fn make(
 }
 
 fn at(tenant: &str) -> At<'_> {
-    At { tenant: Some(tenant), here: "Enrolment" }
+    At {
+        tenant: Some(tenant),
+        here: "Enrolment",
+    }
 }
 
 fn asked(fields: &Fields, tenant: &str) -> Done<serde_json::Value> {
     let mut labels = BTreeMap::new();
     for word in fields.get("labels").split_whitespace() {
-        let (key, value) = word
-            .split_once('=')
-            .ok_or_else(|| Fault::malformed(format!("found the label {word:?}, expected KEY=VALUE, with spaces between labels")))?;
+        let (key, value) = word.split_once('=').ok_or_else(|| {
+            Fault::malformed(format!(
+                "found the label {word:?}, expected KEY=VALUE, with spaces between labels"
+            ))
+        })?;
         labels.insert(key.to_owned(), value.to_owned());
     }
     let days = fields.number("days", 1)?;
-    let seconds = days.checked_mul(DAY).ok_or_else(|| Fault::malformed("days: expected 3650 at most"))?;
+    let seconds = days
+        .checked_mul(DAY)
+        .ok_or_else(|| Fault::malformed("days: expected 3650 at most"))?;
     Ok(json!({
         "tenant": tenant, "labels": labels, "uses": fields.number("uses", 1)?, "valid_for": seconds,
         "comment": fields.get("comment"),
@@ -92,16 +103,20 @@ fn asked(fields: &Fields, tenant: &str) -> Done<serde_json::Value> {
 }
 
 fn asking(visitor: &Visitor, tenant: &str, said: Option<(Tone, String)>) -> Page {
-    let form = forms::form(&tenant_path(tenant, "/enrol"), visitor.guard(), &html! {
-        div class="line" {
-            (forms::field(&Field { name: "uses", label: "For how many devices", kind: "number", value: "1", ..Field::default() }))
-            (forms::field(&Field { name: "days", label: "Good for days", kind: "number", value: "1", ..Field::default() }))
-        }
-        p {}
-        (forms::field(&Field { name: "labels", label: "Labels", optional: true, hint: "KEY=VALUE, with spaces between them. Labels choose the states that a device gets.", ..Field::default() }))
-        (forms::field(&Field { name: "comment", label: "Comment", optional: true, hint: "For people: which batch, which van.", ..Field::default() }))
-        button { "Make a token" }
-    });
+    let form = forms::form(
+        &tenant_path(tenant, "/enrol"),
+        visitor.guard(),
+        &html! {
+            div class="line" {
+                (forms::field(&Field { name: "uses", label: "For how many devices", kind: "number", value: "1", ..Field::default() }))
+                (forms::field(&Field { name: "days", label: "Good for days", kind: "number", value: "1", ..Field::default() }))
+            }
+            p {}
+            (forms::field(&Field { name: "labels", label: "Labels", optional: true, hint: "KEY=VALUE, with spaces between them. Labels choose the states that a device gets.", ..Field::default() }))
+            (forms::field(&Field { name: "comment", label: "Comment", optional: true, hint: "For people: which batch, which van.", ..Field::default() }))
+            button { "Make a token" }
+        },
+    );
     let body = html! {
         div class="columns even" {
             (parts::card("A token", None, &html! {
@@ -170,7 +185,9 @@ pub(super) async fn first(app: &App, visitor: &Visitor, tenant: &str) -> Done<Pa
          jos trust add trust.json --role freshness=freshness.key.pub --key root.key\n\
          jos-hub trust push trust.json trust.v2.json --tenant {tenant} --data {data}"
     );
-    let push = format!("jos sign --key root.key --trust trust.v2.json state.toml\njos-hub push state.json --tenant {tenant} --data {data}");
+    let push = format!(
+        "jos sign --key root.key --trust trust.v2.json state.toml\njos-hub push state.json --tenant {tenant} --data {data}"
+    );
     let done = |done: bool| if done { "done" } else { "" };
     let body = html! {
         section class="card" data-live="steps" {

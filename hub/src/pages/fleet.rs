@@ -54,7 +54,8 @@ impl Fleet {
         let text = text.to_lowercase();
         let words: Vec<&str> = text.split_whitespace().collect();
         let fits = |line: &&Line| {
-            standing.is_none_or(|standing| line.standing == standing) && words.iter().all(|word| line.words.contains(word))
+            standing.is_none_or(|standing| line.standing == standing)
+                && words.iter().all(|word| line.words.contains(word))
         };
         self.lines.iter().filter(fits).collect()
     }
@@ -123,7 +124,9 @@ async fn read(hub: &Hub, tenant: &str) -> Done<Fleet> {
         // Others have work as well.
         tokio::task::yield_now().await;
     }
-    fleet.lines.sort_by(|a, b| (a.standing, &a.id).cmp(&(b.standing, &b.id)));
+    fleet
+        .lines
+        .sort_by(|a, b| (a.standing, &a.id).cmp(&(b.standing, &b.id)));
     Ok(fleet)
 }
 

@@ -59,7 +59,10 @@ fn is_from_here(headers: &HeaderMap) -> bool {
         return false;
     }
     // With `Referrer-Policy: no-referrer` browsers write `null`.
-    match (text("origin"), headers.get(header::HOST).and_then(|host| host.to_str().ok())) {
+    match (
+        text("origin"),
+        headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    ) {
         (Some("null") | None, _) => true,
         (Some(origin), Some(host)) => origin.strip_prefix("https://") == Some(host),
         (Some(_), None) => false,
@@ -69,5 +72,11 @@ fn is_from_here(headers: &HeaderMap) -> bool {
 /// Compares without telling by its time how much is right.
 fn same(found: &str, expected: &str) -> bool {
     let differ = |(a, b): (u8, u8)| a ^ b;
-    found.len() == expected.len() && found.bytes().zip(expected.bytes()).map(differ).fold(0, |all, one| all | one) == 0
+    found.len() == expected.len()
+        && found
+            .bytes()
+            .zip(expected.bytes())
+            .map(differ)
+            .fold(0, |all, one| all | one)
+            == 0
 }

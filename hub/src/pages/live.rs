@@ -106,7 +106,10 @@ enum Look {
 }
 
 async fn look(parts: &Parts, next: &Next) -> Look {
-    let response = next.clone().run(Request::from_parts(parts.clone(), Body::empty())).await;
+    let response = next
+        .clone()
+        .run(Request::from_parts(parts.clone(), Body::empty()))
+        .await;
     if response.status().is_server_error() {
         return Look::NotNow;
     }

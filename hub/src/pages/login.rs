@@ -11,9 +11,9 @@ use jos_ui::{Markup, Tone, html, parts};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::form;
 use super::reply::{PRODUCT, Shown, html_of};
 use super::session::{self, Visitor};
-use super::form;
 use crate::api::{App, Caller};
 use crate::hub::Hub;
 use crate::store::audit::{self, Act};
@@ -60,7 +60,7 @@ pub(super) async fn sign_in(
     let (from, now) = (caller.address.ip(), hub.clock.now());
     let throttle = &hub.dashboard.throttle;
     if let Err(seconds) = throttle.take(name, from, now) {
-        tracing::warn!(user = name, from = from.to_string(), seconds, "signing in was tried too often");
+        tracing::warn!(from = from.to_string(), seconds, "signing in was tried too often");
         let said = format!("Too many tries. The next one is free in {}.", wait(seconds));
         let said = Some((Tone::Bad, said));
         let mut response = page(hub, &headers, next, name, StatusCode::TOO_MANY_REQUESTS, said).await?;
@@ -68,7 +68,9 @@ pub(super) async fn sign_in(
         return Ok(response);
     }
     if !users::is_password(hub, name, fields.exact("password")).await? {
-        tracing::warn!(user = name, from = from.to_string(), "a name and a password do not fit");
+        // A name that nobody has may be a password in the wrong field.
+        let known = stored::get(&mut *hub.store.read().await?, name).await?.map(|user| user.name);
+        tracing::warn!(user = known, from = from.to_string(), "a name and a password do not fit");
         let said = Some((Tone::Bad, "The name and the password do not fit.".to_owned()));
         return page(hub, &headers, next, name, StatusCode::FORBIDDEN, said).await;
     }
@@ -115,7 +117,11 @@ async fn page(hub: &Hub, headers: &HeaderMap, next: &str, name: &str, status: St
         }
     };
     let guard = hub.guard(&secret);
-    let body = if anybody { fields(Guard(&guard), next, name) } else { nobody(hub) };
+    let body = if anybody {
+        fields(Guard(&guard), next, name)
+    } else {
+        nobody(hub)
+    };
     let page = Page::new(if anybody { "Sign in" } else { "Welcome" }, body).saying(said);
     let mut response = html_of(status, shell::alone(PRODUCT, &page));
     if let Some(cookie) = cookie {
@@ -125,15 +131,19 @@ async fn page(hub: &Hub, headers: &HeaderMap, next: &str, name: &str, status: St
 }
 
 fn fields(guard: Guard<'_>, next: &str, name: &str) -> Markup {
-    forms::form("/login", guard, &html! {
-        input type="hidden" name="next" value=(next);
-        (forms::field(&Field { name: "name", label: "Name", value: name, autocomplete: "username", first: name.is_empty(), ..Field::default() }))
-        (forms::field(&Field {
-            name: "password", label: "Password", kind: "password", autocomplete: "current-password", first: !name.is_empty(),
-            ..Field::default()
-        }))
-        button class="wide" { "Sign in" }
-    })
+    forms::form(
+        "/login",
+        guard,
+        &html! {
+            input type="hidden" name="next" value=(next);
+            (forms::field(&Field { name: "name", label: "Name", value: name, autocomplete: "username", first: name.is_empty(), ..Field::default() }))
+            (forms::field(&Field {
+                name: "password", label: "Password", kind: "password", autocomplete: "current-password", first: !name.is_empty(),
+                ..Field::default()
+            }))
+            button class="wide" { "Sign in" }
+        },
+    )
 }
 
 fn nobody(hub: &Hub) -> Markup {
@@ -170,7 +180,15 @@ mod tests {
         for own in ["/t/default", "/t/default/devices?q=a%20b&page=2", "/"] {
             assert_eq!(super::own(own), own);
         }
-        for other in ["", "//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/a\nb", "/login"] {
+        for other in [
+            "",
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "javascript:alert(1)",
+            "/a\nb",
+            "/login",
+        ] {
             assert_eq!(super::own(other), "/", "{other:?}");
         }
     }

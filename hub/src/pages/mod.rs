@@ -90,7 +90,10 @@ async fn asset(State(_): State<App>, Path(name): Path<String>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
         // Its name changes with its content.
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=31536000, immutable"),
+        ),
     ];
     (headers, asset.content).into_response()
 }
@@ -109,7 +112,10 @@ async fn guarded(request: Request, next: Next) -> Response {
     for (name, value) in [
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
-        ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+        (
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -22,7 +22,10 @@ const MOST: usize = 12;
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant): Path<String>) -> Shown {
     let role = visitor.role(&tenant)?;
     let hub = &app.hub;
-    let at = At { tenant: Some(&tenant), here: "Fleet" };
+    let at = At {
+        tenant: Some(&tenant),
+        here: "Fleet",
+    };
     let fleet = fleet::of(hub, &tenant).await?;
     if fleet.lines.is_empty() {
         let page = enrol::first(&app, &visitor, &tenant).await?;
@@ -62,7 +65,14 @@ fn bar(fleet: &Fleet) -> Markup {
 /// How many devices stand how; each leads to those.
 pub(super) fn stats(fleet: &Fleet, tenant: &str, here: Option<Standing>) -> Markup {
     // What is always worth a place, and what is there only sometimes.
-    let always = [Standing::InStep, Standing::OnItsWay, Standing::Failed, Standing::Quarantined, Standing::Held, Standing::Silent];
+    let always = [
+        Standing::InStep,
+        Standing::OnItsWay,
+        Standing::Failed,
+        Standing::Quarantined,
+        Standing::Held,
+        Standing::Silent,
+    ];
     let devices = tenant_path(tenant, "/devices");
     html! {
         div class="stats" {
@@ -91,10 +101,14 @@ fn alarms_card(open: &[Alarm], tenant: &str, now: i64) -> Markup {
         })
         .collect();
     let more = open.len().saturating_sub(MOST);
-    parts::tight("To look at", Some("alarms"), &html! {
-        (parts::table(&["Alarm", "Device", "Found", "Last"], &rows, "No alarms are open."))
-        @if more > 0 { p class="soft" { "and " (words::number(more as u64)) " more: " code { "jos-hub alarms" } " lists all" } }
-    })
+    parts::tight(
+        "To look at",
+        Some("alarms"),
+        &html! {
+            (parts::table(&["Alarm", "Device", "Found", "Last"], &rows, "No alarms are open."))
+            @if more > 0 { p class="soft" { "and " (words::number(more as u64)) " more: " code { "jos-hub alarms" } " lists all" } }
+        },
+    )
 }
 
 fn versions(fleet: &Fleet, tenant: &str) -> Markup {
@@ -111,7 +125,11 @@ fn versions(fleet: &Fleet, tenant: &str) -> Markup {
             ]
         })
         .collect();
-    parts::tight("States in force", Some("versions"), &parts::table(&["State", "On"], &rows, "No device has a state in force yet."))
+    parts::tight(
+        "States in force",
+        Some("versions"),
+        &parts::table(&["State", "On"], &rows, "No device has a state in force yet."),
+    )
 }
 
 fn programs(fleet: &Fleet) -> Markup {
@@ -122,14 +140,22 @@ fn programs(fleet: &Fleet) -> Markup {
         .rev()
         .take(MOST)
         .map(|(program, devices)| {
-            let program = if program.is_empty() { "unknown" } else { program.as_str() };
+            let program = if program.is_empty() {
+                "unknown"
+            } else {
+                program.as_str()
+            };
             vec![
                 html! { (program) },
                 html! { (words::counted(*devices, "agent")) (chart::bar(Tone::Busy, *devices, most)) },
             ]
         })
         .collect();
-    parts::tight("Agents by version", Some("programs"), &parts::table(&["jos", "Runs as"], &rows, "No agent has called yet."))
+    parts::tight(
+        "Agents by version",
+        Some("programs"),
+        &parts::table(&["jos", "Runs as"], &rows, "No agent has called yet."),
+    )
 }
 
 /// The page of a device.
@@ -144,5 +170,7 @@ pub(super) fn state_path(tenant: &str, name: &str, version: u64) -> String {
 
 /// One part of a path or a query.
 pub(super) fn escaped(text: &str) -> String {
-    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }

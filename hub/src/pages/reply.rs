@@ -52,7 +52,9 @@ impl IntoResponse for Oops {
         };
         let mut response = html_of(status, shell::alone(PRODUCT, &Page::new(title, body)));
         if let Some(seconds) = self.0.retry_in() {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -67,7 +69,11 @@ pub(super) fn words(fault: &Fault) -> Markup {
 /// The same as one line for the top of a page.
 pub(super) fn line(fault: &Fault) -> (Tone, String) {
     let problem = fault.problem();
-    let help = problem.help.as_deref().map(|help| format!(" ({help})")).unwrap_or_default();
+    let help = problem
+        .help
+        .as_deref()
+        .map(|help| format!(" ({help})"))
+        .unwrap_or_default();
     (Tone::Bad, format!("{}{help}", problem.message))
 }
 
@@ -116,7 +122,9 @@ async fn sent(hub: &Hub, visitor: &Visitor, at: At<'_>, page: &Page, status: Sta
         here: at.tenant == Some(name),
     };
     let choices: Vec<Choice> = visitor.tenants.iter().map(choice).collect();
-    let role = at.tenant.map_or(visitor.user.everywhere(), |tenant| visitor.user.role(tenant));
+    let role = at
+        .tenant
+        .map_or(visitor.user.everywhere(), |tenant| visitor.user.role(tenant));
     let shell = Shell {
         product: PRODUCT,
         home: "/",
@@ -143,7 +151,12 @@ async fn places(hub: &Hub, visitor: &Visitor, tenant: &str, here: &str) -> Done<
     let open = alarms::open(&mut *hub.store.read().await?, tenant).await?;
     let mut places = Vec::new();
     let mut add = |name: &'static str, path: String, alert: u64| {
-        places.push(Place { name, path, alert, here: name == here });
+        places.push(Place {
+            name,
+            path,
+            alert,
+            here: name == here,
+        });
     };
     add("Fleet", tenant_path(tenant, ""), open);
     add("Devices", tenant_path(tenant, "/devices"), 0);

@@ -141,8 +141,13 @@ async fn visitor(hub: &Hub, headers: &HeaderMap, fragment: bool) -> Done<Option<
 
 /// The secret in the cookie, whatever it is worth.
 pub(super) fn secret(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
     let (_, secret) = pairs.find(|(name, _)| *name == COOKIE)?;
     (secret.len() == 64 && secret.bytes().all(|b| b.is_ascii_hexdigit())).then_some(secret)
 }
@@ -165,7 +170,12 @@ fn cookie(secret: &str, more: &str) -> HeaderValue {
 }
 
 /// Begins a session, in the place of whatever the browser had.
-pub(super) async fn begin(hub: &Hub, conn: &mut crate::store::Conn, name: &str, before: Option<&str>) -> Stored<HeaderValue> {
+pub(super) async fn begin(
+    hub: &Hub,
+    conn: &mut crate::store::Conn,
+    name: &str,
+    before: Option<&str>,
+) -> Stored<HeaderValue> {
     let (secret, cookie) = fresh();
     let now = hub.clock.now();
     if let Some(before) = before {

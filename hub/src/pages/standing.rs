@@ -146,13 +146,19 @@ pub(super) fn held(held: &Held) -> String {
     match held {
         Held::Features { version, missing } => {
             let missing: Vec<&str> = missing.iter().map(|feature| feature.as_str()).collect();
-            format!("Version {version} is held back: the agent lacks {}. Update the agent.", missing.join(", "))
+            format!(
+                "Version {version} is held back: the agent lacks {}. Update the agent.",
+                missing.join(", ")
+            )
         }
         Held::Ambiguous { versions } => {
             format!("Held back: the versions {versions:?} both match this device. Change its labels, or retire one.")
         }
         Held::Expired { version, expires } => {
-            format!("Version {version} is held back: its time was over at {}. Sign it again.", Utc::as_str(expires))
+            format!(
+                "Version {version} is held back: its time was over at {}. Sign it again.",
+                Utc::as_str(expires)
+            )
         }
     }
 }

@@ -36,7 +36,14 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Path(tenant):
     let now = hub.clock.now();
     let all = states::list(&mut *hub.store.read().await?, Some(&tenant)).await?;
     let fleet = fleet::of(hub, &tenant).await?;
-    let row = |state: &StateRow| row(state, &tenant, fleet.versions.get(&(state.name.clone(), state.version)), now);
+    let row = |state: &StateRow| {
+        row(
+            state,
+            &tenant,
+            fleet.versions.get(&(state.name.clone(), state.version)),
+            now,
+        )
+    };
     let (offered, before): (Vec<_>, Vec<_>) = all.iter().partition(|state| state.retired.is_none());
     let offered: Vec<_> = offered.into_iter().map(row).collect();
     let before: Vec<_> = before.into_iter().map(row).collect();
@@ -56,7 +63,10 @@ pub(super) async fn list(State(app): State<App>, visitor: Visitor, Path(tenant):
 }
 
 fn at(tenant: &str) -> At<'_> {
-    At { tenant: Some(tenant), here: "States" }
+    At {
+        tenant: Some(tenant),
+        here: "States",
+    }
 }
 
 fn row(state: &StateRow, tenant: &str, devices: Option<&u64>, now: i64) -> Vec<Markup> {
@@ -113,11 +123,22 @@ pub(super) async fn retire(
         tenant: Some(tenant.clone()),
     });
     let reason = Body::from(json!({ "reason": fields.get("reason") }).to_string());
-    let (state, actor, path) = (State(app.clone()), Extension(visitor.actor()), Path((name.clone(), version)));
+    let (state, actor, path) = (
+        State(app.clone()),
+        Extension(visitor.actor()),
+        Path((name.clone(), version)),
+    );
     match api::retire(state, actor, path, of, reason).await {
         Ok(_) => Ok(Redirect::to(&state_path(&tenant, &name, version)).into_response()),
         Err(fault) => {
-            let page = page(&app, &visitor, (&tenant, &name, version), None, Some(reply::line(&fault))).await?;
+            let page = page(
+                &app,
+                &visitor,
+                (&tenant, &name, version),
+                None,
+                Some(reply::line(&fault)),
+            )
+            .await?;
             reply::refused(&app.hub, &visitor, at(&tenant), &page, &fault).await
         }
     }
@@ -136,7 +157,10 @@ async fn page(
     let mut conn = app.hub.store.read().await?;
     let mut versions = states::list(&mut conn, Some(tenant)).await?;
     versions.retain(|state| state.name == name);
-    let found = versions.iter().filter(|state| state.version == version).max_by_key(|state| (state.retired.is_none(), state.pushed));
+    let found = versions
+        .iter()
+        .filter(|state| state.version == version)
+        .max_by_key(|state| (state.retired.is_none(), state.pushed));
     let Some(state) = found else {
         return Err(Fault::not_found("there is no such version"));
     };
@@ -188,7 +212,8 @@ async fn page(
 /// The document, one member a line, without what differs from signature to signature.
 async fn text(conn: &mut Conn, state: &StateRow) -> Done<String> {
     let bytes = states::bytes_of(conn, state).await?.unwrap_or_default();
-    let mut value: Value = serde_json::from_slice(&bytes).map_err(|error| Fault::inside(format!("states.bytes: {error}")))?;
+    let mut value: Value =
+        serde_json::from_slice(&bytes).map_err(|error| Fault::inside(format!("states.bytes: {error}")))?;
     if let Some(members) = value.as_object_mut() {
         members.remove("signatures");
         members.remove("signature");
@@ -196,7 +221,12 @@ async fn text(conn: &mut Conn, state: &StateRow) -> Done<String> {
     Ok(format!("{value:#}"))
 }
 
-fn progress(adoption: &[(i64, u64)], endings: &[(jos_schemas::documents::ledger::OutcomeKind, u64)], in_force: u64, now: i64) -> Markup {
+fn progress(
+    adoption: &[(i64, u64)],
+    endings: &[(jos_schemas::documents::ledger::OutcomeKind, u64)],
+    in_force: u64,
+    now: i64,
+) -> Markup {
     let mut sum = 0;
     let mut points: Vec<(i64, f64)> = Vec::new();
     for (at, devices) in adoption {
@@ -211,18 +241,25 @@ fn progress(adoption: &[(i64, u64)], endings: &[(jos_schemas::documents::ledger:
     let last = points.last().copied();
     let mut points: Vec<(i64, f64)> = points.into_iter().step_by(every).collect();
     points.extend(last.map(|(_, value)| (now, value)));
-    let rows: Vec<(Tone, &str, u64)> = endings.iter().map(|(outcome, devices)| {
-        let (tone, words) = standing::ending(*outcome);
-        (tone, words, *devices)
-    }).collect();
-    parts::card("How far it has come", Some("progress"), &html! {
-        p { strong { (words::counted(in_force, "device")) } " " (if in_force == 1 { "has" } else { "have" }) " it in force now." }
-        @if !points.is_empty() {
-            (chart::curve(&Curve { name: "devices that took it", tone: Tone::Good, points: &points, most: 1.0, steps: true, say: |value| words::number(value as u64) }, now))
-        }
-        @if rows.is_empty() { p class="none" { "No device has reported on it yet." } }
-        @else { p { @for (tone, text, devices) in rows { (parts::badge(tone, text)) " " (words::counted(devices, "device")) " " } } }
-    })
+    let rows: Vec<(Tone, &str, u64)> = endings
+        .iter()
+        .map(|(outcome, devices)| {
+            let (tone, words) = standing::ending(*outcome);
+            (tone, words, *devices)
+        })
+        .collect();
+    parts::card(
+        "How far it has come",
+        Some("progress"),
+        &html! {
+            p { strong { (words::counted(in_force, "device")) } " " (if in_force == 1 { "has" } else { "have" }) " it in force now." }
+            @if !points.is_empty() {
+                (chart::curve(&Curve { name: "devices that took it", tone: Tone::Good, points: &points, most: 1.0, steps: true, say: |value| words::number(value as u64) }, now))
+            }
+            @if rows.is_empty() { p class="none" { "No device has reported on it yet." } }
+            @else { p { @for (tone, text, devices) in rows { (parts::badge(tone, text)) " " (words::counted(devices, "device")) " " } } }
+        },
+    )
 }
 
 fn facts(state: &StateRow, now: i64) -> Markup {
@@ -231,7 +268,10 @@ fn facts(state: &StateRow, now: i64) -> Markup {
         ("For", audience(&state.audience)),
         ("Signed by", html! { (state.signers.join(", ")) }),
         ("Ends", words::moment(state.expires, now)),
-        ("Pushed", html! { (words::moment(state.pushed, now)) " by " (state.pushed_by) }),
+        (
+            "Pushed",
+            html! { (words::moment(state.pushed, now)) " by " (state.pushed_by) },
+        ),
         ("Content", html! { span class="mono" { (state.content) } }),
     ];
     if !requires.is_empty() {
@@ -242,11 +282,23 @@ fn facts(state: &StateRow, now: i64) -> Markup {
 
 fn retiring(state: &StateRow, visitor: &Visitor) -> Markup {
     let path = format!("{}/retire", state_path(&state.tenant, &state.name, state.version));
-    parts::card("What to do", None, &parts::opened("Offer it no longer", "danger", &forms::form(&path, visitor.guard(), &html! {
-        p { "Devices that have it keep it; no other gets it." }
-        (forms::field(&Field { name: "reason", label: "Because", hint: "One line, for the audit log.", optional: true, ..Field::default() }))
-        button class="danger" { "Retire it" }
-    })))
+    parts::card(
+        "What to do",
+        None,
+        &parts::opened(
+            "Offer it no longer",
+            "danger",
+            &forms::form(
+                &path,
+                visitor.guard(),
+                &html! {
+                    p { "Devices that have it keep it; no other gets it." }
+                    (forms::field(&Field { name: "reason", label: "Because", hint: "One line, for the audit log.", optional: true, ..Field::default() }))
+                    button class="danger" { "Retire it" }
+                },
+            ),
+        ),
+    )
 }
 
 /// The difference of two texts, with some lines around each change.

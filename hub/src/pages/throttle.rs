@@ -12,9 +12,18 @@ struct Rule {
     seconds: f64,
 }
 
-const NAME_FROM_ADDRESS: Rule = Rule { burst: 5.0, seconds: 60.0 };
-const ADDRESS: Rule = Rule { burst: 30.0, seconds: 20.0 };
-const NAME: Rule = Rule { burst: 100.0, seconds: 30.0 };
+const NAME_FROM_ADDRESS: Rule = Rule {
+    burst: 5.0,
+    seconds: 60.0,
+};
+const ADDRESS: Rule = Rule {
+    burst: 30.0,
+    seconds: 20.0,
+};
+const NAME: Rule = Rule {
+    burst: 100.0,
+    seconds: 30.0,
+};
 /// Counts after which those that have run out are dropped.
 const SWEEP: usize = 4096;
 
@@ -55,7 +64,11 @@ impl Throttle {
             return Err(longest.ceil().max(1.0) as u32);
         }
         for (key, rule) in keys {
-            let count = counts.entry(key).or_insert(Count { rule, failed: 0.0, at: now });
+            let count = counts.entry(key).or_insert(Count {
+                rule,
+                failed: 0.0,
+                at: now,
+            });
             count.failed = count.now(now) + 1.0;
             count.at = now;
         }
@@ -113,7 +126,9 @@ mod tests {
     #[test]
     fn one_address_does_not_try_one_name_after_the_other() {
         let throttle = Throttle::default();
-        let taken: usize = (0..100).map(|n| taken(&throttle, &format!("user-{n}"), HERE, 100)).sum();
+        let taken: usize = (0..100)
+            .map(|n| taken(&throttle, &format!("user-{n}"), HERE, 100))
+            .sum();
         assert_eq!(taken, 30);
     }
 

@@ -8,14 +8,14 @@ use jos_ui::form as forms;
 use jos_ui::shell::Page;
 use jos_ui::{Markup, Tone, html, parts, words};
 
+use super::form;
 use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
-use super::form;
 use crate::api::App;
 use crate::api::admin::tokens as api;
 use crate::fault::Fault;
-use crate::store::tokens::{self, TokenRow};
 use crate::store::glances;
+use crate::store::tokens::{self, TokenRow};
 use crate::store::users::Role;
 
 /// The page.
@@ -31,7 +31,16 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
     let page = Page::new("Enrolment", body)
         .beside(html! { a class="button" href=(tenant_path(&tenant, "/enrol")) { "Enrol a device" } })
         .live();
-    reply::show(&app.hub, &visitor, At { tenant: Some(&tenant), here: "Enrolment" }, &page).await
+    reply::show(
+        &app.hub,
+        &visitor,
+        At {
+            tenant: Some(&tenant),
+            here: "Enrolment",
+        },
+        &page,
+    )
+    .await
 }
 
 /// Revokes one.

@@ -16,7 +16,10 @@ use crate::fault::{Done, Fault};
 use crate::store::users::{self as stored, EVERY_TENANT, Role, User};
 use crate::users;
 
-const AT: At<'_> = At { tenant: None, here: "Users" };
+const AT: At<'_> = At {
+    tenant: None,
+    here: "Users",
+};
 const ROLES: [(&str, &str); 3] = [
     ("viewer", "Viewer: looks"),
     ("operator", "Operator: enrols, labels, quarantines"),
@@ -36,10 +39,24 @@ pub(super) async fn add(State(app): State<App>, visitor: Visitor, headers: Heade
     visitor.needs_everything()?;
     let password = users::new_password();
     let added = async {
-        let role = role(fields.get("role"))?.ok_or_else(|| Fault::malformed("role: expected viewer, operator or admin"))?;
-        users::add(&app.hub, &visitor.actor(), fields.get("name"), &password, tenant(&fields), role).await
+        let role =
+            role(fields.get("role"))?.ok_or_else(|| Fault::malformed("role: expected viewer, operator or admin"))?;
+        users::add(
+            &app.hub,
+            &visitor.actor(),
+            fields.get("name"),
+            &password,
+            tenant(&fields),
+            role,
+        )
+        .await
     };
-    told(&app, &visitor, added.await.map(|user| Some((user.name, password.to_string())))).await
+    told(
+        &app,
+        &visitor,
+        added.await.map(|user| Some((user.name, password.to_string()))),
+    )
+    .await
 }
 
 /// Changes one: `role`, `password` or `remove`.
@@ -53,16 +70,23 @@ pub(super) async fn change(
     let fields = form::read(&headers, body, visitor.guard().0).await?;
     visitor.needs_everything()?;
     let (hub, actor) = (&app.hub, visitor.actor());
-    let own = || Fault::conflict("own", "this is you: nobody takes their own rights away").help("another admin does it");
+    let own =
+        || Fault::conflict("own", "this is you: nobody takes their own rights away").help("another admin does it");
     let done = match act.as_str() {
         "role" | "remove" if name == visitor.user.name => Err(own()),
         "role" => match role(fields.get("role")) {
-            Ok(role) => users::set_role(hub, &actor, &name, tenant(&fields), role).await.map(|_| None),
+            Ok(role) => users::set_role(hub, &actor, &name, tenant(&fields), role)
+                .await
+                .map(|_| None),
             Err(fault) => Err(fault),
         },
         "password" => {
             let password = users::new_password();
-            let but = if name == visitor.user.name { visitor.session.as_str() } else { "" };
+            let but = if name == visitor.user.name {
+                visitor.session.as_str()
+            } else {
+                ""
+            };
             let set = users::set_password(hub, &actor, &name, &password, but).await;
             set.map(|()| Some((name, password.to_string())))
         }
@@ -98,7 +122,9 @@ fn role(word: &str) -> Done<Option<Role>> {
         "none" => Ok(None),
         word => match all.into_iter().find(|role| role.word() == word) {
             Some(role) => Ok(Some(role)),
-            None => Err(Fault::malformed(format!("role: found {word:?}, expected viewer, operator, admin or none"))),
+            None => Err(Fault::malformed(format!(
+                "role: found {word:?}, expected viewer, operator, admin or none"
+            ))),
         },
     }
 }
@@ -117,12 +143,16 @@ async fn page(app: &App, visitor: &Visitor, made: Option<Markup>, said: Option<(
         .chain(visitor.tenants.iter().map(|name| (name.as_str(), name.as_str())))
         .collect();
     let rows: Vec<Vec<Markup>> = users.iter().map(|user| row(user, visitor, &tenants, now)).collect();
-    let adding = forms::form("/users", visitor.guard(), &html! {
-        (forms::field(&Field { name: "name", label: "Name", hint: "a-z, 0-9 and ._@-", ..Field::default() }))
-        (forms::select("role", "Role", &ROLES, "viewer"))
-        (forms::select("tenant", "Where", &tenants, EVERY_TENANT))
-        button { "Add" }
-    });
+    let adding = forms::form(
+        "/users",
+        visitor.guard(),
+        &html! {
+            (forms::field(&Field { name: "name", label: "Name", hint: "a-z, 0-9 and ._@-", ..Field::default() }))
+            (forms::select("role", "Role", &ROLES, "viewer"))
+            (forms::select("tenant", "Where", &tenants, EVERY_TENANT))
+            button { "Add" }
+        },
+    );
     let body = html! {
         @if let Some(made) = made { (made) }
         (parts::tight("Who may sign in", None, &parts::table(&["Name", "Roles", "Signed in", "Added", "Change"], &rows, "Nobody.")))
@@ -134,7 +164,11 @@ async fn page(app: &App, visitor: &Visitor, made: Option<Markup>, said: Option<(
 fn row(user: &User, visitor: &Visitor, tenants: &[(&str, &str)], now: i64) -> Vec<Markup> {
     let name = &user.name;
     let roles = user.roles.iter().map(|(tenant, role)| {
-        let tenant = if tenant == EVERY_TENANT { "every tenant" } else { tenant.as_str() };
+        let tenant = if tenant == EVERY_TENANT {
+            "every tenant"
+        } else {
+            tenant.as_str()
+        };
         format!("{} in {tenant}", role.word())
     });
     let roles = roles.collect::<Vec<_>>().join(", ");

@@ -68,7 +68,9 @@ pub async fn adoption(conn: &mut Conn, tenant: &str, name: &str, version: u64) -
     .bind(signed(version))
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((row.try_get("at")?, count(row, "devices")?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get("at")?, count(row, "devices")?)))
+        .collect()
 }
 
 /// How reports on this version ended, over all devices of a tenant: each end, and how often.
@@ -90,7 +92,11 @@ pub async fn endings(conn: &mut Conn, tenant: &str, name: &str, version: u64) ->
 /// The tenant of a token.
 pub async fn tenant_of_token(conn: &mut Conn, id: &str) -> Stored<Option<String>> {
     let row = sqlx::query("SELECT tenant FROM tokens WHERE id = $1").bind(id.to_owned());
-    Ok(row.fetch_optional(conn).await?.map(|row| row.try_get("tenant")).transpose()?)
+    Ok(row
+        .fetch_optional(conn)
+        .await?
+        .map(|row| row.try_get("tenant"))
+        .transpose()?)
 }
 
 /// Devices that came by a token, the newest first; as many as a page shows.
@@ -102,5 +108,7 @@ pub async fn devices_of_token(conn: &mut Conn, tenant: &str, token: &str) -> Sto
     .bind(token.to_owned())
     .fetch_all(conn)
     .await?;
-    rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("enrolled")?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get("id")?, row.try_get("enrolled")?)))
+        .collect()
 }

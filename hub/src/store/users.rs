@@ -91,7 +91,11 @@ pub async fn add(conn: &mut Conn, name: &str, password: &str, by: &str, now: i64
 /// What argon2 left of a user's password.
 pub async fn password(conn: &mut Conn, name: &str) -> Stored<Option<String>> {
     let row = sqlx::query("SELECT password FROM users WHERE name = $1").bind(name.to_owned());
-    Ok(row.fetch_optional(conn).await?.map(|row| row.try_get("password")).transpose()?)
+    Ok(row
+        .fetch_optional(conn)
+        .await?
+        .map(|row| row.try_get("password"))
+        .transpose()?)
 }
 
 /// Replaces a password; `false` where there is no such user.
@@ -124,7 +128,10 @@ pub async fn set_role(conn: &mut Conn, name: &str, tenant: &str, role: Option<Ro
 
 /// Removes a user with roles and sessions; `false` where there is none of this name.
 pub async fn remove(conn: &mut Conn, name: &str) -> Stored<bool> {
-    for sql in ["DELETE FROM sessions WHERE name = $1", "DELETE FROM roles WHERE name = $1"] {
+    for sql in [
+        "DELETE FROM sessions WHERE name = $1",
+        "DELETE FROM roles WHERE name = $1",
+    ] {
         sqlx::query(sql).bind(name.to_owned()).execute(&mut *conn).await?;
     }
     let done = sqlx::query("DELETE FROM users WHERE name = $1")
@@ -179,15 +186,20 @@ async fn some(conn: &mut Conn, name: &str) -> Stored<Vec<User>> {
 
 fn of(word: &str) -> Stored<Role> {
     let all = [Role::Viewer, Role::Operator, Role::Admin];
-    all.into_iter().find(|role| role.word() == word).ok_or_else(|| StoreError::Damaged {
-        place: "roles.role",
-        found: word.to_owned(),
-    })
+    all.into_iter()
+        .find(|role| role.word() == word)
+        .ok_or_else(|| StoreError::Damaged {
+            place: "roles.role",
+            found: word.to_owned(),
+        })
 }
 
 /// Whether there is anybody.
 pub async fn any(conn: &mut Conn) -> Stored<bool> {
-    Ok(sqlx::query("SELECT 1 FROM users LIMIT 1").fetch_optional(conn).await?.is_some())
+    Ok(sqlx::query("SELECT 1 FROM users LIMIT 1")
+        .fetch_optional(conn)
+        .await?
+        .is_some())
 }
 
 /// Begins a session known by the hash of its secret, and drops those that are over.

@@ -20,7 +20,10 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The guard of the forms on it.
@@ -31,7 +34,10 @@ impl Page {
 
     /// What is between two texts.
     pub(crate) fn between(&self, before: &str, after: &str) -> &str {
-        let (_, rest) = self.text.split_once(before).unwrap_or_else(|| panic!("no {before} on {}", self.text));
+        let (_, rest) = self
+            .text
+            .split_once(before)
+            .unwrap_or_else(|| panic!("no {before} on {}", self.text));
         rest.split_once(after).map_or(rest, |(text, _)| text)
     }
 }
@@ -93,7 +99,9 @@ impl Browser {
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Page {
         let escape = |text: &str| -> String { text.bytes().map(|b| format!("%{b:02X}")).collect() };
-        let pairs = fields.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+        let pairs = fields
+            .iter()
+            .map(|(name, value)| format!("{}={}", escape(name), escape(value)));
         let body = pairs.collect::<Vec<_>>().join("&");
         let kind = ("content-type", "application/x-www-form-urlencoded");
         self.ask("POST", path, &[headers, &[kind]].concat(), Some(body))
@@ -107,7 +115,11 @@ impl Browser {
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Page {
         let mut reply = self.stream(method, path, headers, body);
         let text = reply.body_mut().read_to_string().expect("text");
-        Page { status: reply.status().as_u16(), headers: reply.headers().clone(), text }
+        Page {
+            status: reply.status().as_u16(),
+            headers: reply.headers().clone(),
+            text,
+        }
     }
 
     /// The same with the body still to be read.
@@ -118,7 +130,9 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> ureq::http::Response<ureq::Body> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
         let cookie = self.cookie();
         if !cookie.is_empty() {
             request = request.header("cookie", cookie);
@@ -127,8 +141,16 @@ impl Browser {
             request = request.header(*name, *value);
         }
         let reply = match body {
-            Some(body) => self.agent.configure_request(request.body(body).expect("a request")).max_redirects(0).run(),
-            None => self.agent.configure_request(request.body(()).expect("a request")).max_redirects(0).run(),
+            Some(body) => self
+                .agent
+                .configure_request(request.body(body).expect("a request"))
+                .max_redirects(0)
+                .run(),
+            None => self
+                .agent
+                .configure_request(request.body(()).expect("a request"))
+                .max_redirects(0)
+                .run(),
         };
         let reply = reply.expect("the hub answers");
         if let Some(set) = reply.headers().get("set-cookie").and_then(|set| set.to_str().ok()) {

@@ -96,14 +96,23 @@ fn heartbeat(device: &Device, version: Option<u64>, outcome: Option<&str>) {
 /// A fleet of forty, as one finds it: most in step, some on their way, some in trouble.
 fn fleet(running: &Running) -> Vec<String> {
     let line = |labels: Value| running.token(&json!({ "labels": labels, "uses": 50, "comment": "batch 7" }));
-    let lines = [line(json!({ "site": "mx-3", "role": "gateway" })), line(json!({ "site": "pe-1" }))];
+    let lines = [
+        line(json!({ "site": "mx-3", "role": "gateway" })),
+        line(json!({ "site": "pe-1" })),
+    ];
     for number in 0..40_u8 {
         let facts = json!({ "hostname": format!("router-{number:02}"), "model": "GL.iNet GL-MT300N-V2", "os": "OpenWrt 23.05.5" });
         let device = enrolled(running, &lines[usize::from(number % 4 == 0)], 100 + number, &facts);
         match number {
             0..=2 => heartbeat(&device, Some(1), Some("applied")),
             3 => {
-                report(&device, 2, "rolled_back", 7, Some("the health check of portal failed: nothing listens on port 80"));
+                report(
+                    &device,
+                    2,
+                    "rolled_back",
+                    7,
+                    Some("the health check of portal failed: nothing listens on port 80"),
+                );
                 heartbeat(&device, Some(1), Some("rolled_back"));
             }
             4 => heartbeat(&device, Some(2), Some("drifted")),
@@ -123,7 +132,12 @@ fn fleet(running: &Running) -> Vec<String> {
         }
     }
     let evil = "\"'><script>window.reached=1;alert(1)</script><img src=x onerror=\"window.reached=1\">";
-    let evil = enrolled(running, &lines[0], 99, &json!({ "hostname": evil, evil: evil, "model": "x".repeat(256) }));
+    let evil = enrolled(
+        running,
+        &lines[0],
+        99,
+        &json!({ "hostname": evil, evil: evil, "model": "x".repeat(256) }),
+    );
     let said = json!({ "version": 2, "telemetry": { "cpu": "<script>window.reached=1</script>" } });
     assert_eq!(evil.heartbeat(&said).0, 200);
     vec![evil.id]
@@ -137,7 +151,12 @@ fn somebody_signs_in_enrols_a_device_and_watches_it_without_a_click() {
     add_user(&running, "bo", Role::Operator, "default");
     let mut browser = Chromium::start(&running);
     let line = browser.at("token")["line"].as_str().expect("a line").to_owned();
-    let device = enrolled(&running, &line, 98, &json!({ "hostname": "router-98", "model": "GL.iNet GL-MT300N-V2" }));
+    let device = enrolled(
+        &running,
+        &line,
+        98,
+        &json!({ "hostname": "router-98", "model": "GL.iNet GL-MT300N-V2" }),
+    );
     browser.tell(&device.id);
 
     browser.at("watching");
@@ -150,12 +169,21 @@ fn somebody_signs_in_enrols_a_device_and_watches_it_without_a_click() {
     browser.tell("in step");
     browser.at("in step");
     assert_eq!(running.push(&state(2)).0, 200);
-    report(&device, 2, "rolled_back", 15, Some("the health check of portal failed: nothing listens on port 80"));
+    report(
+        &device,
+        2,
+        "rolled_back",
+        15,
+        Some("the health check of portal failed: nothing listens on port 80"),
+    );
     heartbeat(&device, Some(1), Some("rolled_back"));
     browser.tell("failed");
     browser.at("quarantined");
     let shown = running.get(&format!("/api/v1/devices/{}", device.id));
-    assert_eq!((&shown["device"]["status"], &shown["device"]["reason"]), (&json!("quarantined"), &json!("stolen van")));
+    assert_eq!(
+        (&shown["device"]["status"], &shown["device"]["reason"]),
+        (&json!("quarantined"), &json!("stolen van"))
+    );
     let evil = fleet(&running);
     let mut other = state_for(1, &json!({ "site": "mx-3" }));
     other["meta"]["name"] = "captive".into();

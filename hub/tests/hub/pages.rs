@@ -8,7 +8,7 @@ use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::common::{Device, Running, enrolment, state, state_for, stranger};
+use crate::common::{Device, Running, enrolment, state, state_for, stranger, unique};
 
 /// Breaks out of an attribute, an element, a text, a script and an event stream.
 const EVIL: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&lt;</title>{{7*7}}";
@@ -40,9 +40,18 @@ fn a_device_that_calls_itself_a_script_is_shown_by_its_name_and_runs_nothing() {
     let said = json!({ "agent": EVIL, "features": [], "version": 1, "telemetry": { "cpu": EVIL, "load": [EVIL] }, "ledger": head(5, 'a') });
     let (status, reply) = device.heartbeat(&said);
     // What the wire does not take never gets here; everything else does.
-    let said = if status == 200 { said } else { json!({ "version": 1, "telemetry": { "cpu": EVIL }, "ledger": head(5, 'a') }) };
+    let said = if status == 200 {
+        said
+    } else {
+        json!({ "version": 1, "telemetry": { "cpu": EVIL }, "ledger": head(5, 'a') })
+    };
     assert_eq!(device.heartbeat(&said).0, 200, "{reply}");
-    assert_eq!(device.heartbeat(&json!({ "version": 1, "telemetry": { "cpu": EVIL }, "ledger": head(5, 'b') })).0, 200);
+    assert_eq!(
+        device
+            .heartbeat(&json!({ "version": 1, "telemetry": { "cpu": EVIL }, "ledger": head(5, 'b') }))
+            .0,
+        200
+    );
     let report = json!({
         "kind": "jos.report", "name": "portal", "version": 1, "outcome": "rolled_back", "time": "2027-01-01T00:00:00Z",
         "reason": EVIL, "changed": 1, "ledger": head(6, 'c'),
@@ -57,7 +66,13 @@ fn a_device_that_calls_itself_a_script_is_shown_by_its_name_and_runs_nothing() {
     for (path, shows) in [
         ("/t/default".to_owned(), false),
         ("/t/default/devices".to_owned(), true),
-        (format!("/t/default/devices?q={}", "%3Cscript%3Ealert(1)%3C/script%3E%3Cimg%20src=x%20onerror=alert(2)%3E"), true),
+        (
+            format!(
+                "/t/default/devices?q={}",
+                "%3Cscript%3Ealert(1)%3C/script%3E%3Cimg%20src=x%20onerror=alert(2)%3E"
+            ),
+            true,
+        ),
         (format!("/t/default/devices?standing={}", "%22%3E%3Cscript%3E"), true),
         (format!("/t/default/devices/{}", device.id), true),
         ("/t/default/tokens".to_owned(), true),
@@ -70,7 +85,11 @@ fn a_device_that_calls_itself_a_script_is_shown_by_its_name_and_runs_nothing() {
     ] {
         let page = browser.get(&path);
         is_text_only(&path, &page.text);
-        assert!(!shows || page.text.contains(escaped), "{path} does not show it: {}", page.text);
+        assert!(
+            !shows || page.text.contains(escaped),
+            "{path} does not show it: {}",
+            page.text
+        );
     }
     // What a form sends back is text as well.
     let sent = browser.send("/t/default/enrol", "/t/default/enrol", &[("labels", EVIL)]);
@@ -90,7 +109,10 @@ fn an_open_page_is_sent_what_changed_as_one_line_that_nothing_ends_early() {
         line
     };
     let reply = browser.stream("GET", "/t/default", &[("accept", "text/event-stream")], None);
-    assert_eq!(reply.headers().get("content-type").and_then(|kind| kind.to_str().ok()), Some("text/event-stream"));
+    assert_eq!(
+        reply.headers().get("content-type").and_then(|kind| kind.to_str().ok()),
+        Some("text/event-stream")
+    );
     let mut reader = BufReader::new(reply.into_body().into_reader());
     let event = |reader: &mut BufReader<ureq::BodyReader<'static>>| -> (String, Value) {
         let name = line(reader);
@@ -101,7 +123,10 @@ fn an_open_page_is_sent_what_changed_as_one_line_that_nothing_ends_early() {
     };
     let (name, page) = event(&mut reader);
     let page = page.as_str().expect("a page");
-    assert!(name == "event: page\n" && page.contains("Enrol the first device") && !page.contains("<html"), "{page}");
+    assert!(
+        name == "event: page\n" && page.contains("Enrol the first device") && !page.contains("<html"),
+        "{page}"
+    );
     let device = evil_device(&running);
     let (name, page) = event(&mut reader);
     let page = page.as_str().expect("a page");
@@ -154,12 +179,18 @@ fn a_token_made_by_one_click_lets_a_device_in_and_the_page_shows_it() {
 fn a_device_is_found_by_what_is_known_of_it_and_shown_as_it_stands() {
     let running = Running::trusted();
     let browser = Browser::admin(&running);
-    let devices: Vec<Device> = ["mx-3", "mx-3", "pe-1"].iter().map(|site| running.device(&json!({ "site": site }))).collect();
+    let devices: Vec<Device> = ["mx-3", "mx-3", "pe-1"]
+        .iter()
+        .map(|site| running.device(&json!({ "site": site })))
+        .collect();
     let mut lacking = state_for(2, &json!({ "site": "pe-1" }));
     lacking["meta"]["requires"] = json!(["wasm"]);
     assert_eq!(running.push(&state_for(1, &json!({ "site": "mx-3" }))).0, 200);
     assert_eq!(running.push(&lacking).0, 200);
-    assert_eq!(devices[0].heartbeat(&json!({ "version": 1, "outcome": "applied" })).0, 200);
+    assert_eq!(
+        devices[0].heartbeat(&json!({ "version": 1, "outcome": "applied" })).0,
+        200
+    );
     assert_eq!(devices[1].heartbeat(&json!({})).0, 200);
     assert_eq!(devices[2].heartbeat(&json!({})).0, 200);
     let found = |query: &str| -> Vec<usize> {
@@ -168,7 +199,16 @@ fn a_device_is_found_by_what_is_known_of_it_and_shown_as_it_stands() {
     };
     let until = |query: &str, expected: &[usize]| {
         // The fleet is read again at most every second and a half; a change of what is offered is seen at once.
-        assert_eq!(running.admin("PUT", &format!("/api/v1/devices/{}/labels", devices[0].id), &json!({ "set": { "seen": query } })).0, 200);
+        assert_eq!(
+            running
+                .admin(
+                    "PUT",
+                    &format!("/api/v1/devices/{}/labels", devices[0].id),
+                    &json!({ "set": { "round": unique("n") } })
+                )
+                .0,
+            200
+        );
         assert_eq!(found(query), expected, "{query}");
     };
     until("standing=in-step", &[0]);
@@ -185,16 +225,32 @@ fn a_device_is_found_by_what_is_known_of_it_and_shown_as_it_stands() {
     let own = format!("/t/default/devices/{}", devices[1].id);
     let labelled = browser.send(&own, &format!("{own}/label"), &[("labels", "site=pe-1 floor=2")]);
     assert_eq!(labelled.header("location"), own);
-    assert_eq!(running.get(&format!("/api/v1/devices/{}", devices[1].id))["device"]["labels"], json!({ "site": "pe-1", "floor": "2" }));
+    assert_eq!(
+        running.get(&format!("/api/v1/devices/{}", devices[1].id))["device"]["labels"],
+        json!({ "site": "pe-1", "floor": "2" })
+    );
     let wrong = browser.send(&own, &format!("{own}/label"), &[("labels", "floor")]);
-    assert!(wrong.status == 400 && wrong.text.contains("expected KEY=VALUE"), "{}", wrong.text);
-    assert_eq!(browser.send(&own, &format!("{own}/quarantine"), &[("reason", "stolen van")]).status, 303);
+    assert!(
+        wrong.status == 400 && wrong.text.contains("expected KEY=VALUE"),
+        "{}",
+        wrong.text
+    );
+    assert_eq!(
+        browser
+            .send(&own, &format!("{own}/quarantine"), &[("reason", "stolen van")])
+            .status,
+        303
+    );
     assert!(browser.page(&own).contains("stolen van") && devices[1].heartbeat(&json!({})).0 == 403);
     assert_eq!(browser.send(&own, &format!("{own}/release"), &[]).status, 303);
     assert_eq!(devices[1].heartbeat(&json!({})).0, 200);
     assert_eq!(browser.send(&own, &format!("{own}/revoke"), &[]).status, 303);
     let late = browser.send(&own, &format!("{own}/release"), &[]);
-    assert_eq!(late.status, 403, "no form is on the page of a revoked device but the one to sign out: {}", late.text);
+    assert!(
+        late.status == 409 && late.text.contains("which is for good"),
+        "{}",
+        late.text
+    );
 }
 
 #[test]
@@ -212,16 +268,35 @@ fn a_state_shows_who_signed_it_what_changed_and_how_far_it_has_come() {
     assert_eq!(status, 204, "{answer}");
     assert_eq!(device.heartbeat(&json!({ "version": 2, "outcome": "applied" })).0, 200);
     let list = browser.page("/t/default/states");
-    for words in ["portal 1", "portal 2", "admin-1", "version 2 took its place", "token:admin"] {
+    for words in [
+        "portal 1",
+        "portal 2",
+        "admin-1",
+        "version 2 took its place",
+        "token:admin",
+    ] {
         assert!(list.contains(words), "{words}: {list}");
     }
     let page = browser.page("/t/default/states/portal/2");
     let changed = page.split("What changed since version 1").nth(1).expect("a comparison");
-    assert!(changed.contains("<tr class=\"less\">") && changed.contains("version 1\\n"), "{page}");
-    assert!(changed.contains("<tr class=\"more\">") && changed.contains("version 2\\n"), "{page}");
-    assert!(page.contains("1 device") && page.contains("class=\"curve good\""), "{page}");
+    assert!(
+        changed.contains("<tr class=\"less\">") && changed.contains("version 1\\n"),
+        "{page}"
+    );
+    assert!(
+        changed.contains("<tr class=\"more\">") && changed.contains("version 2\\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("1 device") && page.contains("class=\"curve good\""),
+        "{page}"
+    );
     assert_eq!(browser.get("/t/default/states/portal/9").status, 404);
-    let retired = browser.send("/t/default/states/portal/2", "/t/default/states/portal/2/retire", &[("reason", "wrong banner")]);
+    let retired = browser.send(
+        "/t/default/states/portal/2",
+        "/t/default/states/portal/2/retire",
+        &[("reason", "wrong banner")],
+    );
     assert_eq!(retired.status, 303, "{}", retired.text);
     assert!(browser.page("/t/default/states/portal/2").contains("wrong banner"));
 }
@@ -230,17 +305,33 @@ fn a_state_shows_who_signed_it_what_changed_and_how_far_it_has_come() {
 fn an_admin_of_every_tenant_manages_users_and_nobody_takes_their_own_rights_away() {
     let running = Running::new();
     let browser = Browser::admin(&running);
-    let added = browser.send("/users", "/users", &[("name", "bo"), ("role", "operator"), ("tenant", "default")]);
+    let added = browser.send(
+        "/users",
+        "/users",
+        &[("name", "bo"), ("role", "operator"), ("tenant", "default")],
+    );
     let password = added.between("<code id=\"password\">", "</code>").to_owned();
     let own = Browser::new(&running);
     assert_eq!(own.sign_in("bo", &password).status, 303);
     assert_eq!(own.get("/t/default/tokens").status, 200);
-    assert_eq!(browser.send("/users", "/users/bo/role", &[("role", "none"), ("tenant", "default")]).status, 303);
+    assert_eq!(
+        browser
+            .send("/users", "/users/bo/role", &[("role", "none"), ("tenant", "default")])
+            .status,
+        303
+    );
     assert_eq!(own.get("/t/default").status, 404);
     assert!(own.page("/").contains("have no role in any tenant"));
-    for (act, fields) in [("role", &[("role", "viewer"), ("tenant", EVERY_TENANT)][..]), ("remove", &[])] {
+    for (act, fields) in [
+        ("role", &[("role", "viewer"), ("tenant", EVERY_TENANT)][..]),
+        ("remove", &[]),
+    ] {
         let refused = browser.send("/users", &format!("/users/ana/{act}"), fields);
-        assert!(refused.status == 409 && refused.text.contains("nobody takes their own rights away"), "{}", refused.text);
+        assert!(
+            refused.status == 409 && refused.text.contains("nobody takes their own rights away"),
+            "{}",
+            refused.text
+        );
     }
     for (fields, words) in [
         ([("name", "bo"), ("role", "viewer")], "there is a user"),
@@ -248,7 +339,11 @@ fn an_admin_of_every_tenant_manages_users_and_nobody_takes_their_own_rights_away
         ([("name", "cy"), ("role", "king")], "expected viewer, operator"),
     ] {
         let refused = browser.send("/users", "/users", &fields);
-        assert!((400..500).contains(&refused.status) && refused.text.contains(words), "{words}: {}", refused.text);
+        assert!(
+            (400..500).contains(&refused.status) && refused.text.contains(words),
+            "{words}: {}",
+            refused.text
+        );
     }
     assert_eq!(browser.send("/users", "/users/bo/remove", &[]).status, 303);
     assert_eq!(own.get("/").status, 303);
@@ -269,7 +364,11 @@ fn no_password_and_no_session_is_found_in_the_data_directory() {
         let path = entry.expect("an entry").path();
         let bytes = std::fs::read(&path).expect("a file");
         for needle in [secret.as_bytes(), crate::browser::PASSWORD.as_bytes()] {
-            assert!(!bytes.windows(needle.len()).any(|window| window == needle), "{}", path.display());
+            assert!(
+                !bytes.windows(needle.len()).any(|window| window == needle),
+                "{}",
+                path.display()
+            );
         }
     }
 }

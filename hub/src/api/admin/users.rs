@@ -104,11 +104,17 @@ pub async fn role(
 ) -> Done<Json<User>> {
     let asked: NewRole = body::json(body).await?;
     let tenant = asked.tenant.as_deref().unwrap_or(EVERY_TENANT);
-    Ok(Json(users::set_role(&app.hub, &actor, &name, tenant, asked.role).await?))
+    Ok(Json(
+        users::set_role(&app.hub, &actor, &name, tenant, asked.role).await?,
+    ))
 }
 
 /// Removes one.
-pub async fn remove(State(app): State<App>, Extension(actor): Extension<Actor>, Path(name): Path<String>) -> Done<StatusCode> {
+pub async fn remove(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> Done<StatusCode> {
     users::remove(&app.hub, &actor, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
