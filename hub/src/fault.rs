@@ -108,6 +108,16 @@ impl Fault {
         self
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// In how many seconds to come again.
+    pub fn retry_in(&self) -> Option<u32> {
+        self.retry_after
+    }
+
     /// Its stable code.
     pub fn code(&self) -> &str {
         &self.problem.code

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::dir::{Dir, DirError};
 use crate::fault::Done;
 use crate::metrics::Metrics;
+use crate::pages::Dashboard;
 use crate::random;
 use crate::rates::Rates;
 use crate::store::{self, Store, StoreError};
@@ -100,6 +101,8 @@ pub struct Hub {
     pub metrics: Metrics,
     /// How often each device may call.
     pub rates: Rates,
+    /// What its pages keep.
+    pub dashboard: Dashboard,
     challenges: hmac::Key,
     changed: watch::Sender<u64>,
     /// The last change that concerns some devices alone, and which.
@@ -187,6 +190,7 @@ impl Hub {
             addresses: settings.addresses,
             metrics: Metrics::default(),
             rates: Rates::default(),
+            dashboard: Dashboard::default(),
             challenges: hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes()),
             changed: watch::Sender::new(0),
             only: Mutex::default(),
@@ -256,6 +260,12 @@ impl Hub {
             return false;
         };
         (0..=GOOD_FOR).contains(&age) && hmac::verify(&self.challenges, &message(device, time), &stamp).is_ok()
+    }
+
+    /// What the forms of a session carry, made of its secret and of the hub's own: no other site can know it.
+    pub fn guard(&self, secret: &str) -> String {
+        let tag = hmac::sign(&self.challenges, format!("jos form guard\n{secret}").as_bytes());
+        tag.as_ref().iter().map(|b| format!("{b:02x}")).collect()
     }
 
     fn stamp(&self, device: &str, time: i64) -> String {

@@ -23,6 +23,7 @@ use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::count;
+use crate::pages;
 use operations::{For, Operation};
 
 /// What handlers reach.
@@ -64,7 +65,7 @@ pub fn admin_router(app: App) -> Router {
         .filter(|operation| operation.whose != For::Devices)
         .partition(|operation| operation.whose == For::All);
     let guarded = routes(guarded).layer(middleware::from_fn_with_state(app.clone(), authenticate));
-    dressed(routes(open).merge(guarded), app)
+    dressed(routes(open).merge(guarded).merge(pages::router(&app)), app)
 }
 
 /// The admin's operations for whoever may read the data directory; never behind a listener.
@@ -150,7 +151,9 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
         metrics.took(began.elapsed());
     }
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     tracing::debug!(
         %method,

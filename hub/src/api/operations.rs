@@ -17,6 +17,7 @@ use crate::store::rollouts::{Reached, RolloutRow};
 use crate::store::states::StateRow;
 use crate::store::tenants::Tenant;
 use crate::store::tokens::TokenRow;
+use crate::store::users::User;
 
 /// Who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,11 @@ operations! {
     post "/api/v1/blobs", Admins, ["tenant"], () => Blob, admin::states::push_blob, "Hand over a blob";
     get "/api/v1/alarms", Admins, ["tenant", "all"], () => Vec<Alarm>, admin::logs::alarms, "List alarms";
     get "/api/v1/audit", Admins, ["tenant", "before", "limit"], () => admin::logs::Audit, admin::logs::audit, "Show the audit log, the newest first, and whether it is whole";
+    get "/api/v1/users", Admins, [], () => Vec<User>, admin::users::list, "List the users of the dashboard";
+    post "/api/v1/users", Admins, [], admin::users::New => admin::users::Added, admin::users::new, "Add a user";
+    post "/api/v1/users/{name}/password", Admins, [], admin::users::NewPassword => admin::users::Added, admin::users::password, "Set a user's password and end their sessions";
+    put "/api/v1/users/{name}/role", Admins, [], admin::users::NewRole => User, admin::users::role, "Set what a user may do in a tenant";
+    delete "/api/v1/users/{name}", Admins, [], () => (), admin::users::remove, "Remove a user and end their sessions";
     get "/api/v1/export", Admins, [], () => admin::logs::Export, admin::logs::export, "Everything but secrets and blobs' content";
 
     get "/api/v1/openapi.json", All, [], () => (), openapi::serve, "This description";

@@ -42,7 +42,8 @@ pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
   its freshness key   {}
   an API token        {} (keep it like a password)
 
-next: give its freshness key the role in your trust document, and start it
+next: add yourself as a user of the dashboard, give its freshness key the role in your trust document, and start it
+  jos-hub user add NAME --role admin --data {}
   jos trust add trust.json --role freshness={} --key root.key
   jos-hub serve --data {}",
         made.data,
@@ -50,6 +51,7 @@ next: give its freshness key the role in your trust document, and start it
         made.ca,
         made.freshness,
         made.admin_token,
+        made.data,
         made.freshness,
         made.data,
     );

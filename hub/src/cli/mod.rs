@@ -13,6 +13,7 @@ mod simulate;
 mod states;
 mod tokens;
 mod ui;
+mod users;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use ui::{Done, Failure, Ui, moment, table, text};
 #[command(after_help = "\
 Start here:
   jos-hub init --data /var/lib/jos-hub --address https://hub.example:8443
+  jos-hub user add ana --role admin --data /var/lib/jos-hub
   jos-hub serve --data /var/lib/jos-hub
   jos trust add trust.json --role freshness=/var/lib/jos-hub/freshness.key.pub --key root.key
   jos-hub trust push --data /var/lib/jos-hub trust.json trust.v2.json
@@ -76,6 +78,9 @@ enum Command {
     /// How new versions reach the fleet
     #[command(subcommand)]
     Rollout(rollouts::Command),
+    /// Who may sign in to the dashboard
+    #[command(subcommand)]
+    User(users::Command),
     /// List what a person should look at
     Alarms(logs::AlarmArgs),
     /// Show who did what, and whether the log is whole
@@ -129,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Push(args) => states::push(&args, place, &ui),
         Command::State(command) => states::state(&command, place, &ui),
         Command::Rollout(command) => rollouts::run(&command, place, &ui),
+        Command::User(command) => users::run(&command, place, &ui),
         Command::Alarms(args) => logs::alarms(&args, place, &ui),
         Command::Audit(args) => logs::audit(&args, place, &ui),
         Command::Export => logs::export(place, &ui),

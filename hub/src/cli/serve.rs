@@ -18,7 +18,8 @@ Examples:
   jos-hub serve --data /var/lib/jos-hub
   jos-hub serve --data hub --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --json    prints the ports it took
 
-Devices need to reach --listen. Admins and Prometheus reach --admin-listen, which is loopback unless you say otherwise.
+Devices need to reach --listen. Admins, their browsers and Prometheus reach --admin-listen, which is loopback unless you
+say otherwise.
 Both speak TLS 1.3 with the hub's own CA. SIGTERM and SIGINT end it in order: what was acknowledged is on disk.")]
 pub(super) struct Args {
     /// Where devices reach the hub
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
         } else {
             ui.result(
                 &json!(null),
-                format!("devices: https://{devices}\nadmins:  https://{admins}"),
+                format!("devices:   https://{devices}\nadmins:    https://{admins}\ndashboard: https://{admins}/"),
             );
         }
         tokio::select! {

@@ -122,6 +122,15 @@ pub async fn list(conn: &mut Conn, tenant: Option<&str>, device: Option<&str>, a
         .collect()
 }
 
+/// How many alarms of a tenant are open.
+pub async fn open(conn: &mut Conn, tenant: &str) -> Stored<u64> {
+    let row = sqlx::query("SELECT COUNT(*) AS open FROM alarms WHERE tenant = $1 AND cleared IS NULL")
+        .bind(tenant.to_owned())
+        .fetch_one(conn)
+        .await?;
+    count(&row, "open")
+}
+
 /// How many alarms of each kind are open.
 pub async fn counts(conn: &mut Conn) -> Stored<Vec<(String, i64)>> {
     let rows =

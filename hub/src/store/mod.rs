@@ -8,6 +8,7 @@ pub mod alarms;
 pub mod audit;
 pub mod blobs;
 pub mod devices;
+pub mod glances;
 pub mod history;
 pub mod rollouts;
 mod schema;
@@ -15,6 +16,7 @@ pub mod states;
 pub mod tenants;
 pub mod tokens;
 pub mod trusts;
+pub mod users;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;

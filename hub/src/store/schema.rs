@@ -51,6 +51,12 @@ pub(super) const STATEMENTS: &[&str] = &[
      PRIMARY KEY (device, kind, name))",
     "CREATE TABLE audit (number BIGINT PRIMARY KEY, time BIGINT NOT NULL, actor TEXT NOT NULL, tenant TEXT, action TEXT NOT NULL, \
      subject TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL)",
+    "CREATE TABLE users (name TEXT PRIMARY KEY, password TEXT NOT NULL, created BIGINT NOT NULL, created_by TEXT NOT NULL, \
+     signed_in BIGINT)",
+    "CREATE TABLE roles (name TEXT NOT NULL REFERENCES users (name), tenant TEXT NOT NULL, role TEXT NOT NULL, \
+     PRIMARY KEY (name, tenant))",
+    "CREATE TABLE sessions (secret TEXT PRIMARY KEY, name TEXT NOT NULL REFERENCES users (name), began BIGINT NOT NULL, \
+     seen BIGINT NOT NULL)",
     // What was done stays written, also for whoever holds this connection.
     "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
     "CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",

@@ -1,12 +1,16 @@
 //! The hub from outside: real TLS, real keys, the real wire.
 
 mod admin;
+mod browser;
+mod chromium;
 mod common;
 mod config;
 mod history;
 mod identity;
 mod load;
+mod pages;
 mod process;
 mod registry;
 mod rollouts;
 mod simulated;
+mod sign_in;

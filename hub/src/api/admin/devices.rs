@@ -38,13 +38,13 @@ pub struct Which {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Shown {
     /// The registry's entry.
-    device: Device,
+    pub device: Device,
     /// What its agents last said, and what each is offered.
-    agents: Vec<ShownAgent>,
+    pub agents: Vec<ShownAgent>,
     /// Its latest reports, the newest first.
-    reports: Vec<Reported>,
+    pub reports: Vec<Reported>,
     /// Alarms that are open.
-    alarms: Vec<Alarm>,
+    pub alarms: Vec<Alarm>,
 }
 
 /// One agent with what the hub offers it.
@@ -52,14 +52,14 @@ pub struct Shown {
 pub struct ShownAgent {
     /// What it last said; absent where it never called.
     #[serde(skip_serializing_if = "Option::is_none")]
-    said: Option<Agent>,
+    pub said: Option<Agent>,
     /// Its name.
-    name: String,
+    pub name: String,
     /// The version offered; 0 where none is.
-    offered: u64,
+    pub offered: u64,
     /// Why a state that is meant for it is held back.
     #[serde(skip_serializing_if = "Option::is_none")]
-    held: Option<Held>,
+    pub held: Option<Held>,
     /// The rollout that brings what is offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<String>,

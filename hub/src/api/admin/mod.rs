@@ -8,6 +8,7 @@ pub mod rollouts;
 pub mod states;
 pub mod tenants;
 pub mod tokens;
+pub mod users;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ use crate::hub::DEFAULT_TENANT;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfTenant {
-    tenant: Option<String>,
+    /// Its name.
+    pub tenant: Option<String>,
 }
 
 impl OfTenant {

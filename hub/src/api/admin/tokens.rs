@@ -52,9 +52,9 @@ pub struct New {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Made {
     /// The line that a device takes. It is not shown again.
-    line: String,
+    pub line: String,
     /// What the hub keeps.
-    token: TokenRow,
+    pub token: TokenRow,
 }
 
 /// All tokens of a tenant, or of all.

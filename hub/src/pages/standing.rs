@@ -1,0 +1,164 @@
+//! How a device stands, in one word: the worst of what is known about it.
+
+use jos_link::wire::Held;
+use jos_schemas::documents::ledger::OutcomeKind;
+use jos_schemas::text::Utc;
+use jos_ui::Tone;
+
+use crate::offer;
+use crate::store::devices::{Device, Status};
+use crate::store::glances::Glance;
+use crate::store::states::StateRow;
+
+/// A device that has not called for so many seconds is silent.
+const SILENT: i64 = 15 * 60;
+
+/// How a device stands. Those that somebody should look at come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Standing {
+    Quarantined,
+    Failed,
+    Held,
+    Unsettled,
+    Silent,
+    OnItsWay,
+    New,
+    Idle,
+    InStep,
+    Revoked,
+}
+
+impl Standing {
+    pub(super) const ALL: [Self; 10] = [
+        Self::InStep,
+        Self::OnItsWay,
+        Self::Failed,
+        Self::Quarantined,
+        Self::Held,
+        Self::Unsettled,
+        Self::Silent,
+        Self::New,
+        Self::Idle,
+        Self::Revoked,
+    ];
+
+    /// As pages write it.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Quarantined => "in quarantine",
+            Self::Failed => "failed",
+            Self::Held => "held back",
+            Self::Unsettled => "unsettled",
+            Self::Silent => "silent",
+            Self::OnItsWay => "on its way",
+            Self::New => "not called yet",
+            Self::Idle => "no state",
+            Self::InStep => "in step",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// As addresses write it.
+    pub(super) fn slug(self) -> &'static str {
+        match self {
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+            Self::Held => "held",
+            Self::Unsettled => "unsettled",
+            Self::Silent => "silent",
+            Self::OnItsWay => "on-its-way",
+            Self::New => "new",
+            Self::Idle => "idle",
+            Self::InStep => "in-step",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    pub(super) fn of_slug(slug: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|standing| standing.slug() == slug)
+    }
+
+    pub(super) fn tone(self) -> Tone {
+        match self {
+            Self::Quarantined | Self::Failed => Tone::Bad,
+            Self::Held | Self::Unsettled => Tone::Warn,
+            Self::OnItsWay => Tone::Busy,
+            Self::InStep => Tone::Good,
+            Self::Silent | Self::New | Self::Idle | Self::Revoked => Tone::Quiet,
+        }
+    }
+
+    /// Of a device, by what its agents said and what is offered now.
+    pub(super) fn of(device: &Device, agents: &[Glance], live: &[StateRow], now: i64) -> Self {
+        match device.status {
+            Status::Revoked => return Self::Revoked,
+            Status::Quarantined => return Self::Quarantined,
+            Status::Active => {}
+        }
+        let Some(seen) = device.last_seen else {
+            return Self::New;
+        };
+        let mut worst = if now - seen > SILENT { Self::Silent } else { Self::Idle };
+        for agent in agents {
+            worst = worst.min(Self::of_agent(device, agent, live, now));
+        }
+        if worst == Self::Idle && agents.iter().any(|agent| agent.version.is_some()) {
+            return Self::InStep;
+        }
+        worst
+    }
+
+    fn of_agent(device: &Device, agent: &Glance, live: &[StateRow], now: i64) -> Self {
+        use OutcomeKind::{Applied, Broken, Drifted, Refused, RolledBack, Unchanged, Unconfirmed, Unsupported};
+        match agent.outcome {
+            Some(RolledBack | Refused | Unsupported | Broken) => return Self::Failed,
+            Some(Drifted | Unconfirmed) => return Self::Unsettled,
+            Some(Applied | Unchanged) | None => {}
+        }
+        let of_name: Vec<StateRow> = live.iter().filter(|state| state.name == agent.name).cloned().collect();
+        match offer::matching(&of_name, &device.tenant, &device.id, &device.labels)[..] {
+            [] => Self::Idle,
+            [state] if state.expires <= now && agent.version != Some(state.version) => Self::Held,
+            [state] if state.requires.iter().any(|feature| !agent.features.contains(feature)) => Self::Held,
+            [state] if agent.version != Some(state.version) => Self::OnItsWay,
+            [_] => Self::Idle,
+            _ => Self::Held,
+        }
+    }
+}
+
+/// How an end of an apply is shown.
+pub(super) fn ending(outcome: OutcomeKind) -> (Tone, &'static str) {
+    match outcome {
+        OutcomeKind::Applied => (Tone::Good, "applied"),
+        OutcomeKind::Unchanged => (Tone::Good, "unchanged"),
+        OutcomeKind::RolledBack => (Tone::Bad, "rolled back"),
+        OutcomeKind::Refused => (Tone::Bad, "refused"),
+        OutcomeKind::Unsupported => (Tone::Bad, "not supported"),
+        OutcomeKind::Broken => (Tone::Bad, "broken"),
+        OutcomeKind::Drifted => (Tone::Warn, "drifted"),
+        OutcomeKind::Unconfirmed => (Tone::Warn, "unconfirmed"),
+    }
+}
+
+/// Why a state is held back, as a sentence.
+pub(super) fn held(held: &Held) -> String {
+    match held {
+        Held::Features { version, missing } => {
+            let missing: Vec<&str> = missing.iter().map(|feature| feature.as_str()).collect();
+            format!(
+                "Version {version} is held back: the agent lacks {}. Update the agent.",
+                missing.join(", ")
+            )
+        }
+        Held::Ambiguous { versions } => {
+            format!("Held back: the versions {versions:?} both match this device. Change its labels, or retire one.")
+        }
+        Held::Expired { version, expires } => {
+            format!(
+                "Version {version} is held back: its time was over at {}. Sign it again.",
+                Utc::as_str(expires)
+            )
+        }
+    }
+}
