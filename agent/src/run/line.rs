@@ -14,6 +14,7 @@ use jos_link::{FromFetcher, Reply, Request, ToFetcher};
 use jos_runtime::world::Hub;
 use jos_schemas::own;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
 
 use super::confine::{self, Mechanism};
 use super::half::Half;
@@ -48,6 +49,15 @@ struct Inner {
     starter: Option<Box<dyn Fn() -> Half>>,
 }
 
+/// Where a line leads: for a process that asks the hub in this one's place. Holds the `tls` key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lead {
+    setup: Setup,
+    user: Option<String>,
+    strict: bool,
+}
+
 /// What a half said that ends it.
 type Broken = String;
 
@@ -61,6 +71,18 @@ impl Line {
             inner.setup = setup;
             inner.user = user.map(str::to_owned);
         }
+    }
+
+    /// Where it leads.
+    pub(crate) fn led(&self) -> Option<Lead> {
+        let inner = self.0.borrow();
+        let (user, strict) = (inner.user.clone(), inner.strict);
+        inner.setup.clone().map(|setup| Lead { setup, user, strict })
+    }
+
+    /// Leads where another process' line led.
+    pub(crate) fn lead_on(&self, lead: Lead) {
+        self.lead(Some(lead.setup), lead.user.as_deref(), lead.strict);
     }
 
     /// For tests: halves come from here.

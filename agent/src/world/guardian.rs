@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use jos_runtime::world::{Clock, Guardian, Invocation, Processes, Ran};
 use jos_schemas::layout::TRIAL;
-use jos_schemas::unit;
+use jos_schemas::{own, unit};
 
 use super::SystemClock;
 use super::processes::{PATH, System};
+use crate::run::line::Line;
 
-/// The copy, and the path of the program that it was made of.
+/// The copy, the path of the program that it was made of, and where the hub is, for whoever has to ask it.
 const COPY: &str = "guardian";
 const PROGRAM: &str = "program";
+const HUB: &str = "hub.json";
 /// Units that hold at every boot.
 const UNITS: &str = "/etc/systemd/system";
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
@@ -34,18 +36,30 @@ const STAYS: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The guardian of this machine; none where nothing outlives this program.
-pub(super) fn detect() -> Option<&'static dyn Guardian> {
+pub(super) fn detect(line: &Line) -> Option<Box<dyn Guardian>> {
     if !cfg!(target_os = "linux") || !nix::unistd::geteuid().is_root() {
         return None;
     }
     if Path::new("/run/systemd/system").is_dir() {
-        return Some(&Systemd);
+        return Some(Box::new(Systemd(line.clone())));
     }
-    (Path::new("/sbin/procd").exists() && Path::new("/etc/rc.common").exists()).then_some(&Procd as &dyn Guardian)
+    let procd = Path::new("/sbin/procd").exists() && Path::new("/etc/rc.common").exists();
+    procd.then(|| Box::new(Procd(line.clone())) as Box<dyn Guardian>)
 }
 
-struct Systemd;
-struct Procd;
+struct Systemd(Line);
+struct Procd(Line);
+
+/// The line to the hub as the agent had it that began the upgrade; none where it had none.
+pub(crate) fn line_of(folder: &Path, line: &Line) -> Result<bool, String> {
+    let file = folder.join(HUB);
+    if !file.exists() {
+        return Ok(false);
+    }
+    let bytes = fs::read(&file).map_err(at(&file))?;
+    line.lead_on(own::read(&bytes).map_err(|e| format!("{}: {e}", file.display()))?);
+    Ok(true)
+}
 
 fn at(path: &Path) -> impl Fn(io::Error) -> String + '_ {
     move |e| format!("{}: {e}", path.display())
@@ -70,7 +84,7 @@ fn settle(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn prepare(folder: &Path) -> Result<(), String> {
+fn prepare(folder: &Path, line: &Line) -> Result<(), String> {
     // By this name the kernel gives the running program's own bytes, also where its file was replaced.
     let own = Path::new("/proc/self/exe");
     let path = std::env::current_exe().map_err(at(own))?;
@@ -79,7 +93,14 @@ fn prepare(folder: &Path) -> Result<(), String> {
     })?;
     let path = path.to_str().ok_or("the path of this program is not UTF-8")?;
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    put(&folder.join(PROGRAM), 0o600, |file| file.write_all(path.as_bytes()))
+    put(&folder.join(PROGRAM), 0o600, |file| file.write_all(path.as_bytes()))?;
+    match line.led() {
+        Some(lead) => {
+            let bytes = own::write(&lead).map_err(|e| e.to_string())?;
+            put(&folder.join(HUB), 0o600, |file| file.write_all(&bytes))
+        }
+        None => Ok(()),
+    }
 }
 
 fn words(folder: &Path, forward: Option<&str>) -> Result<Vec<String>, String> {
@@ -156,7 +177,7 @@ fn unit_text(folder: &Path) -> Result<String, String> {
 
 impl Guardian for Systemd {
     fn prepare(&self, folder: &Path) -> Result<(), String> {
-        prepare(folder)
+        prepare(folder, &self.0)
     }
 
     fn start(&self, folder: &Path, forward: Option<&str>) -> Result<(), String> {
@@ -214,7 +235,7 @@ impl Guardian for Systemd {
 
 impl Guardian for Procd {
     fn prepare(&self, folder: &Path) -> Result<(), String> {
-        prepare(folder)
+        prepare(folder, &self.0)
     }
 
     fn start(&self, folder: &Path, forward: Option<&str>) -> Result<(), String> {

@@ -13,12 +13,13 @@ mod services;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jos_runtime::world::{Clock, Packages, Random, Services, World};
+use jos_runtime::world::{Clock, Guardian, Packages, Random, Services, World};
 use jos_schemas::text::Utc;
 
 use crate::run::line::Line;
 
 pub(crate) use fetch::Web;
+pub(crate) use guardian::line_of;
 pub(crate) use probe::Tcp;
 pub(crate) use processes::System;
 
@@ -28,6 +29,7 @@ pub(crate) struct Real {
     fetch: Web,
     line: Line,
     packages: Box<dyn Packages>,
+    guardian: Option<Box<dyn Guardian>>,
 }
 
 impl Real {
@@ -41,6 +43,7 @@ impl Real {
                 line: line.clone(),
                 ..Web::default()
             },
+            guardian: guardian::detect(&line),
             line,
             packages: packages::detect(),
         }
@@ -68,7 +71,7 @@ impl Real {
             fetch: &self.fetch,
             packages: &*self.packages,
             hub: None,
-            guardian: guardian::detect(),
+            guardian: self.guardian.as_deref(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jos_runtime::{Plane, setup_of};
 
 use crate::cli::{Done, Failure};
-use crate::world::{Real, built};
+use crate::world::{Real, built, line_of};
 
 /// Options of `jos agent guard`.
 #[derive(clap::Args)]
@@ -33,7 +33,12 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     let setup = setup_of(&args.folder, built()).map_err(Failure::failed)?;
     let real = Real::new();
-    let plane = Plane::open(setup, real.world()).map_err(Failure::failed)?;
+    let mut world = real.world();
+    // A change that the hub has to confirm is confirmed from here.
+    if line_of(&args.folder, real.line()).map_err(Failure::failed)? {
+        world.hub = Some(real.line());
+    }
+    let plane = Plane::open(setup, world).map_err(Failure::failed)?;
     if args.finish {
         return plane
             .finish_upgrade()
