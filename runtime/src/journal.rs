@@ -10,7 +10,7 @@
 //! journal/phase.json   trying (also when missing) → confirming → confirmed | reverting, with the outcome to record;
 //!                      upgrading → … in the hands of the guardian (`plane/upgrade.rs`)
 //! journal/guardian     while the agent's own package is replaced: the program that began it, and what it was given
-//! journal/guard.json
+//! journal/guard.json, hub.json
 //! ```
 //! Removing `trial.json` ends the trial; what else lies there is swept by the next one. A trial that replaces the agent is
 //! begun by one version of this program and finished by another: members are added here, with defaults, and none is
