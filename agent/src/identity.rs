@@ -111,6 +111,11 @@ pub(crate) fn trust_path(state_dir: &Path) -> PathBuf {
     folder(state_dir).join("trust.json")
 }
 
+/// Where an install puts the token of an agent: its sandbox lets it remove it there.
+pub(crate) fn token_path(state_dir: &Path, name: &Name) -> PathBuf {
+    state_dir.join(format!("{name}.token"))
+}
+
 fn make(state_dir: &Path) -> Result<PathBuf, String> {
     let folder = folder(state_dir);
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);

@@ -218,8 +218,12 @@ impl Settings {
 
     /// The token to enrol with, where one lies ready, and its file.
     pub(crate) fn token(&self) -> Result<Option<(PathBuf, jos_link::Token)>, String> {
-        let found = identity::token_in(&self.token)?;
-        Ok(found.map(|token| (self.token.clone(), token)))
+        for path in [&self.token, &identity::token_path(&self.state_dir, &self.name)] {
+            if let Some(token) = identity::token_in(path)? {
+                return Ok(Some((path.clone(), token)));
+            }
+        }
+        Ok(None)
     }
 
     /// The proxy that leads to the hub: the configured one, else the environment's.

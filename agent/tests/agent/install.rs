@@ -36,7 +36,9 @@ fn an_artifact_is_installed_run_shown_and_removed_and_nothing_is_left() {
         status["since"].is_string() && status["next_wake"].is_string(),
         "{status:#}"
     );
-    assert_eq!(status["hub"]["contact"], "not contacted: no hub client in this build");
+    assert_eq!(status["hub"]["enrolled"], false);
+    let contact = status["hub"]["contact"].as_str().unwrap();
+    assert!(contact.starts_with("not enrolled: jos agent enrol TOKEN"), "{contact}");
     assert!(status["ledger"]["count"].as_u64().unwrap() > 0, "{status:#}");
     let list: Value = serde_json::from_str(&home.ok(&["agent", "list", "--json"])).unwrap();
     let own = list["agents"]

@@ -10,6 +10,7 @@
 //!        ◄── Answer(reply)
 //! ```
 
+mod answer;
 mod http;
 pub(crate) mod setup;
 mod tls;

@@ -20,7 +20,9 @@ use rustls::crypto::{CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom,
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::SigningKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{AlertDescription, CertificateError, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use webpki::ring::{ECDSA_P256_SHA256, ED25519};
 
 use super::setup::Setup;
@@ -116,7 +118,11 @@ impl Ways {
             stranger = Some(finished(config.with_no_client_auth()));
             if let Some(certificate) = &setup.certificate {
                 // One that is of no use is as none: the device comes back by its other key.
-                device = with_certificate(builder()?.with_custom_certificate_verifier(verifier), certificate, &setup.key);
+                device = with_certificate(
+                    builder()?.with_custom_certificate_verifier(verifier),
+                    certificate,
+                    &setup.key,
+                );
             }
         }
         Ok(Self {

@@ -1,23 +1,21 @@
 //! The plane's side of the loop with the hub: it drives [`Loop`], writes what the device says, and takes up what comes.
 //! Nothing that comes is believed: states, trust documents and the time are verified here, by the root half.
 
-use jos_link::wire::HeartbeatReply;
-use jos_link::{Action, Document, Known, Loop, News, Pace, Reply, Taken, Took};
-use jos_runtime::Outcome;
-use jos_schemas::documents::hub::{Freshness, Heartbeat, HeartbeatKind, LedgerHead, Renewal, RenewalKind};
-use jos_schemas::own;
+mod news;
+mod report;
+#[cfg(test)]
+mod taken_over;
+mod write;
+
+use jos_link::{Action, Known, Loop, News, Pace, Reply, Taken, Took};
 use jos_schemas::text::Utc;
-use jos_trust::root::Received;
 use jos_trust::state::Channel;
-use jos_trust::statement::{self, Asked};
-use jos_trust::{Stream, TrustRoot, request};
 
 use super::Agent;
 use crate::enrol::{self, Applicant};
 use crate::identity::{self, Extra};
 use crate::lock::Lock;
 use crate::run::live::Link;
-use crate::run::spool::Spool;
 use crate::run::telemetry::Telemetry;
 
 /// While the device itself cannot take anything up (a full disk), a state is tried again after this.
@@ -272,87 +270,6 @@ impl Agent<'_> {
         )
     }
 
-    fn write(&mut self, host: &mut Host, document: &Document) -> Result<Option<Vec<u8>>, String> {
-        let text = |e: serde_json::Error| e.to_string();
-        match document {
-            Document::Enrolment { token } => {
-                host.lock = None;
-                host.lock = Some(identity::lock(&self.settings.state_dir)?);
-                let (one, _) = host.applicant.as_ref().ok_or("nobody is to be enrolled")?;
-                one.enrolment(token.clone()).map(Some)
-            }
-            Document::Renew | Document::Renewal { .. } => {
-                let Some(identity) = self.fresh_identity(host)? else {
-                    return Ok(None);
-                };
-                let tls = request::certificate_request(&identity::tls_key(&self.settings.state_dir)?);
-                let Document::Renewal { challenge } = document else {
-                    return own::write(&jos_link::wire::RenewRequest { tls })
-                        .map(Some)
-                        .map_err(text);
-                };
-                let renewal = Renewal {
-                    schema: None,
-                    kind: RenewalKind::default(),
-                    device: identity.device,
-                    tls,
-                    challenge: challenge.clone(),
-                    signature: None,
-                };
-                let key = identity::ledger_key(&self.settings.state_dir)?;
-                let signed = statement::sign_renewal(&renewal, &key).map_err(|e| e.to_string())?;
-                own::write(&signed).map(Some).map_err(text)
-            }
-            Document::Heartbeat => own::write(&self.heartbeat(host)?).map(Some).map_err(text),
-            Document::Report => Ok(self.spool().oldest().map(|(number, bytes)| {
-                host.reporting = Some(number);
-                bytes
-            })),
-        }
-    }
-
-    /// Our identity, under the lock; none where another agent of this device has renewed it, which is taken up then.
-    fn fresh_identity(&mut self, host: &mut Host) -> Result<Option<identity::Identity>, String> {
-        host.lock = None;
-        let lock = identity::lock(&self.settings.state_dir)?;
-        let kept = identity::Identity::load(&self.settings.state_dir)?.ok_or("the identity is gone")?;
-        let ours = self.settings.identity.as_ref().map(|i| &i.certificate);
-        if ours != Some(&kept.certificate) {
-            self.settings.identity = Some(kept);
-            self.lead(host)?;
-            return Ok(None);
-        }
-        host.lock = Some(lock);
-        Ok(Some(kept))
-    }
-
-    fn heartbeat(&mut self, host: &mut Host) -> Result<Heartbeat, String> {
-        let status = self.plane.status().map_err(|e| e.to_string())?;
-        let wishes = self.plane.wishes().unwrap_or_default();
-        host.turn
-            .set_interval(wishes.interval.unwrap_or(self.settings.interval));
-        host.nonce = format!("n{}", crate::files::unlike_any_other().map_err(|e| e.to_string())?);
-        let custom = self.settings.metrics();
-        let services = (self.world.services, &wishes.services);
-        let telemetry = host
-            .telemetry
-            .read(&self.settings.state_dir, services, custom.as_deref());
-        let in_force = status.in_force.iter().find(|s| s.stream == Stream::State);
-        Ok(Heartbeat {
-            schema: None,
-            kind: HeartbeatKind::default(),
-            name: self.settings.name.clone(),
-            agent: env!("CARGO_PKG_VERSION").to_owned(),
-            session: host.session.clone(),
-            features: self.plane.features(),
-            version: in_force.map(|s| s.version),
-            outcome: status.last.as_ref().map(|l| l.outcome),
-            ledger: head(&status.ledger),
-            nonce: host.nonce.clone(),
-            telemetry,
-        })
-    }
-
     fn take_up(&mut self, host: &mut Host, news: News) -> Result<Taken, String> {
         match news {
             News::Ca(bytes) => {
@@ -410,83 +327,6 @@ impl Agent<'_> {
         Ok(Taken::Done)
     }
 
-    fn heard(&mut self, host: &mut Host, reply: HeartbeatReply) -> Result<(), String> {
-        host.told.offered = Some(reply.freshness.offered).filter(|v| *v > 0);
-        host.told.held = reply.held.as_ref().and_then(|held| serde_json::to_value(held).ok());
-        let Some(identity) = self.settings.identity.clone() else {
-            return Ok(());
-        };
-        // Without a trust document nobody's word about the time counts; the rest of the answer does.
-        let Ok(root) = self.root() else { return Ok(()) };
-        let asked = Asked {
-            tenant: &identity.tenant,
-            device: &identity.device,
-            name: &self.settings.name,
-            nonce: &host.nonce,
-        };
-        let bytes = own::write(&reply.freshness).map_err(|e| e.to_string())?;
-        match statement::verify::<Freshness>(Received::json("freshness", &bytes), &root, &asked) {
-            Ok(statement) => {
-                let floors = self.plane.floors().map_err(|e| e.to_string())?;
-                let mut risen = floors.clone();
-                risen.heard(&statement);
-                // A floor is worth a write to flash when it is an hour off, or when it corrects the clock.
-                let (old, new) = (
-                    floors.now(&Utc::from_unix(0), &crate::world::built()),
-                    statement.value().time.unix(),
-                );
-                let system = self.world.clock.now();
-                if risen != floors
-                    && (new - old.unix() >= FLOOR_STEP || (system < new - CLOCK_OFF && old.unix() < new - CLOCK_OFF))
-                {
-                    self.plane
-                        .change_floors(&mut |floors| floors.heard(&statement))
-                        .map_err(|e| e.to_string())?;
-                }
-                host.told.freshness = Some(statement.value().time.to_string());
-            }
-            Err(why) => log::debug!("the hub's freshness statement: {why}"),
-        }
-        Ok(())
-    }
-
-    fn trust(&mut self, version: u64, bytes: &[u8]) -> Result<Taken, String> {
-        let received = Received::json("the hub's trust document", bytes);
-        let tenant = self.settings.identity.as_ref().map(|i| i.tenant.clone());
-        let root = match self.root() {
-            Ok(root) => root,
-            Err(_) if !self.settings.trust.exists() => return self.first_trust(version, bytes),
-            Err(why) => return Err(why),
-        };
-        let floors = self.plane.floors().map_err(|e| e.to_string())?;
-        let system = Utc::from_unix(self.world.clock.now());
-        let chain = root
-            .walk(&[received], &floors, &system, &crate::world::built())
-            .map_err(|e| format!("trust document {version}: {e}"))?;
-        let Some(last) = chain.last() else {
-            return Ok(Taken::Refused);
-        };
-        self.plane
-            .adopt_roots(&chain, Some(&root), tenant.as_ref())
-            .map_err(|e| e.to_string())?;
-        log::info!("{}: trust document {} is in use", self.settings.name, last.version());
-        Ok(Taken::Trust(last.version()))
-    }
-
-    /// The package brought none: the one that the token named is the first.
-    fn first_trust(&mut self, version: u64, bytes: &[u8]) -> Result<Taken, String> {
-        let root = TrustRoot::open(Received::json("the hub's trust document", bytes)).map_err(|e| e.to_string())?;
-        let wanted = self.settings.identity.as_ref().and_then(|i| i.trust);
-        if wanted != Some(root.edition().content) {
-            log::debug!("trust document {version} is not the one of the token");
-            return Ok(Taken::Refused);
-        }
-        self.settings.trust = identity::save_trust(&self.settings.state_dir, bytes)?;
-        let root = self.root()?;
-        log::info!("{}: trust document {} of the token", self.settings.name, root.version());
-        Ok(Taken::Trust(root.version()))
-    }
-
     /// A state of the hub's, with no verdict.
     fn offered(&mut self, bytes: &[u8]) -> Taken {
         if self.pause.lasts(self.started.elapsed()) {
@@ -501,100 +341,4 @@ impl Agent<'_> {
             super::Verdict::Again { seconds } => Taken::Again(seconds.max(1) * 1000),
         }
     }
-
-    pub(super) fn spool(&self) -> Spool {
-        Spool::new(&self.settings.state_dir, self.settings.name.as_str())
-    }
-
-    /// What came of a state of the hub's is told to it, however long that takes.
-    pub(super) fn report(&mut self, outcome: &Outcome) {
-        let Some(version) = outcome.version.filter(|v| *v > 0 && outcome.recorded) else {
-            return;
-        };
-        let Some(ledger) = head(&outcome.ledger) else { return };
-        let reasons = outcome.reasons.iter().chain(&outcome.left).cloned().collect::<Vec<_>>();
-        let changed = u32::try_from(outcome.changes.len()).unwrap_or(u32::MAX);
-        self.keep_report(version, outcome.kind, &reasons, changed, ledger);
-    }
-
-    /// The last outcome, where a crash came between it and its report.
-    fn report_last(&mut self) {
-        let Ok(status) = self.plane.status() else { return };
-        let Some(last) = status
-            .last
-            .filter(|l| l.source == jos_schemas::documents::policy::Source::Hub)
-        else {
-            return;
-        };
-        let (Some(version), Some(ledger)) = (last.version.filter(|v| *v > 0), head(&status.ledger)) else {
-            return;
-        };
-        if !self.spool().said(&said(version, last.outcome)) {
-            self.keep_report(version, last.outcome, &last.reasons, 0, ledger);
-        }
-    }
-
-    fn keep_report(
-        &mut self,
-        version: u64,
-        outcome: jos_schemas::documents::ledger::OutcomeKind,
-        reasons: &[String],
-        changed: u32,
-        ledger: LedgerHead,
-    ) {
-        let reason: String = reasons
-            .join("; ")
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(REASON)
-            .collect();
-        let report = jos_schemas::documents::hub::StateReport {
-            schema: None,
-            kind: jos_schemas::documents::hub::ReportKind::default(),
-            name: self.settings.name.clone(),
-            version,
-            outcome,
-            time: self
-                .plane
-                .now()
-                .unwrap_or_else(|_| Utc::from_unix(self.world.clock.now())),
-            reason: Some(reason).filter(|r| !r.is_empty()),
-            changed,
-            ledger,
-        };
-        let kept = own::write(&report)
-            .map_err(|e| e.to_string())
-            .and_then(|bytes| self.spool().push(&bytes, &said(version, outcome)));
-        match kept {
-            Ok(()) => {
-                if let Some(host) = &mut self.host {
-                    host.turn.has_reports();
-                }
-            }
-            Err(why) => self.trouble(format!("a report is not kept: {why}")),
-        }
-    }
 }
-
-/// Seconds by which the hub's time has to be ahead of the floor before that is worth a write.
-const FLOOR_STEP: i64 = 3600;
-/// A clock that is so far behind is wrong.
-const CLOCK_OFF: i64 = 60;
-/// Characters of a report's reason, at most.
-const REASON: usize = 400;
-
-fn said(version: u64, outcome: jos_schemas::documents::ledger::OutcomeKind) -> String {
-    format!("{version} {}", jos_runtime::outcome_word(outcome))
-}
-
-/// As the hub anchors it: the index of the last record, where there is one.
-fn head(ledger: &jos_runtime::ledger::LedgerHead) -> Option<LedgerHead> {
-    let index = ledger.count.checked_sub(1)?;
-    Some(LedgerHead {
-        index,
-        hash: ledger.hash.clone(),
-    })
-}
-
-#[cfg(test)]
-mod taken_over;

@@ -34,6 +34,7 @@ pub(super) struct Ready {
     pub(super) files: Vec<(&'static str, Vec<u8>, u32)>,
     pub(super) description: String,
     pub(super) program: String,
+    pub(super) token: Option<String>,
 }
 
 pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
@@ -158,15 +159,21 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         format!("# What the person who installed this agent granted it.\n{policy_text}").into(),
         0o644,
     ));
-    if let Some(file) = &args.token_file {
-        let token = identity::token_in(file).map_err(Failure::invalid)?;
-        let missing = || Failure::invalid(format!("{}: there is no token in it", file.display()));
-        let token = token.ok_or_else(|| missing().help("`jos-hub token new` makes one"))?;
-        files.push(("token", format!("{token}\n").into_bytes(), 0o600));
-    }
     if !environment.is_empty() {
         files.push((environment::FILE, environment::write(&environment).into(), 0o600));
     }
+    let token = match &args.token_file {
+        None => None,
+        Some(file) => {
+            let token = identity::token_in(file).map_err(Failure::invalid)?;
+            let missing = || Failure::invalid(format!("{}: there is no token in it", file.display()));
+            Some(
+                token
+                    .ok_or_else(|| missing().help("`jos-hub token new` makes one"))?
+                    .to_string(),
+            )
+        }
+    };
     let program = if place.is_live() {
         let exe = std::env::current_exe().map_err(|e| Failure::failed(format!("cannot find this program: {e}")))?;
         exe.to_string_lossy().into_owned()
@@ -189,6 +196,7 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         files,
         description,
         program,
+        token,
     })
 }
 

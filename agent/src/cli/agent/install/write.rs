@@ -1,5 +1,7 @@
 //! What an install writes, and how a failure takes it back.
 
+use std::os::unix::fs::DirBuilderExt;
+
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 
@@ -7,6 +9,7 @@ use super::prepare::Ready;
 use super::service;
 use crate::cli::Failure;
 use crate::files::{self, Folder};
+use crate::identity;
 use crate::installed::Record;
 use crate::place::Place;
 use crate::services::{Content, Service};
@@ -108,6 +111,7 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
         .map_err(failed)?;
     agents.rename(&staged, ready.name.as_str()).map_err(failed)?;
     data_folder(place, ready, undo)?;
+    token(place, ready, undo)?;
 
     let service = service(place, ready);
     let content = Content {
@@ -161,6 +165,28 @@ fn steps(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
         );
         Failure::failed(format!("the service did not start: {e}")).help(help)
     })
+}
+
+/// The enrolment token goes where the agent's sandbox lets it be removed again.
+fn token(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
+    let Some(token) = &ready.token else { return Ok(()) };
+    let folder = place.at(&ready.state_dir);
+    if !folder.is_dir() {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?;
+    }
+    let path = place.at(identity::token_path(&ready.state_dir, &ready.name));
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = Folder::open(&folder).map_err(Failure::failed)?;
+    folder.remove(&name).map_err(Failure::failed)?;
+    folder
+        .write_new(&name, format!("{token}\n").as_bytes(), 0o600, &ready.owner)
+        .map_err(Failure::failed)?;
+    undo.push(path.display().to_string(), move || match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
+        _ => Ok(()),
+    });
+    Ok(())
 }
 
 /// Data of an agent that is not root's lies in its home; the service manager's sandbox needs the folder to exist.

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use jos_link::message::PROTOCOL;
 use jos_link::{Decoder, FromFetcher, Reply, ToFetcher, frame};
-use jos_trust::sign::{self, NewTrust};
 use jos_trust::SecretKey;
+use jos_trust::sign::{self, NewTrust};
 use serde_json::{Value, json};
 
 use super::super::Agent;
@@ -54,7 +54,10 @@ fn lies(dice: &mut Dice, www: &Path) -> Vec<u8> {
         3 => json!({"device": "evil", "tenant": "evil", "certificate": certificate}),
         4 => signed(&trust(&key), "jos.trust", &key),
         5 => json!({"challenge": "c"}),
-        _ => json!({"code": ["quarantined", "unknown-device", "busy", "x"][dice.roll(4) as usize], "message": "\u{1b}[2J"}),
+        _ => {
+            let code = ["quarantined", "unknown-device", "busy", "x"][dice.roll(4) as usize];
+            json!({"code": code, "message": "\u{1b}[2J"})
+        }
     };
     any.to_string().into_bytes()
 }
@@ -107,15 +110,43 @@ fn lie(mut wire: UnixStream, mut dice: Dice, www: &Path) {
                 continue;
             };
             let went = match dice.roll(12) {
-                0 => wire.write_all(&dice.bytes(64)).is_ok(),
-                1 => wire.write_all(&u32::MAX.to_be_bytes()).is_ok(),
-                2 => say(&mut wire, FromFetcher::Offer { sequence, bytes: lies(&mut dice, www) }),
+                0 => {
+                    let _ = wire.write_all(&dice.bytes(64));
+                    false
+                }
+                1 => wire.write_all(&[0xff; 64]).is_ok(),
+                2 => say(
+                    &mut wire,
+                    FromFetcher::Offer {
+                        sequence,
+                        bytes: lies(&mut dice, www),
+                    },
+                ),
                 3 => say(&mut wire, FromFetcher::Nothing { sequence }),
                 4 => return,
-                5 => say(&mut wire, FromFetcher::Answer { sequence: sequence ^ 1, reply: Reply::failed("x") }),
-                6 => say(&mut wire, FromFetcher::Answer { sequence, reply: Reply::Failed { certificate: true, text: "x".into() } }),
+                5 => say(
+                    &mut wire,
+                    FromFetcher::Answer {
+                        sequence: sequence ^ 1,
+                        reply: Reply::failed("x"),
+                    },
+                ),
+                6 => say(
+                    &mut wire,
+                    FromFetcher::Answer {
+                        sequence,
+                        reply: Reply::Failed {
+                            certificate: true,
+                            text: "x".into(),
+                        },
+                    },
+                ),
                 _ => {
-                    let body = if dice.roll(8) == 0 { dice.bytes(200) } else { lies(&mut dice, www) };
+                    let body = if dice.roll(8) == 0 {
+                        dice.bytes(200)
+                    } else {
+                        lies(&mut dice, www)
+                    };
                     let reply = Reply::Answer {
                         status: [200, 200, 200, 204, 304, 403, 500][dice.roll(7) as usize],
                         retry_after: None,
@@ -154,9 +185,16 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
     fs::create_dir(&www).expect("a folder");
     fs::write(www.join("a"), "ours\n").expect("a file");
     let root = SecretKey::from_bytes(&[1; 32]);
-    fs::write(path("trust.json"), signed(&trust(&root), "jos.trust", &root).to_string()).expect("a file");
+    fs::write(
+        path("trust.json"),
+        signed(&trust(&root), "jos.trust", &root).to_string(),
+    )
+    .expect("a file");
     // All that can be granted, so that nothing but the signature stands in the way.
-    let policy = format!("kind = \"jos.policy\"\n[grants.hub]\nfiles = [\"{}/**\"]\nallow_unscoped = true\n", www.display());
+    let policy = format!(
+        "kind = \"jos.policy\"\n[grants.hub]\nfiles = [\"{}/**\"]\nallow_unscoped = true\n",
+        www.display()
+    );
     fs::write(path("policy.toml"), policy).expect("a file");
     let config = format!(
         "name = \"kiosk\"\npolicy = {:?}\ntrust = {:?}\nstate_dir = {:?}\n[hub]\nurl = \"https://127.0.0.1:1\"\n",
@@ -185,7 +223,7 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
     real.line().start_by(move || {
         let (ours, theirs) = UnixStream::pair().expect("a stream");
         dice.set(dice.get() + 1);
-        let (seed, www) = (dice.get() * 0x9e37_79b9_7f4a_7c15, there.clone());
+        let (seed, www) = (dice.get().wrapping_mul(0x9e37_79b9_7f4a_7c15), there.clone());
         std::thread::spawn(move || lie(theirs, Dice(seed), &www));
         Half::of(ours)
     });
@@ -203,10 +241,17 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
     assert!(agent.line.starts() > 100, "he was ended {} times", agent.line.starts());
     assert_eq!(tree(&www), BTreeMap::from([(www.join("a"), b"ours\n".to_vec())]));
     let kept = Identity::load(&path("state")).expect("it reads").expect("it is there");
-    assert_eq!((kept.device.as_str(), kept.tenant.as_str(), kept.ca.as_str()), ("d1", "acme", "c"));
+    assert_eq!(
+        (kept.device.as_str(), kept.tenant.as_str(), kept.ca.as_str()),
+        ("d1", "acme", "c")
+    );
     let after = agent.plane.floors().expect("floors");
     let time = |f: &jos_trust::Floors| f.now(&jos_schemas::text::Utc::from_unix(0), &crate::world::built());
     assert_eq!(time(&after), time(&floors), "he set the time");
     assert_eq!(after.trust(), floors.trust(), "he brought a trust document");
-    assert!(after.counters().all(|(_, floor)| floor.in_force.is_none() && floor.version == 0));
+    assert!(
+        after
+            .counters()
+            .all(|(_, floor)| floor.in_force.is_none() && floor.version == 0)
+    );
 }
