@@ -123,25 +123,19 @@ impl Plane<'_> {
     pub(super) fn close(&self, trial: &Trial, report: Report) -> Result<Outcome, PlaneError> {
         let mut ledger = self.open_ledger()?;
         let (source, version) = (trial.source, version(trial.version));
-        let cause = format!("#{}", trial.decision);
+        let decision = self.cause_of(&ledger, trial)?;
+        let cause = format!("#{decision}");
         let same = |r: &jos_schemas::documents::ledger::Record| r.cause.as_ref() == Some(&cause);
         let value = payload(&report);
-        let known = self.decided_elsewhere(&ledger, trial.decision)?
-            || ledger
-                .last_where(&same)?
-                .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
+        let known = ledger
+            .last_where(&same)?
+            .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
         if known {
             // It may be the record of a process that was killed before its fsync, and the journal goes next.
             self.settle_ledger()?;
         } else {
             let value = self.shrink(value)?;
-            ledger.append(vec![self.entry(
-                source,
-                version,
-                Some(trial.decision),
-                "outcome",
-                value,
-            )?])?;
+            ledger.append(vec![self.entry(source, version, Some(decision), "outcome", value)?])?;
         }
         let mut book = self.book(&ledger)?;
         let good = matches!(report.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
@@ -172,7 +166,7 @@ impl Plane<'_> {
                 };
             }
         }
-        if let Some(set) = trial.drift {
+        if let Some(set) = trial.drift.filter(|_| decision == trial.decision) {
             match &mut book.drift {
                 Some(drift) if drift.set == set && drift.decision == Some(trial.decision) => drift.repeats += 1,
                 _ => {

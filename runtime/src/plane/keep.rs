@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{Plane, PlaneError};
 use crate::book::{Book, Kept};
 use crate::identity;
+use crate::journal::Trial;
 use crate::ledger::{Blobs, CHECKPOINT, Ledger, retain};
 use crate::replay::Machine;
 use crate::store;
@@ -78,7 +79,9 @@ impl Plane<'_> {
         payload["floors"] = serde_json::to_value(self.floors_at(&floors)).expect("plain data");
         payload["streams"] = serde_json::to_value(self.streams_in_force(&floors, &book)).expect("plain data");
         if let Some(trial) = self.journal()?.trial()? {
-            payload["trial"] = json!({ "decision": trial.decision, "source": trial.source, "version": trial.version });
+            payload["trial"] = json!({
+                "decision": trial.decision, "source": trial.source, "version": trial.version, "tag": trial.tag,
+            });
         }
         ledger.append(vec![self.entry(Source::Local, None, None, "broken", payload)?])?;
         // What drifted was decided in the ledger that is gone.
@@ -88,10 +91,18 @@ impl Plane<'_> {
         Ok(())
     }
 
-    /// Whether a trial was decided in a ledger that has been set aside since: then its outcome cannot follow here.
-    pub(super) fn decided_elsewhere(&self, ledger: &Ledger<'_>, decision: u64) -> Result<bool, PlaneError> {
-        let before = ledger.begins_broken()?;
-        Ok(before.is_some_and(|payload| payload["trial"]["decision"] == decision))
+    /// The record that the outcome of a trial follows: its decision; or, where that was in a ledger that has been set aside
+    /// since, the first record of this one, which tells of it.
+    pub(super) fn cause_of(&self, ledger: &Ledger<'_>, trial: &Trial) -> Result<u64, PlaneError> {
+        let Some(payload) = ledger.begins_broken()? else {
+            return Ok(trial.decision);
+        };
+        let told = &payload["trial"];
+        let elsewhere = match told.get("tag") {
+            Some(tag) => tag == trial.tag.as_str(),
+            None => told["decision"] == trial.decision,
+        };
+        Ok(if elsewhere { 0 } else { trial.decision })
     }
 
     /// The blobs of this agent, within the limits of its policy.

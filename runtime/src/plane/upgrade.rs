@@ -179,7 +179,7 @@ impl Plane<'_> {
     /// What the ledger says of the trial.
     fn outcome_of(&self, trial: &Trial) -> Result<Outcome, PlaneError> {
         let ledger = self.look_at_ledger()?;
-        let cause = format!("#{}", trial.decision);
+        let cause = format!("#{}", self.cause_of(&ledger, trial)?);
         let ours = |r: &Record| r.kind == "outcome" && r.cause.as_ref() == Some(&cause);
         let found = ledger.last_where(&ours)?;
         let report = found.and_then(|r| {

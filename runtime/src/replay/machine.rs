@@ -154,6 +154,16 @@ impl Open {
     }
 }
 
+/// A decision of which only the damage of its ledger tells.
+#[derive(Clone, Debug)]
+pub(super) struct Elsewhere {
+    /// The record that tells.
+    pub(super) index: u64,
+    pub(super) source: Source,
+    pub(super) version: Option<u64>,
+    pub(super) outcome: Option<OutcomeKind>,
+}
+
 /// The machine. Deterministic: the same records and blobs give an equal machine.
 #[derive(Clone, Default)]
 pub struct Machine {
@@ -172,6 +182,8 @@ pub struct Machine {
     pub(super) open: Option<Rc<Open>>,
     /// The last drift that was put right: the same again within a day is put right under the same decision.
     pub(super) drift: Option<Rc<Open>>,
+    /// A change that a ledger before this one had decided on, and whose outcome follows here.
+    pub(super) elsewhere: Option<Elsewhere>,
     pub(super) counts: BTreeMap<Source, Counts>,
     pub(super) failures: Vec<Failure>,
     pub(super) watch: Watch,

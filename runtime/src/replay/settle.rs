@@ -47,6 +47,9 @@ impl Machine {
         let Some(cause) = line.cause else {
             return self.drift_reported(line, &report);
         };
+        if self.decided_elsewhere(line, cause, &report)? {
+            return Ok(());
+        }
         let (open, again) = self.awaiting(index, cause)?;
         if open.source != line.source {
             let (expected, found) = (source_word(open.source), source_word(line.source));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Divergence;
 use super::check::Case;
 use super::line::ReportLine;
-use super::machine::{Machine, Open, Why, read};
+use super::machine::{Elsewhere, Machine, Open, Why, read};
 use super::sides::Side;
 use super::tally::{Event, Failure, Happened};
 use crate::compare::Part;
@@ -99,6 +99,20 @@ impl Machine {
         };
         let (streams, floors) = known().map_err(|e| Divergence::new(index, "states in force and floors", e))?;
         self.begin_with(&streams, &floors);
+        if let Some(trial) = payload.get("trial") {
+            let source = trial.get("source").map(Source::deserialize).transpose();
+            let version = trial.get("version").and_then(serde_json::Value::as_u64);
+            let (Ok(Some(source)), Some(version)) = (source, version) else {
+                let expected = "source and version of the change that was under way";
+                return Err(Divergence::new(index, expected, trial));
+            };
+            self.elsewhere = Some(Elsewhere {
+                index,
+                source,
+                version: (version > 0).then_some(version),
+                outcome: None,
+            });
+        }
         self.failures.push(Failure {
             record: index,
             decision: None,
@@ -110,6 +124,40 @@ impl Machine {
             reasons: vec![what.to_owned()],
         });
         Ok(())
+    }
+
+    /// The outcome of a change that was decided in the ledger before: what it changed is not known here. What is in force
+    /// since stands in the record of the damage. False where it is of another decision.
+    pub(super) fn decided_elsewhere(
+        &mut self,
+        line: &Line<'_>,
+        cause: &str,
+        report: &ReportLine<'_>,
+    ) -> Result<bool, Divergence> {
+        use OutcomeKind::{Applied, Broken, RolledBack, Unchanged, Unconfirmed};
+        let Some(change) = self.elsewhere.as_mut().filter(|e| cause == format!("#{}", e.index)) else {
+            return Ok(false);
+        };
+        let index = line.index;
+        if (change.source, change.version) != (line.source, line.version) {
+            let told = |source, version: Option<u64>| format!("{} {}", source_word(source), version.unwrap_or(0));
+            let (expected, found) = (told(change.source, change.version), told(line.source, line.version));
+            return Err(Divergence::new(index, expected, found).about("source and version"));
+        }
+        let follows = match change.outcome {
+            None => matches!(report.outcome, Applied | Unchanged | RolledBack | Broken | Unconfirmed),
+            Some(before) => before == Broken && matches!(report.outcome, RolledBack | Unconfirmed),
+        };
+        if !follows || (report.outcome == Broken) == report.left.is_empty() {
+            let expected = "one end of the change that was under way";
+            return Err(Divergence::new(index, expected, outcome_word(report.outcome)));
+        }
+        change.outcome = Some(report.outcome);
+        self.counts.entry(line.source).or_default().add(report.outcome);
+        if !matches!(report.outcome, Applied | Unchanged) {
+            self.failed(line, None, report);
+        }
+        Ok(true)
     }
 
     /// What was refused before it became a decision: nothing moves.

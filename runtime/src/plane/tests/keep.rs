@@ -363,3 +363,44 @@ fn power_cut_at_every_write_of_a_turn_that_prunes_loses_nothing() {
         }
     }
 }
+
+/// The change was decided in the ledger that is set aside, and ends under the one that follows it.
+#[test]
+fn a_ledger_damaged_in_the_middle_of_a_change_is_followed_by_one_that_records_what_came_of_it() {
+    let mut ends = std::collections::BTreeSet::new();
+    for k in (0..).step_by(2) {
+        let m = Machine::new();
+        m.apply(1, spec(1));
+        let state = m.local(2, spec(2));
+        let tap = Cut::power(k);
+        if let Ok(plane) = m.plane_with(Some(tap.clone())) {
+            drop(plane.apply(&state));
+        }
+        if !tap.happened() {
+            break;
+        }
+        if !m.data().join("portal/journal/trial.json").exists() {
+            continue;
+        }
+        flip(&m.data().join("portal/ledger/00000000.jsl"), 700);
+        m.plane().recover().unwrap_or_else(|e| panic!("k = {k}: {e}"));
+        let mut records = Vec::new();
+        let ledger = m.plane();
+        let ledger = ledger.open_ledger().unwrap();
+        ledger.read(&mut |r, _| records.push(r.clone())).unwrap();
+        let kinds: Vec<&str> = records.iter().map(|r| r.kind.as_str()).collect();
+        assert_eq!(kinds, ["broken", "outcome"], "k = {k}");
+        assert_eq!(records[1].cause.as_deref(), Some("#0"), "k = {k}");
+        let kept = m.plane().status().unwrap().in_force[0].version == 2;
+        let expected = if kept { "applied" } else { "rolled_back" };
+        assert_eq!(records[1].payload["outcome"], expected, "k = {k}");
+        ends.insert(expected);
+        m.replays();
+        // A decision that has the earlier one's number here has an outcome of its own.
+        for version in 3..6 {
+            assert_eq!(m.apply(version, spec(version)).kind, OutcomeKind::Applied, "k = {k}");
+        }
+        whole(&m);
+    }
+    assert_eq!(ends.len(), 2, "both ends were seen: {ends:?}");
+}
