@@ -8,9 +8,11 @@
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod backtrace;
 mod cli;
+mod enrol;
 mod environment;
 mod files;
 mod grant;
+mod identity;
 mod installed;
 mod lock;
 mod logger;

@@ -79,6 +79,7 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
         not_after: issued.not_after,
         last_seen: None,
         address: None,
+        held: None,
     };
     devices::add(&mut tx, &device).await?;
     let act = Act {

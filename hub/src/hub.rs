@@ -1,7 +1,8 @@
 //! The hub itself: what every request reaches. Owns its keys, its clock, its store and what wakes those who wait.
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jos_trust::SecretKey;
 use jos_trust::keyfile::{self, KeyFileError};
@@ -104,6 +105,8 @@ pub struct Hub {
     pub dashboard: Dashboard,
     challenges: hmac::Key,
     changed: watch::Sender<u64>,
+    /// The last change that concerns some devices alone, and which.
+    only: Mutex<Option<(u64, Arc<HashSet<String>>)>>,
 }
 
 /// Makes a hub in an empty directory: its authority, keys, database and first API token.
@@ -190,6 +193,7 @@ impl Hub {
             dashboard: Dashboard::default(),
             challenges: hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes()),
             changed: watch::Sender::new(0),
+            only: Mutex::default(),
             dir,
             store,
         }))
@@ -202,6 +206,20 @@ impl Hub {
             *seen = generation.max(*seen);
             newer
         });
+    }
+
+    /// The same where only these devices have to look: the others go on waiting.
+    pub fn wake_only(&self, generation: u64, devices: HashSet<String>) {
+        *self.only.lock().unwrap_or_else(PoisonError::into_inner) = Some((generation, Arc::new(devices)));
+        self.wake(generation);
+    }
+
+    /// Whether nothing between these two generations concerns a device. In doubt it does.
+    pub fn is_spared(&self, device: &str, before: u64, after: u64) -> bool {
+        let only = self.only.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        only.is_some_and(|(generation, devices)| {
+            after == before + 1 && generation == after && !devices.contains(device)
+        })
     }
 
     /// Wakes who waits, after a change that this process committed.

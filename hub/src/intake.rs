@@ -11,12 +11,15 @@ use tokio::task::JoinHandle;
 use crate::ca::Peer;
 use crate::fault::{Done, Fault};
 use crate::gate;
+use crate::history::Slot;
 use crate::hub::Hub;
 use crate::metrics::count;
-use crate::store::Conn;
+use crate::rollout::pace::Outcome;
+use crate::rollout::steward;
 use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::About;
 use crate::store::devices::{self, Device};
+use crate::store::{Conn, history, rollouts};
 use crate::watchman;
 
 /// Callers that may wait for the disk; one more is told to come again.
@@ -25,6 +28,8 @@ const WAITING: usize = 16_384;
 const BATCH: usize = 1024;
 /// Agents of one device, at most: a device that invents names fills no disk.
 const MOST_AGENTS: usize = 16;
+/// The code of a fetch that comes too late.
+pub(crate) const NOT_NOW: &str = "not-now";
 
 /// What a device said.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub enum Said {
     Heartbeat(Box<Heartbeat>),
     /// How an apply ended.
     Report(Box<StateReport>),
+    /// That it fetches the version of this rollout; refused where it may not any more.
+    Fetches(String),
 }
 
 /// A call, and who waits for it.
@@ -97,14 +104,15 @@ async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
     let now = hub.clock.now();
     let mut tx = hub.store.write().await?;
     let mut verdicts = Vec::with_capacity(batch.len());
-    let mut quarantined = false;
+    let mut news = false;
     for call in batch {
         // A call that breaks half-way leaves nothing of itself, and all of the others.
         let mut own = tx.begin().await?;
         match take(hub, &mut own, call, now).await {
             Ok(verdict) => {
                 own.commit().await?;
-                quarantined |= verdict.is_err();
+                // A device in quarantine, or a rollout that halted.
+                news |= verdict.is_err() || matches!(&call.said, Said::Report(report) if is_failure(report));
                 verdicts.push(verdict);
             }
             Err(fault) => {
@@ -115,7 +123,7 @@ async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
     }
     tx.commit().await?;
     count(&hub.metrics.batches);
-    if quarantined {
+    if news {
         hub.changed().await?;
     }
     Ok(verdicts)
@@ -149,10 +157,41 @@ async fn take(hub: &Hub, conn: &mut Conn, call: &Call, now: i64) -> Done<Done<()
                 received: now,
             };
             agents::add_report(conn, &device.id, &reported).await?;
+            of_rollouts(hub, conn, &device, report, now).await?;
             count(&hub.metrics.reports);
             Ok(Ok(()))
         }
+        Said::Fetches(rollout) => {
+            if rollouts::hand_out(conn, rollout, &device.id, now).await? {
+                return Ok(Ok(()));
+            }
+            // Outer: nothing of it stays written.
+            Err(Fault::conflict(NOT_NOW, "the rollout has stopped meanwhile"))
+        }
     }
+}
+
+fn is_failure(report: &StateReport) -> bool {
+    Outcome::of_report(report.outcome) == Some(Outcome::Failed)
+}
+
+/// What a report means for the rollout of its version. One that halts does so in the very transaction that the report is
+/// written in: once it is acknowledged, no further device gets the version.
+async fn of_rollouts(hub: &Hub, conn: &mut Conn, device: &Device, report: &StateReport, now: i64) -> Done<()> {
+    let name = report.name.as_str();
+    for id in rollouts::of_version(conn, &device.tenant, name, report.version, &device.id).await? {
+        let Some(outcome) = Outcome::of_report(report.outcome) else {
+            rollouts::heard(conn, &id, &device.id, now).await?;
+            continue;
+        };
+        rollouts::settle(conn, &id, &device.id, outcome, report.reason.as_deref(), now).await?;
+        if outcome == Outcome::Failed
+            && let Some(mut row) = rollouts::get(conn, &id).await?
+        {
+            steward::halts(conn, hub, &mut row, now).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn heartbeat_of(hub: &Hub, conn: &mut Conn, device: &Device, said: &Heartbeat, now: i64) -> Done<Done<()>> {
@@ -175,6 +214,9 @@ async fn heartbeat_of(hub: &Hub, conn: &mut Conn, device: &Device, said: &Heartb
     agent.outcome = said.outcome.or(agent.outcome);
     agent.floor = agent.floor.max(said.version.unwrap_or(0));
     agent.telemetry.clone_from(&said.telemetry);
+    if let Some(over) = agent.slot.take_in(&said.telemetry, now) {
+        history::add(conn, &device.id, name, &over).await?;
+    }
     agent.seen = now;
     agents::put(conn, &device.id, &agent).await?;
     count(&hub.metrics.heartbeats);
@@ -203,6 +245,7 @@ async fn agent_of(conn: &mut Conn, device: &Device, name: &str) -> Done<Agent> {
         head: None,
         floor: 0,
         telemetry: std::collections::BTreeMap::new(),
+        slot: Slot::default(),
         seen: 0,
     })
 }

@@ -38,6 +38,7 @@ counters! {
     batches "jos_hub_batches_total" "Transactions that heartbeats and reports were written in.";
     states_served "jos_hub_states_served_total" "States that were sent to devices.";
     pushes "jos_hub_pushes_total" "States and trust documents that were accepted.";
+    rollouts_halted "jos_hub_rollouts_halted_total" "Rollouts that halted by themselves.";
     pushes_refused "jos_hub_pushes_refused_total" "States and trust documents that were refused.";
 }
 

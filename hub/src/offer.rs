@@ -1,4 +1,5 @@
-//! What a device is offered: the one live state of its tenant and name whose audience names it, unless it is held back.
+//! What a device is offered: of the live states of its tenant and name whose audience names it the newest one that it may
+//! have by now, unless that is held back.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,10 @@ use jos_link::wire::Held;
 use jos_schemas::text::{Name, Utc};
 use jos_trust::state::addressed;
 
+use crate::rollout::{pace, window};
 use crate::store::devices::Device;
 use crate::store::states::{self, StateRow};
-use crate::store::{Conn, Stored, agents};
+use crate::store::{Conn, Stored, agents, rollouts};
 
 /// What there is for a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,14 +36,28 @@ impl Offer {
 /// What there is for one agent of a device.
 pub async fn find(conn: &mut Conn, device: &Device, name: &str, now: i64) -> Stored<Offer> {
     let live = states::live(conn, &device.tenant, name).await?;
-    let mut matching = matching(&live, &device.tenant, &device.id, &device.labels);
-    let Some(state) = matching.pop() else {
+    let matching = matching(&live, &device.tenant, &device.id, &device.labels);
+    if matching.windows(2).any(|pair| pair[0].audience != pair[1].audience) {
+        let versions = matching.iter().map(|other| other.version).collect();
+        return Ok(Offer::Held(Held::Ambiguous { versions }));
+    }
+    // Of one audience there is a version for all, and there may be newer ones that a rollout brings to some.
+    let mut found = None;
+    for state in matching.into_iter().rev() {
+        if is_its_turn(conn, device, state, now).await? {
+            found = Some(state);
+            break;
+        }
+    }
+    let Some(state) = found else {
         return Ok(Offer::Nothing);
     };
-    if !matching.is_empty() {
-        let mut versions: Vec<u64> = matching.iter().map(|other| other.version).collect();
-        versions.push(state.version);
-        return Ok(Offer::Held(Held::Ambiguous { versions }));
+    if device.held.is_some() {
+        // Held devices keep what they have; what they have may be fetched again.
+        let agent = agents::get(conn, &device.id, name).await?;
+        if agent.and_then(|agent| agent.version) != Some(state.version) {
+            return Ok(Offer::Nothing);
+        }
     }
     if state.expires <= now {
         return Ok(Offer::Held(Held::Expired {
@@ -67,6 +83,25 @@ pub async fn find(conn: &mut Conn, device: &Device, name: &str, now: i64) -> Sto
         }
     }
     Ok(Offer::State(Box::new(state.clone())))
+}
+
+/// Whether a state that a rollout brings may go to a device; one without a rollout may.
+async fn is_its_turn(conn: &mut Conn, device: &Device, state: &StateRow, now: i64) -> Stored<bool> {
+    let Some(rollout) = &state.rollout else {
+        return Ok(true);
+    };
+    let Some((status, plan, let_in)) = rollouts::right(conn, rollout, &device.id).await? else {
+        return Ok(false);
+    };
+    let Some(let_in) = let_in else { return Ok(false) };
+    let plan = rollouts::plan(&plan)?;
+    let revert = state.version != plan.version;
+    let open = || {
+        let zone = window::zone_of(&device.labels, &device.facts, plan.zone.as_deref());
+        window::open(&plan.windows, &zone, now)
+    };
+    let open = let_in.offered.is_some() || open();
+    Ok(pace::may_have(status, Some(let_in), open, revert))
 }
 
 /// Those of `live` whose audience names the device.

@@ -16,6 +16,7 @@ use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::metrics::count;
 use crate::offer;
+use crate::rollout::make;
 use crate::store::audit::{self, Act};
 use crate::store::states::{self, StateRow};
 use crate::store::{self, Conn, Tx, agents, blobs, devices, tenants, trusts};
@@ -65,26 +66,43 @@ async fn counted(hub: &Hub, done: Done<Pushed>) -> Done<Pushed> {
     done
 }
 
-async fn state_inner(hub: &Hub, actor: &Actor, tenant: &str, bytes: &[u8]) -> Done<Pushed> {
-    let now = hub.clock.now();
-    let mut tx = hub.store.write().await?;
-    let root = root_of(&mut tx, tenant).await?;
+/// A state that may be kept: it verifies, is meant for the tenant, does not go back, and its blobs are there.
+pub(crate) struct Prepared {
+    /// As it will be kept.
+    pub(crate) row: StateRow,
+    /// The very state was accepted before.
+    pub(crate) unchanged: bool,
+    /// What a person should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Looks at a signed state; keeps nothing.
+pub(crate) async fn prepare(tx: &mut Tx, hub: &Hub, actor: &Actor, tenant: &str, bytes: &[u8]) -> Done<Prepared> {
+    let root = root_of(tx, tenant).await?;
     let authentic = authenticate(Received::json("state", bytes), &root).map_err(of_state)?;
     let expires = scoped(&authentic, tenant)?;
     authentic.in_time(Channel::Hub, &hub.clock.utc()).map_err(of_state)?;
-    let row = row_of(&authentic, actor, tenant, bytes, expires, now);
+    let row = row_of(&authentic, actor, tenant, bytes, expires, hub.clock.now());
     let mut notes = Vec::new();
     if authentic.signed_by_dev_key() {
         notes.push("signed by a throwaway key: never for devices that leave the desk".to_owned());
     }
-    let unchanged = standing(&mut tx, &row).await?;
+    let unchanged = standing(tx, &row).await?;
+    blobs_are_there(tx, tenant, authentic.value()).await?;
+    Ok(Prepared { row, unchanged, notes })
+}
+
+async fn state_inner(hub: &Hub, actor: &Actor, tenant: &str, bytes: &[u8]) -> Done<Pushed> {
+    let now = hub.clock.now();
+    let mut tx = hub.store.write().await?;
+    let Prepared { row, unchanged, notes } = prepare(&mut tx, hub, actor, tenant, bytes).await?;
     let live = states::live(&mut tx, tenant, &row.name).await?;
-    let known = live
-        .iter()
-        .any(|other| (other.version, &other.content) == (row.version, &row.content));
-    blobs_are_there(&mut tx, tenant, authentic.value()).await?;
     // The same audience: the new version takes the place of the old one.
     let (replaced, others): (Vec<_>, Vec<_>) = live.into_iter().partition(|other| other.audience == row.audience);
+    make::none_open(&mut tx, &replaced).await?;
+    let known = replaced
+        .iter()
+        .any(|other| (other.version, &other.content) == (row.version, &row.content) && other.rollout.is_none());
     let devices = one_state_a_device(&mut tx, &row, &others).await?;
     if unchanged && known {
         return Ok(pushed(&row, "unchanged", devices, notes));
@@ -175,6 +193,7 @@ fn row_of(authentic: &Authentic<'_>, actor: &Actor, tenant: &str, bytes: &[u8], 
         pushed_by: actor.0.clone(),
         retired: None,
         retired_why: None,
+        rollout: None,
     }
 }
 
@@ -235,7 +254,7 @@ fn wrong_size(source: &BlobSource, size: u64) -> Fault {
 }
 
 /// With `row` beside `others`, no device may match two states; gives how many match `row`.
-async fn one_state_a_device(conn: &mut Conn, row: &StateRow, others: &[StateRow]) -> Done<usize> {
+pub(crate) async fn one_state_a_device(conn: &mut Conn, row: &StateRow, others: &[StateRow]) -> Done<usize> {
     let (mut own, mut torn) = (0, Vec::new());
     for (device, labels) in devices::labels(conn, &row.tenant).await? {
         if offer::matching(std::slice::from_ref(row), &row.tenant, &device, &labels).is_empty() {

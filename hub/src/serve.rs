@@ -19,12 +19,11 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::api::{self, App, Caller};
-use crate::ca;
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::count;
-use crate::store;
 use crate::tls::{self, OwnCertificate, TlsError};
+use crate::{ca, history, rollout, store};
 
 /// What one connection, and all together, may cost.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +43,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 50_000,
+            connections: 250_000,
             handshake: Duration::from_secs(10),
             stranger: Duration::from_secs(15),
             device: Duration::from_secs(150),
@@ -91,7 +90,7 @@ pub struct Server {
     hub: Arc<Hub>,
     ending: watch::Sender<bool>,
     listeners: JoinSet<()>,
-    watcher: JoinHandle<()>,
+    watchers: JoinSet<()>,
     writer: JoinHandle<()>,
 }
 
@@ -142,14 +141,17 @@ pub async fn start(
         };
         listeners.spawn(accept(listener, door, room.clone()));
     }
-    let watcher = tokio::spawn(watch_over(hub.clone(), own, ended));
+    let mut watchers = JoinSet::new();
+    watchers.spawn(rollout::steward::watch_over(hub.clone(), ended.clone()));
+    watchers.spawn(history::watch_over(hub.clone(), ended.clone()));
+    watchers.spawn(watch_over(hub.clone(), own, ended));
     Ok(Server {
         devices,
         admins,
         hub,
         ending,
         listeners,
-        watcher,
+        watchers,
         writer,
     })
 }
@@ -166,7 +168,7 @@ impl Server {
     pub async fn stop(mut self) {
         self.ending.send_replace(true);
         while self.listeners.join_next().await.is_some() {}
-        let _ = self.watcher.await;
+        while self.watchers.join_next().await.is_some() {}
         // The last router went with its listener, so the intake is closed and the writer comes to its end.
         let _ = self.writer.await;
         self.hub.store.close().await;

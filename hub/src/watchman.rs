@@ -85,7 +85,9 @@ pub async fn head(conn: &mut Conn, about: About<'_>, agent: &mut Agent, head: &L
         let detail = format!("the ledger ended at record {}, now at {}", last.index, head.index);
         alarms::raise(conn, about, Kind::LedgerRollback, &detail, now).await?;
     }
-    agents::add_anchor(conn, about.device, about.name, head, now).await?;
+    if known.is_none() {
+        agents::add_anchor(conn, about.device, about.name, head, now).await?;
+    }
     agent.head = Some(head.clone());
     Ok(())
 }

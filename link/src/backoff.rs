@@ -18,6 +18,11 @@ impl Jitter {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// Anything from 0 to `most`.
+    pub fn up_to(&mut self, most: u64) -> u64 {
+        self.next() % most.saturating_add(1).max(1)
+    }
+
     /// `span` milliseconds, a tenth more or less.
     pub fn around(&mut self, span: u64) -> u64 {
         let tenth = span / 10;

@@ -3,15 +3,17 @@
 //! ```text
 //!  0        4      5          9
 //!  ┌────────┬──────┬──────────┬─────────┐
-//!  │ length │ kind │ sequence │ body    │   length: bytes of the body, at most 1 MiB; big-endian
+//!  │ length │ kind │ sequence │ body    │   length: bytes of the body, big-endian; a document at most
 //!  └────────┴──────┴──────────┴─────────┘
 //! ```
 //!
 //! The length is checked before a byte of the body is taken, so a peer cannot make the other half hold more than it says,
 //! nor more than the limit.
 
-/// Bytes of a body, at most: one document.
-pub const MAX_BODY: usize = 1 << 20;
+/// Bytes of a document, at most.
+pub const MAX_DOCUMENT: usize = 1 << 20;
+/// Bytes of a body, at most: one document, and what is said about it.
+pub const MAX_BODY: usize = MAX_DOCUMENT + 512;
 /// Bytes before the body.
 pub const HEADER: usize = 9;
 

@@ -1,10 +1,11 @@
 //! What the halves say to each other. Strict: an unknown kind, a body where none belongs or a wrong direction ends the
 //! conversation.
 
-use crate::frame::Frame;
+use crate::ask::{Reply, Request};
+use crate::frame::{Frame, MAX_DOCUMENT};
 
 /// Which conversation this is; a fetcher of another build is refused.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// Bytes of a text, at most.
 pub const MAX_TEXT: usize = 4 << 10;
 
@@ -15,6 +16,18 @@ pub enum ToFetcher {
     Look {
         /// Repeated in the reply.
         sequence: u32,
+    },
+    /// First of all to a half that speaks to the hub: where it is, who we are.
+    Setup {
+        /// JSON.
+        bytes: Vec<u8>,
+    },
+    /// Put this question to the hub.
+    Ask {
+        /// Repeated in the reply.
+        sequence: u32,
+        /// The question.
+        request: Request,
     },
 }
 
@@ -32,8 +45,15 @@ pub enum FromFetcher {
     Offer {
         /// The request's.
         sequence: u32,
-        /// At most [`crate::frame::MAX_BODY`].
+        /// At most [`MAX_DOCUMENT`].
         bytes: Vec<u8>,
+    },
+    /// What came of a question to the hub.
+    Answer {
+        /// The request's.
+        sequence: u32,
+        /// As it came.
+        reply: Reply,
     },
     /// There is none.
     Nothing {
@@ -66,10 +86,22 @@ pub enum MessageError {
 }
 
 const LOOK: u8 = 0x01;
+const SETUP: u8 = 0x02;
+const ASK: u8 = 0x03;
 const HELLO: u8 = 0x81;
 const OFFER: u8 = 0x82;
 const NOTHING: u8 = 0x83;
 const TROUBLE: u8 = 0x84;
+const ANSWER: u8 = 0x85;
+
+/// At most [`MAX_TEXT`] bytes of it, whole characters.
+pub(crate) fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
 
 impl ToFetcher {
     /// As a frame.
@@ -80,12 +112,30 @@ impl ToFetcher {
                 sequence: *sequence,
                 body: Vec::new(),
             },
+            Self::Setup { bytes } => Frame {
+                kind: SETUP,
+                sequence: 0,
+                body: bytes.clone(),
+            },
+            Self::Ask { sequence, request } => Frame {
+                kind: ASK,
+                sequence: *sequence,
+                body: request.to_bytes(),
+            },
         }
     }
 
     /// From a frame.
     pub fn from_frame(frame: Frame) -> Result<Self, MessageError> {
         match (frame.kind, frame.body.len()) {
+            (SETUP, _) if frame.sequence == 0 => Ok(Self::Setup { bytes: frame.body }),
+            (kind @ ASK, length) => match Request::from_bytes(&frame.body) {
+                Ok(request) => Ok(Self::Ask {
+                    sequence: frame.sequence,
+                    request,
+                }),
+                Err(_) => Err(MessageError::Body { kind, length }),
+            },
             (LOOK, 0) => Ok(Self::Look {
                 sequence: frame.sequence,
             }),
@@ -98,13 +148,7 @@ impl ToFetcher {
 impl FromFetcher {
     /// As a frame. Texts are cut at [`MAX_TEXT`].
     pub fn into_frame(self) -> Frame {
-        let text = |text: String| {
-            let mut end = text.len().min(MAX_TEXT);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.as_bytes()[..end].to_vec()
-        };
+        let text = |text: String| cut(&text).as_bytes().to_vec();
         match self {
             Self::Hello { protocol, confinement } => Frame {
                 kind: HELLO,
@@ -126,6 +170,11 @@ impl FromFetcher {
                 sequence,
                 body: text(why),
             },
+            Self::Answer { sequence, reply } => Frame {
+                kind: ANSWER,
+                sequence,
+                body: reply.to_bytes(),
+            },
         }
     }
 
@@ -142,7 +191,12 @@ impl FromFetcher {
                 protocol: sequence,
                 confinement: text(body)?,
             }),
-            OFFER => Ok(Self::Offer { sequence, bytes: body }),
+            OFFER if length <= MAX_DOCUMENT => Ok(Self::Offer { sequence, bytes: body }),
+            OFFER => Err(MessageError::Body { kind, length }),
+            ANSWER => match Reply::from_bytes(&body) {
+                Ok(reply) => Ok(Self::Answer { sequence, reply }),
+                Err(_) => Err(MessageError::Body { kind, length }),
+            },
             NOTHING if length == 0 => Ok(Self::Nothing { sequence }),
             NOTHING => Err(MessageError::Body { kind, length }),
             TROUBLE => Ok(Self::Trouble {

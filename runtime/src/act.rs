@@ -15,7 +15,7 @@ use crate::content::Store;
 use crate::disk::{Disk, DiskError, Kind, Meta};
 use crate::journal::{Before, Journal, Trial, Undo};
 use crate::plan::{Act, After, Plan};
-use crate::world::{Invocation, Ran, ServiceCommand, World};
+use crate::world::{Invocation, PackageChange, Packages, Ran, ServiceCommand, World};
 
 /// What a command came to, as the ledger keeps it: never its output, which may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,20 @@ pub struct Captured {
     pub code: Option<i32>,
     /// SHA-256 of all its output.
     pub output_sha256: String,
+    /// What became of the package that the step names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageResult>,
+}
+
+/// What a package manager made of a package, as it says itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageResult {
+    /// The version that was installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The version that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 impl Captured {
@@ -38,6 +52,23 @@ impl Captured {
             ending: ran.ending(),
             code: ran.code,
             output_sha256: ran.output_sha256.clone(),
+            package: None,
+        }
+    }
+
+    /// The same for a package, which the manager is asked about.
+    pub(crate) fn of_package(
+        step: &str,
+        ran: &Ran,
+        packages: &dyn Packages,
+        name: &str,
+        changes: &[PackageChange],
+    ) -> Self {
+        let before = changes.iter().find(|c| c.name == name).and_then(|c| c.before.clone());
+        let package = packages.installed(name).map(|after| PackageResult { before, after });
+        Self {
+            package: package.ok(),
+            ..Self::of(step, ran)
         }
     }
 }
@@ -137,7 +168,9 @@ impl Hands<'_> {
                         return Err(failed(format!("{what}: it ended with {}", ran.ending())));
                     }
                 }
-                Act::Package { wish, .. } => {
+                // The guardian's affair, after everything else.
+                Act::Package { itself: true, .. } => {}
+                Act::Package { wish, changes, .. } => {
                     accounts = None;
                     self.refresh(&mut files_changed).map_err(failed)?;
                     let packages = self.world.packages;
@@ -148,7 +181,8 @@ impl Hands<'_> {
                         .progress(&format!("package {number}"))
                         .map_err(|e| Failed::device(format!("{step}: {e}")))?;
                     let ran = packages.act(wish).map_err(failed)?;
-                    done.captured.push(Captured::of(step, &ran));
+                    let captured = Captured::of_package(step, &ran, packages, &wish.name, changes);
+                    done.captured.push(captured);
                     // It may have brought units.
                     files_changed = true;
                     let (ok, ending) = (ran.ok(), ran.ending());

@@ -54,6 +54,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) content: &'a Store<'a>,
     pub(crate) fetch: &'a dyn Fetch,
     pub(crate) packages: &'a dyn Packages,
+    /// There is somebody who outlives this program while its own package is replaced.
+    pub(crate) outlives: bool,
 }
 
 /// Which plan is wanted.
@@ -376,6 +378,9 @@ impl Build<'_> {
     /// Notified services, once each, unless a step of this plan already says what becomes of them.
     fn finish(&mut self) {
         self.settle_shared();
+        // The agent's own package comes last: after it this program may be another.
+        let itself = |task: &Task| matches!(task.act, Act::Package { itself: true, .. });
+        self.plan.tasks.sort_by_key(itself);
         let mut notified = Vec::new();
         for service in self.plan.tasks.iter().flat_map(|t| &t.notify) {
             if !notified.contains(service) && !self.told.contains(service) {

@@ -47,6 +47,15 @@ pub(crate) fn ledger_key(data: &Disk, random: &dyn Random) -> Result<SecretKey, 
     Ok(key)
 }
 
+/// The key of the device whose data directory this is, made when there is none: it speaks for the device to the hub too.
+///
+/// # Errors
+/// A key file that cannot be read, or one that others can.
+pub fn own_ledger_key(state_dir: &Path, random: &dyn Random) -> Result<SecretKey, String> {
+    let data = Disk::open(state_dir, "identity").map_err(|e| e.to_string())?;
+    ledger_key(&data, random).map_err(|e| e.to_string())
+}
+
 /// The public half of the device whose data directory this is, where it has one.
 pub fn public_ledger_key(state_dir: &Path) -> Result<Option<(KeyId, PublicKey)>, KeyFileError> {
     let path = state_dir.join(PUBLIC);

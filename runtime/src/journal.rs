@@ -7,16 +7,22 @@
 //! journal/image-N      bytes of the N-th file that changes, as they were
 //! journal/trial.json   the trial: who, what, every path and service as it was; its appearance begins the trial
 //! journal/progress     one line before each act that no comparison could find later: `shell N`, `service NAME`
-//! journal/phase.json   trying (also when missing) → confirming → confirmed | reverting, with the outcome to record
+//! journal/phase.json   trying (also when missing) → confirming → confirmed | reverting, with the outcome to record;
+//!                      upgrading → … in the hands of the guardian (`plane/upgrade.rs`)
+//! journal/guardian     while the agent's own package is replaced: the program that began it, and what it was given
+//! journal/guard.json
 //! ```
-//! Removing `trial.json` ends the trial; what else lies there is swept by the next one.
+//! Removing `trial.json` ends the trial; what else lies there is swept by the next one. A trial that replaces the agent is
+//! begun by one version of this program and finished by another: members are added here, with defaults, and none is
+//! renamed or dropped.
 
 use std::collections::BTreeSet;
 
+use jos_schemas::documents::desired_state::{Confirm, HealthCheck};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::own;
 use jos_trust::Digest;
-use jos_trust::floors::Counter;
+use jos_trust::floors::{Counter, InForce};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,7 +30,7 @@ use serde_json::Value;
 use crate::act::Cause;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Xattrs};
 use crate::plan::{Act, After, Plan};
-use crate::world::{PackageChange, Packages, ServiceState, Services};
+use crate::world::{PackageChange, PackageWish, Packages, ServiceState, Services};
 
 const LIMIT: u64 = 64 * 1024 * 1024;
 /// A larger file is not copied: it keeps its bytes under a name beside its own until the change is kept.
@@ -39,6 +45,8 @@ const FORMAT: u32 = 1;
 pub enum Phase {
     /// Changing.
     Trying,
+    /// All else is changed; the agent's own package is being replaced, and its guardian has the trial.
+    Upgrading,
     /// All is changed and healthy; whoever has to confirm it is being asked.
     Confirming,
     /// To be kept. Where a state comes into force, whether it was kept shows in the floors; else it was.
@@ -71,6 +79,31 @@ pub(crate) struct Trial {
     /// In the order of the plan.
     pub(crate) undo: Vec<Undo>,
     pub(crate) services: Vec<(String, ServiceState)>,
+    /// The agent's own package changes too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own: Option<Own>,
+}
+
+/// The agent's own package, replaced as the last act of a trial; with all that deciding about the trial takes, since whoever
+/// decides is another process, and another version of this program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Own {
+    /// Which of the plan's tasks.
+    pub(crate) number: usize,
+    /// The step in words.
+    pub(crate) step: String,
+    pub(crate) wish: PackageWish,
+    /// The agent's services that ran.
+    pub(crate) services: Vec<String>,
+    /// What comes into force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keeps: Option<InForce>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<(Source, HealthCheck)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirm: Option<Confirm>,
+    pub(crate) health_decides: bool,
 }
 
 /// How one thing was.

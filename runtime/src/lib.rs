@@ -42,13 +42,15 @@ mod testing;
 pub mod uci;
 pub mod world;
 
-pub use act::Captured;
+pub use act::{Captured, PackageResult};
 pub use book::Last;
 pub use content::pump;
 pub use gate::is_code_path;
-pub use identity::public_ledger_key;
+pub use identity::{own_ledger_key, public_ledger_key};
 pub use journal::{JournalError, Phase};
 pub use outcome::{Outcome, Report, outcome_word};
 pub use plan::{Action, Change, Plan, Shape};
-pub use plane::{FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, source_of};
+pub use plane::{
+    FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, Wishes, setup_of, source_of,
+};
 pub use store::{StoreError, forget};

@@ -173,6 +173,8 @@ pub(crate) enum Act {
         wish: PackageWish,
         changes: Vec<PackageChange>,
         allow_no_undo: bool,
+        /// The agent's own: the last task, done by somebody else (see `plane/upgrade.rs`).
+        itself: bool,
     },
     Shell {
         argv: Vec<String>,

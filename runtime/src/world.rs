@@ -25,6 +25,8 @@ pub struct World<'a> {
     pub packages: &'a dyn Packages,
     /// The hub, where this program has a client for one and it is configured.
     pub hub: Option<&'a dyn Hub>,
+    /// Who sees the agent through its own upgrade, where something on this machine outlives this program.
+    pub guardian: Option<&'a dyn Guardian>,
 }
 
 /// The system clock, which may be wrong; the plane raises it to the time floor.
@@ -176,8 +178,25 @@ pub trait Fetch {
     fn schemes(&self) -> &'static [&'static str];
 }
 
+/// Who sees the agent through its own upgrade: a copy of the program that began it, outside of every service of the
+/// agent's. `folder` is the journal's, `name` the agent's.
+pub trait Guardian {
+    /// Puts a copy of this program into the folder, and the path that it was started by.
+    fn prepare(&self, folder: &std::path::Path) -> Result<(), String>;
+    /// Starts the copy. With `forward` it goes on with the trial of that tag; else it takes back what it finds.
+    fn start(&self, folder: &std::path::Path, forward: Option<&str>) -> Result<(), String>;
+    /// Has the copy started at every boot, whatever becomes of the installed program.
+    fn stay(&self, name: &str, folder: &std::path::Path) -> Result<(), String>;
+    /// Takes that back.
+    fn leave(&self, name: &str) -> Result<(), String>;
+    /// Whether a service of the agent's is up and stays so. Waits as long as its init system may take for that.
+    fn up(&self, service: &str) -> Result<(), String>;
+    /// Runs the program that is installed now, which finishes the trial ([`crate::Plane::finish_upgrade`]).
+    fn finish(&self, folder: &std::path::Path, within: Duration) -> Result<Ran, String>;
+}
+
 /// What a step wants of the package manager.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageWish {
     /// The package, as its manager names it.
     pub name: String,

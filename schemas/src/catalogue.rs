@@ -74,9 +74,10 @@ const DEVICE: &[Document] = documents! {
 mod workstation {
     use super::{Document, check_key, check_profile};
     use crate::documents::checkpoint::Checkpoint;
-    use crate::documents::hub::{DeviceFloor, Enrolment, Freshness, Heartbeat, Renewal, Rollout, StateReport};
+    use crate::documents::hub::{DeviceFloor, Enrolment, Freshness, Heartbeat, Renewal, StateReport};
     use crate::documents::key::{KeyFile, PublicKeyFile};
     use crate::documents::ledger::{Decision, Proposal, Record};
+    use crate::documents::rollout::Rollout;
     use crate::documents::runtime::{Eval, Job, RuntimeAgent, Schedule, Tool};
     use crate::read::from_node;
 

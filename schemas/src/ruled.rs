@@ -394,6 +394,12 @@ rule!(
     })
 );
 rule!(
+    /// A time of the day.
+    TimeOfDay, r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "a time of the day as \"02:30\"", 5,
+    |s| matches!(*s.as_bytes(), [a, b, b':', c, d] if (matches!((a, b), (b'0' | b'1', b'0'..=b'9') | (b'2', b'0'..=b'3')))
+        && matches!((c, d), (b'0'..=b'5', b'0'..=b'9')))
+);
+rule!(
     /// A path below the data directory, in normal form.
     RelativePath, r"^(?!\.{1,2}(/|$))[^/\u0000-\u001f\u007f]+(/(?!\.{1,2}(/|$))[^/\u0000-\u001f\u007f]+)*$",
     "a relative path without '.', '..', '//' or a leading or trailing '/'", 1024,

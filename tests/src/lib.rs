@@ -17,6 +17,7 @@
 pub mod baked;
 pub mod cache;
 pub mod command;
+pub mod fleet;
 pub mod nspawn;
 pub mod programs;
 pub mod qemu;

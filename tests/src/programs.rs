@@ -23,6 +23,17 @@ pub fn jos_image_path() -> &'static Path {
     FOUND.get_or_init(|| find("JOS_IMAGE_BIN", "jos-image"))
 }
 
+/// `jos-hub`: `$JOS_HUB_BIN`, or the newest one built.
+pub fn jos_hub_path() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| find("JOS_HUB_BIN", "jos-hub"))
+}
+
+/// A command that runs `jos-hub`, likewise.
+pub fn jos_hub() -> Command {
+    clean(jos_hub_path())
+}
+
 /// A command that runs `jos`, with nothing of the caller's environment but what a program needs to run at all.
 pub fn jos() -> Command {
     clean(jos_path())

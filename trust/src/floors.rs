@@ -220,6 +220,19 @@ impl Floors {
         });
     }
 
+    /// The same for a trial that is known by its numbers only: one that another process, or another version of this
+    /// program, began. False where the floors know of no such trial; then nothing changes.
+    pub fn confirm_edition(&mut self, counter: &Counter, kept: InForce) -> bool {
+        let begun = |f: &&mut Floor| (f.version, f.content) == (kept.version, Some(kept.content));
+        match self.counters.get_mut(counter).filter(begun) {
+            Some(floor) => {
+                floor.in_force = Some(kept);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// The trial of `state` failed and was taken back: this version is not tried again. A state in force stays so.
     pub fn fail(&mut self, state: &Verified<DesiredState>) {
         self.begin(state);

@@ -171,6 +171,11 @@ impl SecretKey {
         Zeroizing::new(self.key.to_bytes())
     }
 
+    /// The key itself, for what is signed in another form than documents are.
+    pub(crate) fn raw(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// Signs `message`, which must come from [`crate::canonical::signed_bytes`] so that a signature of one kind of
     /// document is never one of another.
     pub(crate) fn sign(&self, message: &[u8]) -> Signature {

@@ -31,6 +31,7 @@ pub mod keyfile;
 pub mod keys;
 pub mod refused;
 pub mod release;
+pub mod request;
 pub mod root;
 pub mod sign;
 mod signatures;

@@ -4,7 +4,9 @@ mod apply;
 mod applying;
 mod common;
 mod diff;
+mod enrol;
 mod fetcher;
+mod guard;
 mod install;
 mod list;
 mod logs;
@@ -12,6 +14,7 @@ mod plan;
 mod recover;
 mod run;
 mod status;
+mod status_hub;
 mod supervise;
 mod uninstall;
 
@@ -27,6 +30,7 @@ It may do what its policy grants and nothing else; `install` writes that policy,
 
   jos agent install kiosk.jos                      the artifact's commands are shown, granted and run at every start
   jos agent install state.json --trust trust.json  a signed state is kept converged, drift is put right
+  jos agent enrol jos1-…                           makes this device known to its hub
   jos agent status kiosk                           state, version, last outcome, next look, confinement
   jos agent uninstall kiosk                        the service goes, its ledger stays (--purge drops it too)
   jos agent plan state.json --root ./image         what a state would change, in a folder that will be a machine
@@ -40,6 +44,7 @@ pub(crate) enum AgentCommand {
     Diff(diff::Args),
     Recover(recover::Args),
     Install(install::Args),
+    Enrol(enrol::Args),
     Uninstall(uninstall::Args),
     Status(status::Args),
     Logs(logs::Args),
@@ -49,6 +54,8 @@ pub(crate) enum AgentCommand {
     Supervise(supervise::Args),
     #[command(hide = true)]
     Fetcher(fetcher::Args),
+    #[command(hide = true)]
+    Guard(guard::Args),
     #[command(hide = true)]
     Forget(uninstall::ForgetArgs),
 }
@@ -61,6 +68,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
         AgentCommand::Recover(args) => recover::run(args, ui),
         AgentCommand::Diff(args) => diff::run(args, ui),
         AgentCommand::Install(args) => install::run(args, ui),
+        AgentCommand::Enrol(args) => enrol::run(args, ui),
         AgentCommand::Uninstall(args) => uninstall::run(args, ui),
         AgentCommand::Status(args) => status::run(args, ui),
         AgentCommand::Logs(args) => logs::run(args, ui),
@@ -68,6 +76,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
         AgentCommand::Run(args) => run::run(args),
         AgentCommand::Supervise(args) => supervise::run(args),
         AgentCommand::Fetcher(args) => fetcher::run(args),
+        AgentCommand::Guard(args) => guard::run(args),
         AgentCommand::Forget(args) => uninstall::run_forget(args),
     }
 }

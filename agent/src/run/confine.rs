@@ -5,6 +5,8 @@
 //! the mechanisms that are missing say so.
 
 use std::os::fd::BorrowedFd;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,15 +43,23 @@ fn mechanism(name: &str, outcome: Result<String, String>) -> Mechanism {
     }
 }
 
-/// Confines this process for good. `folder` is the only thing that it will read.
-pub(crate) fn confine(folder: BorrowedFd<'_>, plane_is_root: bool) -> Vec<Mechanism> {
+/// What a network half may still reach.
+pub(crate) enum Reach<'f> {
+    /// The files of one folder, and no network.
+    Folder(BorrowedFd<'f>),
+    /// These TCP ports, and what it takes to look a name up.
+    Ports(Vec<u16>),
+}
+
+/// Confines this process for good.
+pub(crate) fn confine(reach: &Reach<'_>, plane_is_root: bool) -> Vec<Mechanism> {
     // Landlock opens nothing and seccomp forbids to confine further: this order.
     vec![
         mechanism("user", user(plane_is_root)),
         mechanism("no_new_privs", no_new_privs()),
         mechanism("limits", limits()),
-        mechanism("landlock", landlock(folder)),
-        mechanism("seccomp", seccomp()),
+        mechanism("landlock", landlock(reach)),
+        mechanism("seccomp", seccomp(reach)),
     ]
 }
 
@@ -88,42 +98,85 @@ fn limits() -> Result<String, String> {
 }
 
 #[cfg(target_os = "linux")]
-fn landlock(folder: BorrowedFd<'_>) -> Result<String, String> {
+fn landlock(reach: &Reach<'_>) -> Result<String, String> {
     use landlock::{
-        ABI, Access, AccessFs, AccessNet, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+        ABI, Access, AccessFs, AccessNet, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+        RulesetStatus, Scope,
     };
     // The newest rights that we name; the crate takes those that the kernel knows.
     let abi = ABI::V6;
     let restrict = || {
-        Ruleset::default()
+        let mut rules = Ruleset::default()
             .handle_access(AccessFs::from_all(abi))?
             .handle_access(AccessNet::from_all(abi))?
             .scope(Scope::from_all(abi))?
-            .create()?
-            .add_rule(PathBeneath::new(folder, AccessFs::ReadFile))?
-            .restrict_self()
+            .create()?;
+        match reach {
+            Reach::Folder(folder) => rules = rules.add_rule(PathBeneath::new(folder, AccessFs::ReadFile))?,
+            Reach::Ports(ports) => {
+                for port in ports {
+                    rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+                }
+                for path in NAMES {
+                    let right = if Path::new(path).is_dir() {
+                        AccessFs::ReadFile | AccessFs::ReadDir
+                    } else {
+                        AccessFs::ReadFile.into()
+                    };
+                    if let Ok(fd) = PathFd::new(path) {
+                        rules = rules.add_rule(PathBeneath::new(fd, right))?;
+                    }
+                }
+            }
+        }
+        rules.restrict_self()
+    };
+    let (whole, part) = match reach {
+        Reach::Folder(_) => ("reads one folder, no network", "reads one folder"),
+        Reach::Ports(_) => (
+            "reads what names are looked up by, connects to the hub's ports",
+            "reads what names are looked up by",
+        ),
     };
     match restrict() {
         Ok(status) => match status.ruleset {
-            RulesetStatus::FullyEnforced => Ok("reads one folder, no network".into()),
-            RulesetStatus::PartiallyEnforced => Ok("reads one folder; the kernel is too old for the rest".into()),
+            RulesetStatus::FullyEnforced => Ok(whole.into()),
+            RulesetStatus::PartiallyEnforced => Ok(format!("{part}; the kernel is too old for the rest")),
             RulesetStatus::NotEnforced => Err("the kernel has no Landlock".into()),
         },
         Err(error) => Err(error.to_string()),
     }
 }
 
+/// What the C library reads to look a name up; where it is glibc, that loads libraries at its first look-up.
+#[cfg(target_os = "linux")]
+const NAMES: [&str; 10] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ld.so.cache",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+];
+
 #[cfg(not(target_os = "linux"))]
-fn landlock(_: BorrowedFd<'_>) -> Result<String, String> {
+fn landlock(_: &Reach<'_>) -> Result<String, String> {
     Err("this system has no Landlock".into())
 }
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn seccomp() -> Result<String, String> {
+fn seccomp(reach: &Reach<'_>) -> Result<String, String> {
     use std::collections::BTreeMap;
 
     use nix::libc;
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        apply_filter,
+    };
 
     // Reading a file by a descriptor of its folder, two streams, memory, the end. No socket, no exec, no fork, no path.
     let calls = [
@@ -165,7 +218,52 @@ fn seccomp() -> Result<String, String> {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open,
     ];
-    let rules: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    // A connection to the hub, and names: no socket of this machine's own, no netlink, nothing that is listened on.
+    let network = [
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_getsockopt,
+        libc::SYS_setsockopt,
+        libc::SYS_getsockname,
+        libc::SYS_getpeername,
+        libc::SYS_sendmsg,
+        libc::SYS_recvmsg,
+        libc::SYS_sendmmsg,
+        libc::SYS_recvmmsg,
+        libc::SYS_shutdown,
+        libc::SYS_ioctl,
+        libc::SYS_mprotect,
+        libc::SYS_uname,
+        libc::SYS_faccessat,
+        libc::SYS_faccessat2,
+        libc::SYS_readlinkat,
+        libc::SYS_getdents64,
+        libc::SYS_getuid,
+        libc::SYS_geteuid,
+        libc::SYS_getgid,
+        libc::SYS_getegid,
+        libc::SYS_gettimeofday,
+        libc::SYS_clock_nanosleep,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_access,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_readlink,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_stat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_lstat,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_time,
+    ];
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    if matches!(reach, Reach::Ports(_)) {
+        rules.extend(network.iter().map(|call| (*call, Vec::new())));
+        let family = |family: i32| {
+            let is = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family as u64);
+            is.and_then(|is| SeccompRule::new(vec![is])).map_err(|e| e.to_string())
+        };
+        rules.insert(libc::SYS_socket, vec![family(libc::AF_INET)?, family(libc::AF_INET6)?]);
+    }
     let count = rules.len();
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let arch = std::env::consts::ARCH.try_into().map_err(|e| format!("{e:?}"))?;
@@ -178,7 +276,7 @@ fn seccomp() -> Result<String, String> {
 }
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-fn seccomp() -> Result<String, String> {
+fn seccomp(_: &Reach<'_>) -> Result<String, String> {
     Err(format!(
         "no filter for {} on {}",
         std::env::consts::OS,

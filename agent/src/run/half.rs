@@ -22,24 +22,33 @@ pub(crate) struct Half {
 impl Half {
     /// Starts it over `folder/file`, as `user` when this process is root.
     pub(crate) fn start(folder: &Path, file: &str, user: Option<&str>) -> Result<Self, String> {
-        let failed = |what: &str, e: io::Error| format!("{what}: {e}");
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder: OwnedFd =
-            open(folder, flags, Mode::empty()).map_err(|e| failed(&folder.display().to_string(), e.into()))?;
+        let folder: OwnedFd = open(folder, flags, Mode::empty()).map_err(|e| format!("{}: {e}", folder.display()))?;
+        Self::spawn(Stdio::from(folder), &["--file", file], user)
+    }
+
+    /// Starts the one that speaks to the hub; its setup is the first that is sent to it.
+    pub(crate) fn start_for_hub(user: Option<&str>) -> Result<Self, String> {
+        Self::spawn(Stdio::null(), &["--hub"], user)
+    }
+
+    fn spawn(input: Stdio, words: &[&str], user: Option<&str>) -> Result<Self, String> {
+        let failed = |what: &str, e: io::Error| format!("{what}: {e}");
         let (ours, theirs) = UnixStream::pair().map_err(|e| failed("a stream", e))?;
         ours.set_nonblocking(true).map_err(|e| failed("a stream", e))?;
         let mut command = Command::new(program()?);
         let root = Uid::effective().is_root();
         command
             .arg0("jos")
-            .args(["agent", "fetcher", "--file", file])
+            .args(["agent", "fetcher"])
+            .args(words)
             .env_clear()
             .current_dir("/");
         if root {
             command.arg("--of-root");
         }
         command
-            .stdin(Stdio::from(folder))
+            .stdin(input)
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::inherit());
         if let Some(user) = network_user(user)?.filter(|_| root) {
@@ -54,6 +63,18 @@ impl Half {
             wire: ours,
             decoder: Decoder::default(),
         })
+    }
+
+    /// For tests: somebody else's end of a stream in its place.
+    #[cfg(test)]
+    pub(crate) fn of(wire: UnixStream) -> Self {
+        wire.set_nonblocking(true).expect("a stream");
+        let child = Command::new("true").spawn().expect("a process");
+        Self {
+            child,
+            wire,
+            decoder: Decoder::default(),
+        }
     }
 
     /// Its process.

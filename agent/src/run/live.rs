@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::confine::Mechanism;
 use crate::files;
+use crate::identity::Identity;
 
 /// Its name in the run folder.
 pub(crate) const FILE: &str = "status.json";
@@ -19,7 +20,7 @@ pub(crate) struct Live {
     pub(crate) pid: u32,
     /// Since when it runs (UTC).
     pub(crate) started: String,
-    /// `recovering`, `running the flow`, `waiting`, `judging`, `converging`, `stopped`.
+    /// `recovering`, `upgrading`, `running the flow`, `waiting`, `judging`, `converging`, `stopped`.
     pub(crate) phase: String,
     /// Turns since its start.
     pub(crate) turns: u64,
@@ -39,8 +40,53 @@ pub(crate) struct Live {
     pub(crate) confinement: Vec<Mechanism>,
     /// The configured hub.
     pub(crate) hub: Option<String>,
+    /// How it stands with the hub, of an agent that calls one.
+    #[serde(default)]
+    pub(crate) link: Option<Link>,
     /// What went wrong last, where something did.
     pub(crate) trouble: Option<String>,
+}
+
+/// How an agent stands with its hub.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    /// Where the hub is, in the order in which it is tried.
+    pub(crate) addresses: Vec<String>,
+    /// Which of them is in use.
+    pub(crate) address: usize,
+    /// The id that it was enrolled under; none while it is not.
+    pub(crate) device: Option<String>,
+    /// The tenant that it belongs to.
+    pub(crate) tenant: Option<String>,
+    /// When the hub answered last.
+    pub(crate) last_contact: Option<String>,
+    /// What the hub said last of the time, where that was signed for us.
+    pub(crate) freshness: Option<String>,
+    /// When the certificate ends.
+    pub(crate) certificate_ends: Option<String>,
+    /// The version that the hub offers.
+    pub(crate) offered: Option<u64>,
+    /// Why the hub holds a newer one back.
+    pub(crate) held: Option<Value>,
+    /// Reports that the hub has not acknowledged.
+    pub(crate) waiting: usize,
+    /// What is wrong between them, where something is.
+    pub(crate) trouble: Option<String>,
+    /// Process of the network half that calls it.
+    pub(crate) fetcher: Option<u32>,
+    /// How many of those there were.
+    pub(crate) starts: u64,
+    /// How that one is confined.
+    pub(crate) confinement: Vec<Mechanism>,
+}
+
+impl Link {
+    /// Takes over what is known by enrolment.
+    pub(crate) fn of(&mut self, identity: Option<&Identity>) {
+        self.device = identity.map(|i| i.device.clone());
+        self.tenant = identity.map(|i| i.tenant.to_string());
+        self.certificate_ends = identity.map(|i| i.not_after.to_string());
+    }
 }
 
 impl Live {

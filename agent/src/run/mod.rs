@@ -9,14 +9,20 @@
 //!
 //! Recovery comes before everything else. Signals and frames wake one `poll`; between turns only the timer does.
 
+pub(crate) mod blob;
 pub(crate) mod confine;
 pub(crate) mod fetcher;
 mod flow;
-mod half;
+pub(crate) mod half;
+pub(crate) mod line;
 pub(crate) mod live;
+pub(crate) mod net;
 mod notify;
 mod pause;
+pub(crate) mod pem;
 mod plane;
 pub(crate) mod settings;
+mod spool;
+pub(crate) mod telemetry;
 
 pub(crate) use plane::daemon;

@@ -1,5 +1,6 @@
 //! The root half: recovery, the flow, the turns.
 
+mod hub;
 mod judge;
 
 use std::os::fd::AsFd;
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
-use jos_runtime::Plane;
 use jos_runtime::world::World;
+use jos_runtime::{Outcome, Plane, PlaneError};
+use jos_schemas::documents::policy::Source;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::Digest;
@@ -19,6 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::confine::{self, Mechanism};
 use super::flow;
 use super::half::Half;
+use super::line::Line;
 use super::live::Live;
 use super::notify::notify;
 use super::pause::Pause;
@@ -27,6 +30,7 @@ use crate::cli::{Done, Failure};
 use crate::lock::{Lock, LockError};
 use crate::place::run_dir;
 use crate::signals::{self, Signals};
+use hub::Host;
 
 /// Runs an agent until it is told to stop; with `once`, one flow and one turn.
 pub(crate) fn daemon(given: &Given, once: bool) -> Done {
@@ -54,7 +58,7 @@ pub(crate) fn daemon(given: &Given, once: bool) -> Done {
     })?;
     let real = crate::world::Real::new();
     let world = real.world();
-    let mut agent = Agent::new(given, settings, run_dir, world)?;
+    let mut agent = Agent::new(given, settings, run_dir, world, real.line())?;
     let ended = if once {
         agent.once(&signals)
     } else {
@@ -77,6 +81,17 @@ enum Judged {
     Refused,
 }
 
+/// What the last judgement of a document came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Taken up, or failed.
+    Settled,
+    /// Refused.
+    Refused,
+    /// Not kept through no fault of its own; tried again then.
+    Again { seconds: u64 },
+}
+
 struct Agent<'w> {
     given: Given,
     settings: Settings,
@@ -86,14 +101,28 @@ struct Agent<'w> {
     half: Option<Half>,
     started: Instant,
     judged: Option<Judged>,
+    verdict: Verdict,
     pause: Pause,
     live: Live,
+    line: &'w Line,
+    host: Option<Host>,
+    /// By which the hub tells this start of the agent from another one's.
+    session: String,
+    /// Milliseconds that a test lets pass.
+    #[cfg(test)]
+    ahead: u64,
     /// Set when the agent may not go on.
     fatal: Option<Failure>,
 }
 
 impl<'w> Agent<'w> {
-    fn new(given: &Given, settings: Settings, run_dir: PathBuf, world: World<'w>) -> Result<Self, Failure> {
+    fn new(
+        given: &Given,
+        settings: Settings,
+        run_dir: PathBuf,
+        world: World<'w>,
+        line: &'w Line,
+    ) -> Result<Self, Failure> {
         let plane = Plane::open(settings.setup(), world).map_err(Failure::failed)?;
         let live = Live {
             pid: std::process::id(),
@@ -103,6 +132,7 @@ impl<'w> Agent<'w> {
             ..Live::default()
         };
         let (given, started) = (given.clone(), Instant::now());
+        let session = format!("s{}", crate::files::unlike_any_other().map_err(Failure::failed)?);
         let mut agent = Self {
             given,
             settings,
@@ -112,16 +142,31 @@ impl<'w> Agent<'w> {
             half: None,
             started,
             judged: None,
+            verdict: Verdict::Settled,
             pause: Pause::default(),
             live,
+            line,
+            host: None,
+            session,
+            #[cfg(test)]
+            ahead: 0,
             fatal: None,
         };
         agent.tell();
         // First of all: what a crash left half done is taken back or finished before anything reads or changes the world.
-        match agent.plane.recover() {
-            Ok(None) => {}
-            Ok(Some(outcome)) => log::warn!("recovered: {outcome}"),
-            Err(error) => return Err(Failure::failed(format!("recovery: {error}"))),
+        let failed = |error| Failure::failed(format!("recovery: {error}"));
+        loop {
+            match agent.plane.recover() {
+                Ok(None) => break,
+                Ok(Some(outcome)) => {
+                    log::warn!("recovered: {outcome}");
+                    agent.report_of_hub(&outcome);
+                    break;
+                }
+                Err(PlaneError::Upgrading { .. }) if agent.sit_out_upgrade().map_err(failed)? => {}
+                Err(PlaneError::Upgrading { .. }) => break,
+                Err(error) => return Err(failed(error)),
+            }
         }
         if let Some(path) = agent.settings.baseline.clone() {
             match crate::files::read(&path, crate::subject::LIMIT) {
@@ -129,11 +174,37 @@ impl<'w> Agent<'w> {
                 Err(error) => agent.trouble(format!("baseline: {error}")),
             }
         }
+        agent.open_hub();
         Ok(agent)
     }
 
+    /// The package manager is replacing this agent, has started it for that, and waits until it is ready. What becomes of
+    /// the change is decided elsewhere, also by whether it is. False where it could not be taken back: then each turn tries
+    /// again, as after any other change.
+    fn sit_out_upgrade(&mut self) -> Result<bool, PlaneError> {
+        log::info!("{}: the agent's own package is being replaced", self.settings.name);
+        self.phase("upgrading");
+        notify("READY=1");
+        let outcome = self.plane.follow_upgrade()?;
+        if let Some(outcome) = &outcome {
+            log::warn!("upgrade: {outcome}");
+            self.report_of_hub(outcome);
+        }
+        self.phase("recovering");
+        Ok(outcome.is_none_or(|o| o.report.left.is_empty()))
+    }
+
+    fn report_of_hub(&mut self, outcome: &Outcome) {
+        if outcome.source == Source::Hub {
+            self.report(outcome);
+        }
+    }
+
     fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let since = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        #[cfg(test)]
+        let since = since + self.ahead;
+        since
     }
 
     fn serve(&mut self, signals: &Signals) -> Done {
@@ -154,8 +225,12 @@ impl<'w> Agent<'w> {
                     }
                 }
             }
+            let hub = self.turn_hub();
+            if let Some(fatal) = self.fatal.take() {
+                return Err(fatal);
+            }
             self.sleep(&turn);
-            open.extend(self.wait(signals, turn.next_wake()));
+            open.extend(self.wait(signals, turn.next_wake().min(hub)));
             if signals::take_reload() {
                 self.reload(&mut turn);
                 // Reload is taken after whatever else came.
@@ -192,13 +267,17 @@ impl<'w> Agent<'w> {
     }
 
     fn turn(&self) -> Turn {
-        let mut seed = [0; 8];
-        self.world.random.fill(&mut seed);
         let config = Config {
             half: self.settings.state.is_some(),
             ..Config::every(self.settings.interval)
         };
-        Turn::new(config, u64::from_ne_bytes(seed), self.now())
+        Turn::new(config, self.seed(), self.now())
+    }
+
+    fn seed(&self) -> u64 {
+        let mut seed = [0; 8];
+        self.world.random.fill(&mut seed);
+        u64::from_ne_bytes(seed)
     }
 
     /// Until a signal, a frame or the time.
@@ -208,9 +287,12 @@ impl<'w> Agent<'w> {
         let ready = {
             let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             fds.extend(self.half.as_ref().map(|h| PollFd::new(h.as_fd(), PollFlags::POLLIN)));
+            let hub = self.line.heard();
+            fds.extend(hub.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             // An interrupted poll is a signal: the flags say which.
             let _ = poll(&mut fds, timeout);
-            fds.get(1).is_some_and(|f| f.any().unwrap_or(false))
+            let half = fds.get(1).filter(|_| self.half.is_some());
+            half.is_some_and(|f| f.any().unwrap_or(false))
         };
         signals.drain();
         if ready { self.hear() } else { Vec::new() }
@@ -240,6 +322,9 @@ impl<'w> Agent<'w> {
                         self.fatal = Some(Failure::failed(message).help(help));
                     }
                     events.push(Event::Up);
+                }
+                FromFetcher::Answer { .. } => {
+                    return vec![self.down("it speaks to a hub, and was told to look into a folder")];
                 }
                 FromFetcher::Offer { sequence, bytes } => events.push(Event::Offer { sequence, bytes }),
                 FromFetcher::Nothing { sequence } => {
@@ -381,6 +466,7 @@ impl<'w> Agent<'w> {
                 self.pause.over();
                 self.live.trouble = None;
                 self.live.hub = self.settings.hub.clone();
+                self.reopen_hub();
                 turn.set_interval(self.settings.interval);
                 if moved {
                     // It looks into a folder that is not the one any more.

@@ -14,6 +14,7 @@ use jos_schemas::unit;
 use jos_trust::state::Channel;
 
 use crate::cli::Failure;
+use crate::identity::{self, Identity};
 use crate::place::Place;
 use crate::subject::{self, Loaded, Subject};
 use crate::{environment, files, installed};
@@ -67,6 +68,12 @@ pub(crate) struct Settings {
     pub(crate) hub: Option<String>,
     /// Variables for the artifact's commands.
     pub(crate) environment: Vec<(String, String)>,
+    /// Who this device is to its hub, once it is enrolled.
+    pub(crate) identity: Option<Identity>,
+    /// Where an enrolment token may lie.
+    token: PathBuf,
+    /// The baked agent, whose hub is the machine's.
+    baked: bool,
     protected: Vec<String>,
     own_services: Vec<String>,
 }
@@ -123,7 +130,13 @@ impl Settings {
                 Channel::Local
             }
         };
-        let state = state.map(|p| (p.clone(), channel(&p)));
+        let mut state = state.map(|p| (p.clone(), channel(&p)));
+        let mut baseline = baseline;
+        // A package's baseline is looked at once at each start; what changes comes from elsewhere.
+        if baseline.is_none() && state.as_ref().is_some_and(|(_, channel)| *channel == Channel::Baseline) {
+            let calls = given.hub.is_some() || configured.is_some_and(|c| c.hub.is_some());
+            baseline = state.take_if(|_| calls).map(|(path, _)| path);
+        }
 
         if config.is_none() {
             let name = own_name.ok_or_else(|| Failure::invalid("the document has no readable name"))?;
@@ -143,10 +156,22 @@ impl Settings {
         let own_state = place.caller().state_dir();
         let state_dir = or(&given.state_dir, &config.state_dir, &own_state.to_string_lossy())?;
         let secrets = or(&None, &config.secrets, HERE.secrets)?;
+        let identity = Identity::load(&state_dir).map_err(Failure::failed)?;
+        let trust = match identity::trust_path(&state_dir) {
+            // The package brought none: the one that the token named.
+            own if !trust.exists() && own.exists() => own,
+            _ => trust,
+        };
         let folder = path.as_deref().and_then(Path::parent);
         let environment = match folder {
             Some(folder) => environment::load(folder).map_err(Failure::invalid)?,
             None => Vec::new(),
+        };
+        let token = match config.hub.as_ref().and_then(|h| h.token.as_ref()) {
+            Some(token) => abs(token),
+            None => folder
+                .unwrap_or(Path::new(HERE.config).parent().unwrap_or(Path::new("/")))
+                .join("token"),
         };
         let mut protected: Vec<PathBuf> = vec![policy_path, trust.clone(), state_dir.clone(), secrets.clone()];
         protected.extend(path.clone());
@@ -174,12 +199,72 @@ impl Settings {
             interval: given.interval.or(config.interval).unwrap_or(INTERVAL),
             hub: given.hub.clone().or_else(|| config.hub.as_ref().map(|h| h.url.clone())),
             environment,
+            identity,
+            token,
+            baked: path.as_deref() == Some(default),
             protected: protected.iter().map(|p| p.to_string_lossy().into_owned()).collect(),
             own_services: unit::own_services(service),
             config,
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// Whether this agent calls the hub that `identity` is of: the one that enrolled does, the machine's own, and one
+    /// that names a hub.
+    pub(crate) fn calls(&self, identity: &Identity) -> bool {
+        self.hub.is_some() || self.baked || identity.agents.contains(&self.name)
+    }
+
+    /// The token to enrol with, where one lies ready, and its file.
+    pub(crate) fn token(&self) -> Result<Option<(PathBuf, jos_link::Token)>, String> {
+        let found = identity::token_in(&self.token)?;
+        Ok(found.map(|token| (self.token.clone(), token)))
+    }
+
+    /// The proxy that leads to the hub: the configured one, else the environment's.
+    pub(crate) fn proxy(&self) -> Option<String> {
+        let configured = self.config.hub.as_ref().and_then(|h| h.proxy.clone());
+        configured.or_else(|| {
+            let variables = ["https_proxy", "HTTPS_PROXY"];
+            variables
+                .iter()
+                .find_map(|v| std::env::var(v).ok())
+                .filter(|p| !p.is_empty())
+        })
+    }
+
+    /// The file with figures of the owner's own.
+    pub(crate) fn metrics(&self) -> Option<PathBuf> {
+        let metrics = self.config.hub.as_ref()?.metrics.as_ref()?;
+        Some(PathBuf::from(metrics.as_str()))
+    }
+
+    /// Bytes a second at which content comes from the hub, at most.
+    pub(crate) fn blob_rate(&self) -> Option<u64> {
+        let rate = self.config.hub.as_ref()?.blob_rate?;
+        Some(u64::from(rate) * 1024)
+    }
+
+    /// The tenant: the one of the enrolment, else the configured one.
+    pub(crate) fn tenant(&self) -> Option<&Name> {
+        self.identity
+            .as_ref()
+            .map(|i| &i.tenant)
+            .or(self.config.tenant.as_ref())
+    }
+
+    /// The device's id, likewise.
+    pub(crate) fn device(&self) -> Option<&str> {
+        let enrolled = self.identity.as_ref().map(|i| i.device.as_str());
+        enrolled.or(self.config.device.as_deref())
+    }
+
+    /// The device's labels: those of its enrolment, and over them those that somebody at the device has written.
+    pub(crate) fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        let mut labels = self.identity.as_ref().map(|i| i.labels.clone()).unwrap_or_default();
+        labels.extend(self.config.labels.clone());
+        labels
     }
 
     /// An artifact runs only where somebody granted exactly these bytes.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use jos_runtime::world::Fetch;
 
 use super::probe::{connect, parts};
+use crate::run::blob::Blob;
+use crate::run::line::Line;
 
 /// Longest head of an answer (RFC 9112 sets no limit).
 const HEAD: usize = 16 * 1024;
@@ -46,16 +48,16 @@ pub(crate) struct Web {
     /// Files named by their SHA-256, or by anything: only their name is looked at here.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) patience: Patience,
+    /// The hub, where there is one.
+    pub(crate) line: Line,
 }
 
 impl Fetch for Web {
     fn offered(&self, sha256: &str) -> Option<(String, Box<dyn Read>)> {
-        let path = self.folder.as_ref()?.join(sha256);
-        // Not a FIFO that never ends, nor a link to one.
-        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
-        let regular = file.metadata().is_ok_and(|m| m.is_file());
-        regular.then(|| (path.display().to_string(), Box::new(file) as Box<dyn Read>))
+        self.in_folder(sha256).or_else(|| {
+            let blob = Blob::open(&self.line, sha256)?;
+            Some(("the hub".to_owned(), Box::new(blob) as Box<dyn Read>))
+        })
     }
 
     fn fetch(&self, url: &str, size: u64, into: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
@@ -88,6 +90,15 @@ impl Fetch for Web {
 }
 
 impl Web {
+    fn in_folder(&self, sha256: &str) -> Option<(String, Box<dyn Read>)> {
+        let path = self.folder.as_ref()?.join(sha256);
+        // Not a FIFO that never ends, nor a link to one.
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
+        let regular = file.metadata().is_ok_and(|m| m.is_file());
+        regular.then(|| (path.display().to_string(), Box::new(file) as Box<dyn Read>))
+    }
+
     /// Hands the body over, as long as every span brings enough.
     fn body(
         &self,
@@ -212,7 +223,10 @@ mod tests {
     }
 
     fn get(url: &str, size: u64, patience: Patience) -> Result<Vec<u8>, String> {
-        let web = Web { folder: None, patience };
+        let web = Web {
+            patience,
+            ..Web::default()
+        };
         let mut all = Vec::new();
         web.fetch(url, size, &mut |piece| {
             all.extend_from_slice(piece);

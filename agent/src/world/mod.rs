@@ -4,6 +4,7 @@
 //! decided by the gate.
 
 mod fetch;
+mod guardian;
 mod packages;
 mod probe;
 mod processes;
@@ -15,6 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jos_runtime::world::{Clock, Packages, Random, Services, World};
 use jos_schemas::text::Utc;
 
+use crate::run::line::Line;
+
 pub(crate) use fetch::Web;
 pub(crate) use probe::Tcp;
 pub(crate) use processes::System;
@@ -23,6 +26,7 @@ pub(crate) use processes::System;
 pub(crate) struct Real {
     services: Box<dyn Services>,
     fetch: Web,
+    line: Line,
     packages: Box<dyn Packages>,
 }
 
@@ -30,11 +34,21 @@ impl Real {
     /// Detects the init system; runs nothing yet.
     pub(crate) fn new() -> Self {
         no_core_dump();
+        let line = Line::default();
         Self {
             services: services::detect(),
-            fetch: Web::default(),
+            fetch: Web {
+                line: line.clone(),
+                ..Web::default()
+            },
+            line,
             packages: packages::detect(),
         }
+    }
+
+    /// The line to the hub, which leads nowhere before an agent says where.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// The same, with a folder that offers content by hash.
@@ -54,6 +68,7 @@ impl Real {
             fetch: &self.fetch,
             packages: &*self.packages,
             hub: None,
+            guardian: guardian::detect(),
         }
     }
 }

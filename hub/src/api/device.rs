@@ -16,6 +16,7 @@ use jos_schemas::documents::hub::{
 use jos_schemas::text::{Name, Sha256Hex};
 use jos_trust::statement;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{App, Caller, Waited, body};
@@ -23,7 +24,7 @@ use crate::ca::Peer;
 use crate::enrol::tenant_name;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
-use crate::intake::Said;
+use crate::intake::{NOT_NOW, Said};
 use crate::metrics::count;
 use crate::offer::{self, Offer};
 use crate::store::alarms::{self, About, Kind};
@@ -179,8 +180,8 @@ pub async fn state(
     let (mut changes, mut ending) = (hub.listen(), app.ending.clone());
     loop {
         // Before the look: a change that comes while looking is not missed.
-        changes.borrow_and_update();
-        let (_, device) = known(hub, &caller).await?;
+        let mut seen = *changes.borrow_and_update();
+        let (peer, device) = known(hub, &caller).await?;
         let mut conn = hub.store.read().await?;
         let offer = offer::find(&mut conn, &device, name.as_str(), hub.clock.now()).await?;
         let mut response = match &offer {
@@ -188,6 +189,18 @@ pub async fn state(
                 let hash = Sha256Hex::new(&*state.sha256).map_err(|broken| Fault::inside(broken.to_string()))?;
                 let tag = wire::etag(&hash);
                 if has != Some(tag.as_str()) {
+                    if let Some(rollout) = &state.rollout {
+                        let said = Said::Fetches(rollout.clone());
+                        let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
+                        match intake
+                            .hand_in(&peer, &device, caller.address.ip().to_string(), said)
+                            .await
+                        {
+                            // It stopped since this look: what is offered now, the next one says.
+                            Err(fault) if fault.code() == NOT_NOW => continue,
+                            done => done?,
+                        }
+                    }
                     let bytes = states::bytes_of(&mut conn, state).await?;
                     let bytes = bytes.ok_or_else(|| Fault::inside("a state without its bytes"))?;
                     count(&hub.metrics.states_served);
@@ -203,7 +216,7 @@ pub async fn state(
         drop(conn);
         let over = async {
             tokio::select! {
-                changed = timeout_at(until, changes.changed()) => !matches!(changed, Ok(Ok(()))),
+                over = timeout_at(until, concerned(hub, &device.id, &mut changes, &mut seen)) => over.unwrap_or(true),
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => true,
             }
         };
@@ -212,6 +225,18 @@ pub async fn state(
             return Ok(response);
         }
     }
+}
+
+/// Comes back when something changed that may concern the device; `true` where nothing will any more.
+async fn concerned(hub: &Hub, device: &str, changes: &mut watch::Receiver<u64>, seen: &mut u64) -> bool {
+    while changes.changed().await.is_ok() {
+        let now = *changes.borrow_and_update();
+        let before = std::mem::replace(seen, now);
+        if !hub.is_spared(device, before, now) {
+            return false;
+        }
+    }
+    true
 }
 
 fn document(bytes: Vec<u8>, tag: &str, version: u64) -> Response {

@@ -52,6 +52,14 @@ pub(super) enum Command {
     /// Take a device out of quarantine and clear its alarms
     #[command(after_help = "Example: jos-hub device release d-0123456789abcdef --data /var/lib/jos-hub")]
     Release(Act),
+    /// Keep a device at the version that it has: no push and no rollout gives it another one
+    #[command(
+        after_help = "Example: jos-hub device hold d-0123456789abcdef --reason 'trade fair' --data /var/lib/jos-hub"
+    )]
+    Hold(Act),
+    /// Let a held device go on
+    #[command(after_help = "Example: jos-hub device unhold d-0123456789abcdef --data /var/lib/jos-hub")]
+    Unhold(Act),
     /// Put a device out for good: its keys are never taken again
     #[command(
         after_help = "Example: jos-hub device revoke d-0123456789abcdef --reason scrapped --data /var/lib/jos-hub"
@@ -105,6 +113,8 @@ pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
         }
         Command::Quarantine(act) => stand(&door, ui, act, "quarantine")?,
         Command::Release(act) => stand(&door, ui, act, "release")?,
+        Command::Hold(act) => hold(&door, ui, act, "hold")?,
+        Command::Unhold(act) => hold(&door, ui, act, "unhold")?,
         Command::Revoke(act) => stand(&door, ui, act, "revoke")?,
     }
     Ok(())
@@ -134,6 +144,17 @@ fn stand(door: &Door, ui: &Ui, act: &Act, verb: &str) -> Done {
     Ok(())
 }
 
+fn hold(door: &Door, ui: &Ui, act: &Act, verb: &str) -> Done {
+    let path = format!("/api/v1/devices/{}/{verb}", escaped(&act.id));
+    let device = door.json("POST", &path, Sent::Json(json!({ "reason": act.reason })))?;
+    let held = device["held"].as_str().map_or_else(
+        || format!("{} goes on", act.id),
+        |why| format!("{} stays at the version that it has: {why}", act.id),
+    );
+    ui.result(&device, held);
+    Ok(())
+}
+
 fn described(shown: &Value) -> String {
     let device = &shown["device"];
     let mut out = format!(
@@ -151,6 +172,9 @@ fn described(shown: &Value) -> String {
     );
     if !device["reason"].is_null() {
         out.push_str(&format!("  because    {}\n", text(device, "reason")));
+    }
+    if !device["held"].is_null() {
+        out.push_str(&format!("  held       {}\n", text(device, "held")));
     }
     let agent = |agent: &Value| {
         let said = &agent["said"];
@@ -184,6 +208,19 @@ fn described(shown: &Value) -> String {
         "held back",
     ];
     out.push_str(&format!("\n{}", table(&head, &rows(&shown["agents"], agent))));
+    for agent in shown["agents"].as_array().into_iter().flatten() {
+        let metrics: Vec<Vec<String>> = agent["metrics"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(measured)
+            .collect();
+        if !metrics.is_empty() {
+            let name = text(agent, "name");
+            let head = [&*name, "last", "least", "mean", "most", "in a day"];
+            out.push_str(&format!("\n\n{}", table(&head, &metrics)));
+        }
+    }
     let report = |report: &Value| {
         let (at, reason) = (moment(report, "received"), text(report, "reason"));
         vec![
@@ -207,4 +244,18 @@ fn described(shown: &Value) -> String {
         table(&["alarm", "kind", "found"], &rows(&shown["alarms"], alarm))
     ));
     out
+}
+
+/// One metric of the last day.
+fn measured((name, stat): (&String, &Value)) -> Vec<String> {
+    let number = |member: &str| stat[member].as_f64().unwrap_or(0.0);
+    let shown = |number: f64| format!("{}", (number * 1000.0).round() / 1000.0);
+    vec![
+        name.clone(),
+        shown(number("last")),
+        shown(number("min")),
+        shown(number("sum") / number("count").max(1.0)),
+        shown(number("max")),
+        stat["count"].to_string(),
+    ]
 }

@@ -7,7 +7,9 @@ mod devices;
 mod door;
 mod init;
 mod logs;
+mod rollouts;
 mod serve;
+mod simulate;
 mod states;
 mod tokens;
 mod ui;
@@ -73,6 +75,9 @@ enum Command {
     /// The states that the hub keeps
     #[command(subcommand)]
     State(states::StateCommand),
+    /// How new versions reach the fleet
+    #[command(subcommand)]
+    Rollout(rollouts::Command),
     /// Who may sign in to the dashboard
     #[command(subcommand)]
     User(users::Command),
@@ -83,6 +88,8 @@ enum Command {
     /// Print everything but secrets and blobs, as JSON
     #[command(after_help = "Example: jos-hub export --data /var/lib/jos-hub > hub.json")]
     Export,
+    /// Put load on a hub: devices that are not there, over the real wire
+    Simulate(simulate::Args),
     /// Copy the whole hub while it runs; the copy holds its secrets
     Backup(backup::BackupArgs),
     /// Make a hub from a backup
@@ -126,10 +133,12 @@ pub fn main() -> ExitCode {
         Command::Trust(command) => states::trust(&command, place, &ui),
         Command::Push(args) => states::push(&args, place, &ui),
         Command::State(command) => states::state(&command, place, &ui),
+        Command::Rollout(command) => rollouts::run(&command, place, &ui),
         Command::User(command) => users::run(&command, place, &ui),
         Command::Alarms(args) => logs::alarms(&args, place, &ui),
         Command::Audit(args) => logs::audit(&args, place, &ui),
         Command::Export => logs::export(place, &ui),
+        Command::Simulate(args) => simulate::run(&args, &ui),
         Command::Backup(args) => backup::backup(&args, place, &ui),
         Command::Restore(args) => backup::restore(&args, place, &ui),
         Command::Completions { shell } => {

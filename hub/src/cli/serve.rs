@@ -90,18 +90,18 @@ fn logging(args: &Args) {
 
 /// As many connections as this process may have open files, some left for the database.
 fn connections() -> usize {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
     const OWN: u64 = 128;
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return 512;
-    };
-    let raised = if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-        hard
-    } else {
-        soft
-    };
     let most = Limits::default().connections;
-    usize::try_from(raised.saturating_sub(OWN))
+    let files = open_files().unwrap_or(512 + OWN);
+    usize::try_from(files.saturating_sub(OWN))
         .unwrap_or(most)
         .clamp(16, most)
+}
+
+/// Raises the number of files that this process may open as far as it may, and gives it.
+pub(super) fn open_files() -> Option<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    Some(if raised { hard } else { soft })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::door::{Door, Sent, Where, escaped};
 use super::ui::{Done, Failure, Ui, moment, table, text};
-use super::{query, rows};
+use super::{query, rollouts, rows};
 
 /// What `push` takes.
 #[derive(clap::Args)]
@@ -15,6 +15,7 @@ use super::{query, rows};
 Examples:
   jos-hub push state.json --data /var/lib/jos-hub
   jos-hub push --blob model.bin state.json --url https://hub.example:8444 --token-file admin.token
+  jos-hub push --rollout plan.toml --revert-with back.json state.json --data /var/lib/jos-hub
 
 The hub takes only what verifies against the tenant's trust document; it signs nothing itself. `jos sign` signs.")]
 pub(super) struct PushArgs {
@@ -24,6 +25,12 @@ pub(super) struct PushArgs {
     /// A file that a state names by its SHA-256
     #[arg(long = "blob", value_name = "FILE")]
     blobs: Vec<PathBuf>,
+    /// Bring the one state to its audience by this plan (`jos schema rollout`), JSON or TOML
+    #[arg(long, value_name = "PLAN", requires = "files")]
+    rollout: Option<PathBuf>,
+    /// The signed state that the hub offers instead after a halt, as the plan's `revert_with` says
+    #[arg(long, value_name = "SIGNED", requires = "rollout")]
+    revert_with: Option<PathBuf>,
     /// The tenant
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
@@ -101,6 +108,28 @@ pub(super) fn push(args: &PushArgs, place: &Where, ui: &Ui) -> Done {
             blob["size"]
         ));
         results.push(blob);
+    }
+    if let Some(plan) = &args.rollout {
+        let [state] = &*args.files else {
+            let found = args.files.len();
+            return Err(Failure::invalid(format!(
+                "found {found} states, expected one: a plan is about one version"
+            )));
+        };
+        let made = rollouts::push(&door, ui, &of, (plan, state, args.revert_with.as_deref()))?;
+        let rollout = &made["rollout"];
+        lines.push(format!(
+            "{}: {} version {} by the rollout {}, which is {}, meant for {} devices",
+            state.display(),
+            text(rollout, "name"),
+            rollout["version"],
+            text(rollout, "id"),
+            text(rollout, "status"),
+            made["devices"]
+        ));
+        results.push(made);
+        ui.result(&Value::from(results), lines.join("\n"));
+        return Ok(());
     }
     documents(
         &door,

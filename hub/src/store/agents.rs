@@ -12,6 +12,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::{Conn, StoreError, Stored, count, json, signed, to_json};
+use crate::history::Slot;
 
 /// Anchors of a ledger that are kept.
 const HEADS_KEPT: i64 = 64;
@@ -40,6 +41,9 @@ pub struct Agent {
     pub floor: u64,
     /// What policy lets out.
     pub telemetry: BTreeMap<Name, Value>,
+    /// The step of its history that is being filled.
+    #[serde(skip)]
+    pub slot: Slot,
     /// When it last called, in seconds since 1970.
     pub seen: i64,
 }
@@ -88,11 +92,11 @@ pub async fn list(conn: &mut Conn, device: &str) -> Stored<Vec<Agent>> {
 pub async fn put(conn: &mut Conn, device: &str, agent: &Agent) -> Stored<()> {
     sqlx::query(
         "INSERT INTO agents (device, name, session, sessions, program, features, version, outcome, head_index, head_hash, \
-         floor, telemetry, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         floor, telemetry, slot, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
          ON CONFLICT (device, name) DO UPDATE SET session = excluded.session, sessions = excluded.sessions, \
          program = excluded.program, features = excluded.features, version = excluded.version, outcome = excluded.outcome, \
          head_index = excluded.head_index, head_hash = excluded.head_hash, floor = excluded.floor, \
-         telemetry = excluded.telemetry, seen = excluded.seen",
+         telemetry = excluded.telemetry, slot = excluded.slot, seen = excluded.seen",
     )
     .bind(device.to_owned())
     .bind(agent.name.clone())
@@ -106,6 +110,7 @@ pub async fn put(conn: &mut Conn, device: &str, agent: &Agent) -> Stored<()> {
     .bind(agent.head.as_ref().map(|head| head.hash.to_string()))
     .bind(signed(agent.floor))
     .bind(to_json(&agent.telemetry))
+    .bind(to_json(&agent.slot))
     .bind(agent.seen)
     .execute(conn)
     .await?;
@@ -245,6 +250,7 @@ fn read(row: &AnyRow) -> Stored<Agent> {
         head,
         floor: count(row, "floor")?,
         telemetry: json(row, "telemetry", "agents.telemetry")?,
+        slot: json(row, "slot", "agents.slot")?,
         seen: row.try_get("seen")?,
     })
 }

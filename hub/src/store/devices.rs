@@ -58,10 +58,12 @@ pub struct Device {
     pub last_seen: Option<i64>,
     /// From where.
     pub address: Option<String>,
+    /// Why it stays at the version that it has, where a person holds it there.
+    pub held: Option<String>,
 }
 
 const COLUMNS: &str = "id, tenant, token, tls, ledger, encryption, labels, facts, status, reason, enrolled, serial, \
-                       serial_used, serial_before, not_after, last_seen, address";
+                       serial_used, serial_before, not_after, last_seen, address, held";
 
 /// Adds a device.
 pub async fn add(conn: &mut Conn, device: &Device) -> Stored<()> {
@@ -153,6 +155,16 @@ pub async fn set_status(conn: &mut Conn, id: &str, status: Status, reason: Optio
     Ok(())
 }
 
+/// Holds a device at the version that it has, or lets it go.
+pub async fn set_held(conn: &mut Conn, id: &str, held: Option<&str>) -> Stored<()> {
+    sqlx::query("UPDATE devices SET held = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(held.map(str::to_owned))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// A new certificate was issued; `tls` is the hash of its key.
 pub async fn set_certificate(conn: &mut Conn, id: &str, tls: &str, serial: &str, not_after: i64) -> Stored<()> {
     sqlx::query(
@@ -234,5 +246,6 @@ fn read(row: &AnyRow) -> Stored<Device> {
         not_after: row.try_get("not_after")?,
         last_seen: row.try_get("last_seen")?,
         address: row.try_get("address")?,
+        held: row.try_get("held")?,
     })
 }

@@ -9,6 +9,8 @@ pub mod audit;
 pub mod blobs;
 pub mod devices;
 pub mod glances;
+pub mod history;
+pub mod rollouts;
 mod schema;
 pub mod states;
 pub mod tenants;

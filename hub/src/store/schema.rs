@@ -15,11 +15,11 @@ pub(super) const STATEMENTS: &[&str] = &[
     "CREATE TABLE devices (id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants (name), token TEXT NOT NULL, \
      tls TEXT NOT NULL UNIQUE, ledger TEXT NOT NULL UNIQUE, encryption TEXT, labels TEXT NOT NULL, facts TEXT NOT NULL, \
      status TEXT NOT NULL, reason TEXT, enrolled BIGINT NOT NULL, serial TEXT NOT NULL, serial_used BIGINT NOT NULL, \
-     serial_before TEXT, not_after BIGINT NOT NULL, last_seen BIGINT, address TEXT)",
+     serial_before TEXT, not_after BIGINT NOT NULL, last_seen BIGINT, address TEXT, held TEXT)",
     "CREATE INDEX devices_by_tenant ON devices (tenant, id)",
     "CREATE TABLE agents (device TEXT NOT NULL REFERENCES devices (id), name TEXT NOT NULL, session TEXT NOT NULL, \
      sessions TEXT NOT NULL, program TEXT NOT NULL, features TEXT NOT NULL, version BIGINT, outcome TEXT, head_index BIGINT, \
-     head_hash TEXT, floor BIGINT NOT NULL, telemetry TEXT NOT NULL, seen BIGINT NOT NULL, PRIMARY KEY (device, name))",
+     head_hash TEXT, floor BIGINT NOT NULL, telemetry TEXT NOT NULL, slot TEXT NOT NULL, seen BIGINT NOT NULL, PRIMARY KEY (device, name))",
     "CREATE TABLE heads (device TEXT NOT NULL, name TEXT NOT NULL, position BIGINT NOT NULL, hash TEXT NOT NULL, \
      seen BIGINT NOT NULL, PRIMARY KEY (device, name, position))",
     "CREATE TABLE reports (device TEXT NOT NULL, name TEXT NOT NULL, position BIGINT NOT NULL, hash TEXT NOT NULL, \
@@ -33,7 +33,16 @@ pub(super) const STATEMENTS: &[&str] = &[
     "CREATE TABLE states (tenant TEXT NOT NULL REFERENCES tenants (name), name TEXT NOT NULL, version BIGINT NOT NULL, \
      content TEXT NOT NULL, sha256 TEXT NOT NULL, bytes BLOB NOT NULL, signers TEXT NOT NULL, audience TEXT NOT NULL, \
      requires TEXT NOT NULL, expires BIGINT NOT NULL, pushed BIGINT NOT NULL, pushed_by TEXT NOT NULL, retired BIGINT, \
-     retired_why TEXT, PRIMARY KEY (tenant, name, version, content))",
+     retired_why TEXT, rollout TEXT, PRIMARY KEY (tenant, name, version, content))",
+    "CREATE TABLE rollouts (id TEXT PRIMARY KEY, tenant TEXT NOT NULL REFERENCES tenants (name), name TEXT NOT NULL, \
+     version BIGINT NOT NULL, plan TEXT NOT NULL, status TEXT NOT NULL, pace TEXT NOT NULL, why TEXT, revision BIGINT NOT NULL, \
+     created BIGINT NOT NULL, created_by TEXT NOT NULL, approved_by TEXT, ended BIGINT)",
+    "CREATE INDEX rollouts_by_version ON rollouts (tenant, name, version)",
+    "CREATE TABLE rollout_devices (rollout TEXT NOT NULL REFERENCES rollouts (id), device TEXT NOT NULL, phase BIGINT NOT NULL, \
+     let_in BIGINT NOT NULL, offered BIGINT, outcome TEXT, settled BIGINT, reason TEXT, PRIMARY KEY (rollout, device))",
+    "CREATE TABLE history (device TEXT NOT NULL, name TEXT NOT NULL, step BIGINT NOT NULL, start BIGINT NOT NULL, \
+     metrics TEXT NOT NULL, PRIMARY KEY (device, name, step, start))",
+    "CREATE INDEX history_by_age ON history (step, start)",
     "CREATE TABLE blobs (tenant TEXT NOT NULL REFERENCES tenants (name), sha256 TEXT NOT NULL, size BIGINT NOT NULL, \
      added BIGINT NOT NULL, PRIMARY KEY (tenant, sha256))",
     "CREATE TABLE chunks (sha256 TEXT NOT NULL, number BIGINT NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (sha256, number))",

@@ -38,18 +38,20 @@ pub struct StateRow {
     pub retired: Option<i64>,
     /// Why it is no longer offered.
     pub retired_why: Option<String>,
+    /// The rollout by which it is offered; without one it is offered to its whole audience.
+    pub rollout: Option<String>,
 }
 
 const COLUMNS: &str = "tenant, name, version, content, sha256, signers, audience, requires, expires, pushed, pushed_by, retired, \
-                       retired_why";
+                       retired_why, rollout";
 
 /// Adds a version with its bytes. One that was retired and comes again is offered again.
 pub async fn add(conn: &mut Conn, state: &StateRow, bytes: &[u8]) -> Stored<()> {
     sqlx::query(
-        "INSERT INTO states (tenant, name, version, content, sha256, bytes, signers, audience, requires, expires, pushed, pushed_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (tenant, name, version, content) DO UPDATE SET \
+        "INSERT INTO states (tenant, name, version, content, sha256, bytes, signers, audience, requires, expires, pushed, pushed_by, rollout) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (tenant, name, version, content) DO UPDATE SET \
          sha256 = excluded.sha256, bytes = excluded.bytes, signers = excluded.signers, pushed = excluded.pushed, \
-         pushed_by = excluded.pushed_by, retired = NULL, retired_why = NULL",
+         pushed_by = excluded.pushed_by, rollout = excluded.rollout, retired = NULL, retired_why = NULL",
     )
     .bind(state.tenant.clone())
     .bind(state.name.clone())
@@ -63,6 +65,7 @@ pub async fn add(conn: &mut Conn, state: &StateRow, bytes: &[u8]) -> Stored<()> 
     .bind(state.expires)
     .bind(state.pushed)
     .bind(state.pushed_by.clone())
+    .bind(state.rollout.clone())
     .execute(conn)
     .await?;
     Ok(())
@@ -142,6 +145,19 @@ pub async fn retire(conn: &mut Conn, tenant: &str, name: &str, version: u64, why
     Ok(done.rows_affected() > 0)
 }
 
+/// A rollout is over: its version is offered to the whole audience.
+pub async fn release(conn: &mut Conn, tenant: &str, name: &str, version: u64) -> Stored<()> {
+    sqlx::query(
+        "UPDATE states SET rollout = NULL WHERE tenant = $1 AND name = $2 AND version = $3 AND retired IS NULL",
+    )
+    .bind(tenant.to_owned())
+    .bind(name.to_owned())
+    .bind(signed(version))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Takes every version above `floor` out of what is offered.
 pub async fn retire_above(conn: &mut Conn, tenant: &str, name: &str, floor: u64, why: &str, now: i64) -> Stored<u64> {
     let done = sqlx::query(
@@ -198,5 +214,6 @@ fn read(row: &AnyRow) -> Stored<StateRow> {
         pushed_by: row.try_get("pushed_by")?,
         retired: row.try_get("retired")?,
         retired_why: row.try_get("retired_why")?,
+        rollout: row.try_get("rollout")?,
     })
 }

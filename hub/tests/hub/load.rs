@@ -180,3 +180,16 @@ fn a_client_that_knows_no_tls_1_3_is_refused() {
         );
     }
 }
+
+#[test]
+fn a_turn_of_some_devices_wakes_nobody_else() {
+    let running = Running::new();
+    let hub = &running.hub;
+    hub.wake_only(7, ["d-1".to_owned()].into());
+    assert!(!hub.is_spared("d-1", 6, 7));
+    assert!(hub.is_spared("d-2", 6, 7));
+    // Whoever has missed a change looks, and so does everybody when it is another one.
+    assert!(!hub.is_spared("d-2", 5, 7));
+    hub.wake(8);
+    assert!(!hub.is_spared("d-2", 7, 8));
+}

@@ -3,8 +3,8 @@
 use jos_schemas::documents::desired_state::{PackageState, PackageStep};
 
 use super::{Build, Part, bare};
-use crate::gate::Refusal;
-use crate::gate::software::own_package;
+use crate::gate::software::{as_the_agent, own_along};
+use crate::gate::{Judgement, Refusal};
 use crate::plan::{Act, Action, Task};
 use crate::world::{PackageChange, PackageWish};
 
@@ -33,10 +33,22 @@ impl Build<'_> {
             _ => false,
         };
         let own = packages.own();
-        if own.as_deref() == Some(name) {
-            return Err(own_package(name));
+        let itself = own.as_deref() == Some(name);
+        if itself {
+            let mut judgement = Judgement::default();
+            self.sight.gate.own_package(part.source, label, step, &mut judgement);
+            self.plan.refused.extend(judgement.refused);
         }
         if right {
+            return Ok(());
+        }
+        if itself && !self.sight.outlives {
+            self.plan.unsupported.push(Refusal {
+                step: label.to_owned(),
+                why: "nothing on this machine could see the agent through its own upgrade: neither systemd nor procd is here"
+                    .into(),
+                needed: None,
+            });
             return Ok(());
         }
         let wish = PackageWish {
@@ -52,12 +64,13 @@ impl Build<'_> {
                 return Err(why);
             }
         };
-        for change in &changes {
-            if own.as_deref() == Some(change.name.as_str()) {
-                return Err(format!("along with {name} would go: {}", own_package(&change.name)));
-            }
+        if !itself && changes.iter().any(|c| own.as_deref() == Some(c.name.as_str())) {
+            return Err(format!(
+                "along with {name} would change {}",
+                own_along(own.as_deref().unwrap_or_default())
+            ));
         }
-        self.judge_packages(part, label, name, &changes);
+        self.judge_packages(part, label, name, itself, &changes);
         if !step.allow_no_undo {
             for change in &changes {
                 self.check_way_back(change)?;
@@ -81,6 +94,7 @@ impl Build<'_> {
                 wish,
                 changes,
                 allow_no_undo: step.allow_no_undo,
+                itself,
             },
         });
         Ok(())
@@ -88,7 +102,7 @@ impl Build<'_> {
 
     /// What comes along with a granted package is granted with it; what would have to go is not, and where a package
     /// comes from counts for the one that is named.
-    fn judge_packages(&mut self, part: &Part<'_>, label: &str, name: &str, changes: &[PackageChange]) {
+    fn judge_packages(&mut self, part: &Part<'_>, label: &str, name: &str, itself: bool, changes: &[PackageChange]) {
         let gate = self.sight.gate;
         let mut refuse = |why: String, wanted: String| {
             let needed = crate::gate::line(part.source, "packages", &format!("{wanted:?}"));
@@ -109,7 +123,8 @@ impl Build<'_> {
                 if !gate.package_granted(part.source, name, Some(&origins)) {
                     let from = origins.first().map_or("an unknown place", String::as_str);
                     let why = format!("{name} {version} would come from {from}, which is not granted");
-                    refuse(why, format!("{name} from {from}"));
+                    let granted = if itself { as_the_agent(name) } else { name.to_owned() };
+                    refuse(why, format!("{granted} from {from}"));
                 }
             }
         }

@@ -5,6 +5,7 @@ use jos_schemas::documents::ledger::OutcomeKind;
 use jos_trust::floors::Edition;
 use jos_trust::{Standing, Verified};
 
+use super::confirm::Verdict;
 use super::report::impossible;
 use super::transact::{Covered, Transaction};
 use super::{Plane, PlaneError, patience, source_of};
@@ -83,9 +84,12 @@ impl Plane<'_> {
             plan: &plan,
             adopts,
             decision: Covered::New(self.state_decision(source, state, &held, &wanted, &plan)?),
-            health: spec.health_check.as_ref().map(|h| (source, h)),
-            confirm,
-            health_decides: true,
+            verdict: Verdict {
+                source,
+                health: spec.health_check.as_ref().map(|h| (source, h)),
+                confirm,
+                health_decides: true,
+            },
             completes,
             drift: None,
             env: Vec::new(),

@@ -186,6 +186,10 @@ impl Plane<'_> {
                 }
             }
         }
+        // Whoever asked is gone by now: without a pause the same upgrade would be tried again at once.
+        if let Some(set) = trial.drift.filter(|_| trial.own.is_some() && !good && !known) {
+            self.change_patience(|patience, now| patience.failed(&patience::drift(set), now))?;
+        }
         if let Some((_, content)) = &trial.adopts {
             let what = patience::state(content);
             self.change_patience(|patience, now| {

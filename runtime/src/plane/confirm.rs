@@ -15,17 +15,28 @@
 
 use std::time::Duration;
 
-use jos_schemas::documents::desired_state::Confirm;
+use jos_schemas::documents::desired_state::{Confirm, HealthCheck};
+use jos_schemas::documents::policy::Source;
 
 use super::Plane;
 use super::record::payload;
-use super::transact::Transaction;
 use crate::act::{Captured, Cause, Done, Failed, Hands};
 use crate::gate::Gate;
 use crate::health;
 use crate::journal::Phase;
 use crate::outcome::Report;
 use crate::world::{Hub, Invocation, Ran};
+
+/// What decides at the end.
+pub(super) struct Verdict<'t> {
+    /// Who proposed the change.
+    pub(super) source: Source,
+    /// The health check, and under whose grant.
+    pub(super) health: Option<(Source, &'t HealthCheck)>,
+    pub(super) confirm: Option<&'t Confirm>,
+    /// A failed health check takes the change back. Not for drift: what was before is nothing to go back to.
+    pub(super) health_decides: bool,
+}
 
 /// For one question to the hub.
 const PROBE: Duration = Duration::from_secs(10);
@@ -51,7 +62,7 @@ impl Plane<'_> {
     pub(super) fn judge(
         &self,
         gate: &Gate<'_>,
-        wanted: &Transaction<'_>,
+        wanted: &Verdict<'_>,
         hands: &Hands<'_>,
         done: &mut Done,
         report: &mut Report,

@@ -5,11 +5,12 @@ use jos_schemas::documents::policy::{DriftPolicy, Source};
 use jos_trust::{Digest, sha256};
 use serde_json::{Value, json};
 
+use super::confirm::Verdict;
 use super::held::Held;
 use super::record::payload;
 use super::report::impossible;
 use super::transact::{Covered, Transaction};
-use super::{Plane, PlaneError};
+use super::{Plane, PlaneError, patience};
 use crate::act::Done;
 use crate::book::{Book, Drift};
 use crate::compare::Wanted;
@@ -120,9 +121,12 @@ impl Plane<'_> {
             plan: &plan,
             adopts: None,
             decision,
-            health: top.state.value().spec.health_check.as_ref().map(|h| (top.source, h)),
-            confirm: None,
-            health_decides: completes,
+            verdict: Verdict {
+                source: Source::Drift,
+                health: top.state.value().spec.health_check.as_ref().map(|h| (top.source, h)),
+                confirm: None,
+                health_decides: completes,
+            },
             completes,
             drift: (!completes).then_some(set),
             env: Vec::new(),
@@ -290,7 +294,7 @@ fn whose(change: &Change) -> String {
 
 /// The same drift, as something that is tried.
 fn drift_of(plan: &Plan) -> String {
-    format!("drift {}", drifted_set(plan))
+    patience::drift(drifted_set(plan))
 }
 
 /// What drifted, as one hash: which things, and how they are now.

@@ -18,6 +18,12 @@ pub enum PlaneError {
         /// Its process id, as it left it.
         holder: String,
     },
+    /// The agent's own package is being replaced.
+    #[error("the package of {name} itself is being replaced; nothing else changes until that has ended")]
+    Upgrading {
+        /// The agent.
+        name: Name,
+    },
     /// An earlier trial could not be taken back, and still cannot.
     #[error("an earlier change could not be taken back completely; left to do:\n  {}\nPut that right, then run this again", left.join("\n  "))]
     Unfinished {

@@ -10,6 +10,7 @@ use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{AbsPath, Mode, ServiceName};
 use serde_json::json;
 
+use super::confirm::Verdict;
 use super::report::impossible;
 use super::transact::{Covered, Transaction};
 use super::{Plane, PlaneError};
@@ -169,9 +170,12 @@ impl Plane<'_> {
             plan: &plan,
             adopts: None,
             decision: Covered::New(decision),
-            health: None,
-            confirm: None,
-            health_decides: true,
+            verdict: Verdict {
+                source,
+                health: None,
+                confirm: None,
+                health_decides: true,
+            },
             completes: false,
             drift: None,
             env: flow.env.clone(),

@@ -22,6 +22,7 @@ mod status;
 mod tests;
 mod transact;
 mod trust;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -48,8 +49,9 @@ pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub(crate) use flow::{flow_id, is_flow_id, one_step_state};
 pub(crate) use keep::streams_of;
-pub use status::{InForce, Status};
+pub use status::{InForce, Status, Wishes};
 pub use trust::RootError;
+pub use upgrade::setup_of;
 
 /// What a plane is built from.
 #[derive(Clone, Debug)]
@@ -201,6 +203,7 @@ impl<'a> Plane<'a> {
             content: &content,
             fetch: self.world.fetch,
             packages: self.world.packages,
+            outlives: self.world.guardian.is_some(),
         };
         let mut plan = compare::plan(&sight, wanted);
         self.check_owners(&mut plan, wanted)?;

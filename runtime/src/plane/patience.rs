@@ -73,6 +73,11 @@ pub(super) fn state(content: &Digest) -> String {
     format!("state {content}")
 }
 
+/// A set that drifted, as something that is tried.
+pub(super) fn drift(set: Digest) -> String {
+    format!("drift {set}")
+}
+
 /// The `n`-th pause, from 1.
 fn pause(n: u32) -> i64 {
     FIRST.saturating_mul(1 << n.saturating_sub(1).min(10)).min(LONGEST)

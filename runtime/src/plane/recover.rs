@@ -6,7 +6,7 @@ use jos_schemas::own;
 use super::record::payload;
 use super::{Plane, PlaneError};
 use crate::act::{Cause, Hands};
-use crate::journal::{Phase, Trial};
+use crate::journal::{Phase, Progress, Trial};
 use crate::outcome::{Outcome, Report};
 use crate::store;
 
@@ -15,8 +15,11 @@ const INTERRUPTED: &str = "interrupted before it was confirmed";
 
 impl Plane<'_> {
     /// Finishes or takes back what a crash interrupted. The first thing at every start; `apply` and `converge` do it
-    /// too. `None` when there was nothing to do.
+    /// too. `None` when there was nothing to do. Where the agent's own package was being replaced this is its guardian's
+    /// affair, who is started again where none is left: [`PlaneError::Upgrading`], see [`Plane::follow_upgrade`].
     pub fn recover(&self) -> Result<Option<Outcome>, PlaneError> {
+        // Whoever asked for the upgrade may hold the lock and wait as well.
+        self.not_upgrading()?;
         let _lock = self.lock()?;
         self.recovery()
     }
@@ -37,6 +40,8 @@ impl Plane<'_> {
             journal.sweep()?;
             return self.dangling();
         };
+        let progress = journal.phase()?;
+        self.leave_to_guardian(&journal, &trial, progress.phase)?;
         self.disk.set_tag(&trial.tag);
         let hands = Hands {
             disk: &self.disk,
@@ -46,16 +51,20 @@ impl Plane<'_> {
             env: &[],
             content: self.content(),
         };
-        let progress = journal.phase()?;
+        self.settle(&hands, &trial, progress).map(Some)
+    }
+
+    /// Ends a trial that nobody goes on with.
+    pub(super) fn settle(&self, hands: &Hands<'_>, trial: &Trial, progress: Progress) -> Result<Outcome, PlaneError> {
         let report = progress
             .outcome
             .as_ref()
             .and_then(|value| own::read_value::<Report>(value).ok());
-        if self.is_kept(&trial, progress.phase)? {
+        if self.is_kept(trial, progress.phase)? {
             let report = report.unwrap_or_else(|| Report::new(OutcomeKind::Applied));
             log::info!("{}: an apply that had been confirmed is finished", self.setup.name);
             store::settle_floors(&self.data)?;
-            return self.finish(&hands, &trial, report).map(Some);
+            return self.finish(hands, trial, report);
         }
         log::warn!("{}: an unfinished change is taken back", self.setup.name);
         let mut report = report.unwrap_or_else(|| Report::new(OutcomeKind::RolledBack));
@@ -64,13 +73,13 @@ impl Plane<'_> {
             report.health = None;
         }
         let cause = progress.cause.unwrap_or(Cause::Device);
-        self.take_back(&hands, &trial, report, cause).map(Some)
+        self.take_back(hands, trial, report, cause)
     }
 
     /// Whether an interrupted trial had been kept. For a state that comes into force the floors say so.
-    fn is_kept(&self, trial: &Trial, phase: Phase) -> Result<bool, PlaneError> {
+    pub(super) fn is_kept(&self, trial: &Trial, phase: Phase) -> Result<bool, PlaneError> {
         Ok(match (phase, &trial.adopts) {
-            (Phase::Trying | Phase::Reverting, _) | (Phase::Confirming, None) => false,
+            (Phase::Trying | Phase::Upgrading | Phase::Reverting, _) | (Phase::Confirming, None) => false,
             (Phase::Confirmed, None) => true,
             (Phase::Confirming | Phase::Confirmed, Some((counter, content))) => {
                 let floors = self.floors()?;
@@ -87,6 +96,9 @@ impl Plane<'_> {
         let journal = self.journal()?;
         let Some(trial) = journal.trial()? else { return Ok(None) };
         let progress = journal.phase()?;
+        if trial.own.is_some() && self.guardian_lives()? {
+            return Ok(None);
+        }
         if self.is_kept(&trial, progress.phase)? {
             return Ok(None);
         }

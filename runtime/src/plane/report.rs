@@ -18,6 +18,8 @@ impl Plane<'_> {
     /// Records that a document was refused before it became a state, once for each reason in a row.
     pub fn refuse(&self, source: Source, version: Option<u64>, reason: &str) -> Result<Outcome, PlaneError> {
         let _lock = self.lock()?;
+        // A decision that a crash left without its outcome gets one before anything else is recorded.
+        self.recover_under_lock()?;
         self.refused(
             source,
             version,

@@ -1,5 +1,8 @@
 //! What there is to say of an agent, without changing or locking anything.
 
+use std::collections::BTreeSet;
+
+use jos_schemas::documents::desired_state::Step;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{Name, Utc};
 use jos_trust::{Digest, Stream};
@@ -37,6 +40,15 @@ pub struct InForce {
     pub floor: u64,
     /// Versions that failed.
     pub failed: Vec<u64>,
+}
+
+/// What the states in force ask to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Seconds between two reports of the machine's figures.
+    pub interval: Option<u32>,
+    /// The services that they name.
+    pub services: BTreeSet<String>,
 }
 
 /// An agent as it stands.
@@ -101,6 +113,29 @@ impl Plane<'_> {
             trial,
             drift_repeats,
         })
+    }
+
+    /// What this agent can do, for `meta.requires`.
+    pub fn features(&self) -> Vec<Name> {
+        let gate = self.gate();
+        gate.features().filter_map(|f| Name::new(f).ok()).collect()
+    }
+
+    /// How often the state in force wants telemetry, and how many of its services run: what the hub is told besides.
+    pub fn wishes(&self) -> Result<Wishes, PlaneError> {
+        let ledger = self.look_at_ledger()?;
+        let (floors, book) = (self.floors()?, self.book(&ledger)?);
+        let mut wishes = Wishes::default();
+        for held in self.held(&floors, &book)? {
+            let spec = &held.state.value().spec;
+            wishes.interval = spec.telemetry.as_ref().map(|t| t.interval).or(wishes.interval);
+            for step in &spec.apply {
+                if let Step::Service(service) = step {
+                    wishes.services.insert(service.name.to_string());
+                }
+            }
+        }
+        Ok(wishes)
     }
 
     /// Damage to the ledger, found by reading all of it.

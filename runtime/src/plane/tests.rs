@@ -13,6 +13,7 @@ mod power;
 mod purge;
 mod roots;
 mod system;
+mod upgrade;
 
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_trust::{Channel, Refused};

@@ -1,10 +1,11 @@
 //! The transaction: decision, floors, journal, acts, judgement, and then kept or taken back.
 
-use jos_schemas::documents::desired_state::{Confirm, DesiredState, HealthCheck};
+use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::ledger::{Decision, OutcomeKind};
 use jos_schemas::documents::policy::Source;
 use jos_trust::{Digest, Verified};
 
+use super::confirm::Verdict;
 use super::record::{payload, version};
 use super::{Plane, PlaneError};
 use crate::act::{Done, Failed, Hands};
@@ -22,11 +23,8 @@ pub(super) struct Transaction<'t> {
     /// The state that comes into force, where one does.
     pub(super) adopts: Option<&'t Verified<DesiredState>>,
     pub(super) decision: Covered,
-    /// What decides at the end, and under whose grant.
-    pub(super) health: Option<(Source, &'t HealthCheck)>,
-    pub(super) confirm: Option<&'t Confirm>,
-    /// A failed health check takes the change back. Not for drift: what was before is nothing to go back to.
-    pub(super) health_decides: bool,
+    /// What decides at the end.
+    pub(super) verdict: Verdict<'t>,
     /// What waited for the first boot is done with this.
     pub(super) completes: bool,
     /// What drifted, where that is the reason.
@@ -90,6 +88,7 @@ impl Plane<'_> {
             drift: wanted.drift,
             undo: Vec::new(),
             services: Vec::new(),
+            own: self.own_upgrade(wanted)?,
         };
         self.disk.set_tag(&trial.tag);
         let services = self.live().then_some(self.world.services);
@@ -122,7 +121,12 @@ impl Plane<'_> {
             .map(|(_, c)| c.clone())
             .collect();
         report.notified = std::mem::take(&mut done.notified);
-        let result = result.and_then(|()| self.judge(gate, wanted, &hands, done, &mut report));
+        if result.is_ok() && trial.own.is_some() {
+            report.captured = std::mem::take(&mut done.captured);
+            report.released.clone_from(&wanted.plan.released);
+            return self.hand_over(&hands, &trial, report);
+        }
+        let result = result.and_then(|()| self.judge(gate, &wanted.verdict, &hands, done, &mut report));
         report.captured = std::mem::take(&mut done.captured);
         if let Err(failed) = result {
             return self.revert(&hands, &trial, report, failed);
@@ -130,7 +134,7 @@ impl Plane<'_> {
         report.released.clone_from(&wanted.plan.released);
         let waits = |c: &&crate::plan::Change| c.action == Action::Pending;
         report.pending = !self.live()
-            && (wanted.plan.changes.iter().any(|c| waits(&c)) || wanted.health.is_some())
+            && (wanted.plan.changes.iter().any(|c| waits(&c)) || wanted.verdict.health.is_some())
             && wanted.adopts.is_some();
         if wanted.plan.is_empty() && report.reasons.is_empty() {
             report.kind = OutcomeKind::Unchanged;

@@ -4,7 +4,7 @@
 //! `unless` ended. Which services were notified follows from the changes. That a good outcome had a good health check and
 //! no command that failed follows from the word.
 
-use jos_schemas::documents::desired_state::{ServiceAction, ServiceStep, ShellStep, Step};
+use jos_schemas::documents::desired_state::{PackageState, PackageStep, ServiceAction, ServiceStep, ShellStep, Step};
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_schemas::documents::policy::DriftPolicy;
 
@@ -31,6 +31,7 @@ impl Case<'_> {
                 match step {
                     Step::Service(service) => self.service(part, &label(index, step), service, report)?,
                     Step::Shell(shell) => self.shell(part, &label(index, step), shell, report)?,
+                    Step::Package(package) => self.package(part, &label(index, step), package, report)?,
                     _ => {}
                 }
             }
@@ -113,6 +114,42 @@ impl Case<'_> {
             None => "none".into(),
         };
         Err(self.diverges(label, expected, found))
+    }
+
+    /// A package that was changed is what the step wants, by the word of its manager; one that was not, nobody ran.
+    fn package(
+        &self,
+        part: &Part<'_>,
+        label: &str,
+        step: &PackageStep,
+        report: &ReportLine<'_>,
+    ) -> Result<(), Divergence> {
+        let ours = |c: &&super::line::ChangeLine<'_>| c.step == label && c.source == part.source;
+        let change = report.changes.iter().find(ours).filter(|c| c.action == Action::Run);
+        let ran = report.captured.iter().find(|c| c.step == label);
+        let found = match (change, ran) {
+            (None, None) => return Ok(()),
+            (None, Some(_)) => return Err(self.diverges(label, "no run: nothing was to be changed", "one")),
+            (Some(_), Some(ran)) if ran.code == Some(0) => &ran.package,
+            (Some(_), ran) => {
+                let found = ran.map_or("none".to_owned(), |r| format!("one with exit code {:?}", r.code));
+                return Err(self.diverges(label, "a run with exit code 0", found));
+            }
+        };
+        let after = match found {
+            Some(package) => package.after.as_deref(),
+            None => return Ok(()),
+        };
+        let (expected, good) = match (&step.version, step.state == PackageState::Absent) {
+            (_, true) => ("no version".to_owned(), after.is_none()),
+            (Some(version), _) => (format!("version {version}"), after == Some(version.as_str())),
+            (None, _) => ("some version".to_owned(), after.is_some()),
+        };
+        if good {
+            return Ok(());
+        }
+        let found = after.map_or("none".to_owned(), |v| format!("version {v}"));
+        Err(self.diverges(label, format!("{expected} installed"), found))
     }
 
     /// A state that was kept passed its health check and its confirm command.

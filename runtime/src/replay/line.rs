@@ -208,6 +208,19 @@ pub(super) struct CapturedLine<'a> {
     pub(super) code: Option<i32>,
     #[serde(rename = "output_sha256")]
     pub(super) _output: IgnoredAny,
+    /// What the manager said of a package; earlier records have none.
+    #[serde(default, borrow)]
+    pub(super) package: Option<PackageLine<'a>>,
+}
+
+/// What became of a package.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PackageLine<'a> {
+    #[serde(default, rename = "before")]
+    pub(super) _before: IgnoredAny,
+    #[serde(default, borrow)]
+    pub(super) after: Option<Cow<'a, str>>,
 }
 
 impl<'a> ReportLine<'a> {

@@ -107,4 +107,34 @@ pub struct HubConfig {
     /// PEM file with the CA of the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<AbsPath>,
+    /// File with the enrolment token, removed once it was used; `token` beside `agent.toml` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AbsPath>,
+    /// `http://[USER:PASSWORD@]HOST:PORT`: the proxy that leads to the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe::<_, ruled::Line>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::Line>"))]
+    pub proxy: Option<String>,
+    /// KiB a second at which content is fetched from the hub, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 10_000_000>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 10_000_000)))]
+    pub blob_rate: Option<u32>,
+    /// File with figures of your own for the hub: lines of `NAME NUMBER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<AbsPath>,
+}
+
+impl HubConfig {
+    /// The address alone.
+    pub fn at(url: String) -> Self {
+        Self {
+            url,
+            ca: None,
+            token: None,
+            proxy: None,
+            blob_rate: None,
+            metrics: None,
+        }
+    }
 }

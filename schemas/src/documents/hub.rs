@@ -1,5 +1,4 @@
-//! What agent and hub say to each other, and what an admin tells the hub: freshness, floor, enrolment, renewal, heartbeat,
-//! report, rollout.
+//! What agent and hub say to each other: freshness, floor, enrolment, renewal, heartbeat, report.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,6 @@ use serde_json::Value;
 use super::desired_state::Signature;
 use super::kind;
 use super::ledger::OutcomeKind;
-use crate::check::{Check, Issues, checked};
 use crate::ruled;
 use crate::text::{Name, Sha256Hex, Utc};
 
@@ -38,10 +36,6 @@ kind!(
 kind!(
     /// The constant `jos.report`.
     ReportKind, "jos.report"
-);
-kind!(
-    /// The constant `jos.rollout`.
-    RolloutKind, "jos.rollout"
 );
 
 /// What the hub says, signed for one device, about what it offers now. It raises an alarm and gives time; it never sets a
@@ -270,84 +264,4 @@ pub struct StateReport {
     pub changed: u32,
     /// The record that holds the outcome.
     pub ledger: LedgerHead,
-}
-
-/// How a version reaches a fleet: in phases, halted when devices fail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields, remote = "Self")]
-pub struct Rollout {
-    /// Where an editor finds the JSON Schema; ignored by jos.
-    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<String>,
-    /// Always `jos.rollout`.
-    pub kind: RolloutKind,
-    /// The state's name.
-    pub name: Name,
-    /// The state's version.
-    #[serde(deserialize_with = "ruled::int::<_, _, 1, 9_007_199_254_740_991>")]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
-    pub version: u64,
-    /// In order; each takes more of the fleet.
-    #[cfg_attr(feature = "json-schema", schemars(length(min = 1, max = 32)))]
-    pub phases: Vec<Phase>,
-    /// Halt when more than this share of the devices of a phase fails; 5 when absent.
-    #[serde(
-        default,
-        deserialize_with = "ruled::maybe_int::<_, _, 0, 100>",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 100)))]
-    pub halt_percent: Option<u32>,
-    /// Version signed beforehand that the hub offers after a halt.
-    #[serde(default, deserialize_with = "ruled::maybe_int::<_, _, 1, 9_007_199_254_740_991>")]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 9_007_199_254_740_991_u64)))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revert_with: Option<u64>,
-}
-
-/// A part of the fleet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Phase {
-    /// Share of the devices that match, so far included.
-    #[serde(deserialize_with = "ruled::int::<_, _, 1, 100>")]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 100)))]
-    pub percent: u32,
-    /// Only devices with these labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Seconds to watch before the next phase; 3600 when absent.
-    #[serde(
-        default,
-        deserialize_with = "ruled::maybe_int::<_, _, 0, 2_592_000>",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 2_592_000)))]
-    pub soak: Option<u32>,
-}
-
-checked!(Rollout);
-
-impl Check for Rollout {
-    fn check(&self, issues: &mut Issues) {
-        if self.phases.is_empty() || self.phases.len() > 32 {
-            issues.add(
-                "/phases",
-                format!("found {} phases, expected 1 to 32", self.phases.len()),
-            );
-        }
-        for (at, pair) in self.phases.windows(2).enumerate() {
-            if pair[1].percent < pair[0].percent {
-                let message = format!(
-                    "found {} after {}, expected as much or more",
-                    pair[1].percent, pair[0].percent
-                );
-                issues
-                    .add(format!("/phases/{}/percent", at + 1), message)
-                    .help("a phase includes the ones before it");
-            }
-        }
-    }
 }

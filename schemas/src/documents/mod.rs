@@ -9,6 +9,7 @@ pub mod key;
 pub mod ledger;
 pub mod policy;
 pub mod profile;
+pub mod rollout;
 pub mod runtime;
 pub mod trust;
 

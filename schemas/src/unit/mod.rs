@@ -13,7 +13,7 @@ pub mod writable;
 
 pub use launchd::Launchd;
 pub use procd::{Procd, ProcdRecover};
-pub use systemd::{Scope, Systemd};
+pub use systemd::{Scope, Systemd, guardian};
 
 /// The command that puts the files of an interrupted change back, and does nothing else.
 #[must_use]

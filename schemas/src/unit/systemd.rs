@@ -4,6 +4,7 @@ use super::{UnitError, fill, login_name, printable, writable};
 use crate::documents::policy::{FileGrant, Policy};
 
 const TEMPLATE: &str = include_str!("../../../profiles/units/jos-agent.service.in");
+const GUARDIAN: &str = include_str!("../../../profiles/units/jos-upgrade.service.in");
 const RECOVER: &str = include_str!("../../../profiles/units/jos-agent-recover.service.in");
 /// What both units may not do.
 const SANDBOX: &str = include_str!("../../../profiles/units/sandbox.in");
@@ -191,6 +192,15 @@ fn without_system_keys(text: &str) -> String {
             && !line.starts_with("# Everything else")
     };
     text.split_inclusive('\n').filter(keep).collect()
+}
+
+/// The unit that takes an interrupted upgrade of the agent back at boot, whether or not the program that is installed by
+/// then runs: `command` is a copy of the earlier one, `trial` as for [`Systemd::render_recover`]. No sandbox: it runs the
+/// package manager.
+pub fn guardian(command: &[String], trial: &str) -> Result<String, UnitError> {
+    printable("data folder", trial)?;
+    let values = [("TRIAL", &*trial.replace('%', "%%")), ("EXEC_START", &*exec_start(command)?)];
+    super::fill(GUARDIAN, &values)
 }
 
 fn exec_start(command: &[String]) -> Result<String, UnitError> {

@@ -7,8 +7,8 @@ use crate::installed::{self, Agent};
 use crate::place::Place;
 use crate::services::{Scope, Service};
 
-/// Said wherever a hub is configured.
-pub(crate) const NOT_CONTACTED: &str = "not contacted: no hub client in this build";
+/// Said wherever a hub is configured and has not made this device known.
+pub(crate) const NOT_ENROLLED: &str = "not enrolled: jos agent enrol TOKEN, with a token from `jos-hub token new`";
 
 /// Reads a name as an argument gives it.
 pub(crate) fn name(text: &str) -> Result<Name, String> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use jos_schemas::text::Name;
 use serde_json::json;
 
-use super::common::{self, NOT_CONTACTED};
+use super::common::{self, NOT_ENROLLED};
 use crate::cli::{Done, Failure, Ui};
 use crate::place::Place;
 use crate::services::{Init, Service};
@@ -26,6 +26,7 @@ pub(super) use write::clear;
 #[command(after_help = "Examples:\n  \
     jos agent install kiosk.jos                            asks, then runs its flow at every start\n  \
     jos agent install kiosk.jos --name lobby --env WIFI=guest --yes\n  \
+    jos agent install kiosk.jos --token-file token         enrols with the hub of the token too\n  \
     jos agent install state.json --trust trust.json        keeps this machine as the state says\n  \
     sudo jos agent install kiosk.jos --user kiosk          as that user, started at boot\n  \
     jos agent install kiosk.jos --root ./image --init systemd   into a folder that will be a machine\n\n\
@@ -34,9 +35,12 @@ pub(crate) struct Args {
     /// The .jos artifact, or a signed desired state
     #[arg(value_name = "ARTIFACT")]
     artifact: PathBuf,
-    /// Address of the hub (https); checked and stored, not contacted by this build
+    /// Address of the hub (https), tried before those that the token names
     #[arg(long, value_name = "URL", value_parser = common::hub)]
     hub: Option<String>,
+    /// File with the token to enrol with, 0600; copied, and the copy removed once it was used
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The agent's name: a-z, 0-9 and '-', 64 at most [default: the artifact's own]
     #[arg(long, value_name = "NAME", value_parser = common::name)]
     name: Option<Name>,
@@ -74,10 +78,15 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     let ready = prepare::prepare(args, &place)?;
     confirm(args, ui, &ready)?;
     write::write(&place, &ready)?;
+    let contact = if args.token_file.is_some() {
+        "enrols with the token"
+    } else {
+        NOT_ENROLLED
+    };
     let value = json!({
         "name": ready.name, "service": ready.service, "init": ready.init, "scope": ready.scope, "user": ready.owner.name,
         "folder": ready.folder, "state_dir": ready.state_dir, "files": service_files(&place, &ready),
-        "started": place.is_live(), "hub": args.hub.as_ref().map(|url| json!({"url": url, "contact": NOT_CONTACTED})),
+        "started": place.is_live(), "hub": args.hub.as_ref().map(|url| json!({"url": url, "contact": contact})),
         "policy": ready.policy, "not_granted": ready.not_granted,
     });
     let mut text = String::new();
@@ -103,7 +112,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         ready.state_dir.join(ready.name.as_str()).display()
     );
     if let Some(url) = &args.hub {
-        let _ = writeln!(text, "  hub     {url} ({NOT_CONTACTED})");
+        let _ = writeln!(text, "  hub     {url} ({contact})");
     }
     if ready.init == Init::Generic {
         let _ = writeln!(

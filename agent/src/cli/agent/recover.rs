@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jos_runtime::{Plane, Setup};
+use jos_runtime::{Plane, PlaneError, Setup};
 use jos_schemas::documents::agent_config::AgentConfig;
 use jos_schemas::documents::policy::Policy;
 use jos_schemas::layout::Layout;
@@ -57,7 +57,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         ui.result(&json!({ "recovered": left.is_some(), "left": left }), text);
         return Ok(u8::from(left.is_some_and(|l| !l.is_empty())));
     }
-    match plane.recover().map_err(Failure::failed)? {
+    let recovered = match plane.recover() {
+        // The agent's own package: somebody else brings that to its end.
+        Err(PlaneError::Upgrading { .. }) => plane.follow_upgrade(),
+        other => other,
+    };
+    match recovered.map_err(Failure::failed)? {
         None => {
             ui.result(&json!({ "recovered": false }), "nothing to recover\n");
             Ok(0)

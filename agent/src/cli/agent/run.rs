@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Settings [default: /etc/jos/agent.toml where no artifact is given]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address of the hub (https); checked and shown, not contacted by this build
+    /// Address of the hub (https), tried before those that the device was enrolled with
     #[arg(long, value_name = "URL", value_parser = common::hub)]
     hub: Option<String>,
     /// What it may do [default: what agent.toml names, else /etc/jos/policy.toml]

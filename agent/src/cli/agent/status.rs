@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jos_schemas::text::Name;
 use serde_json::{Value, json};
 
-use super::common::{self, NOT_CONTACTED};
+use super::{common, status_hub};
 use crate::cli::{Done, Ui};
 use crate::installed::{self, Agent};
 use crate::lock::{Held, Lock};
@@ -161,7 +161,7 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
         "fetcher": current.and_then(|l| l.fetcher),
         "fetcher_restarts": current.map(|l| l.fetcher_restarts),
         "confinement": current.map(|l| l.confinement.clone()),
-        "hub": hub.as_ref().map(|url| json!({ "url": url, "contact": NOT_CONTACTED })),
+        "hub": status_hub::value(live.and_then(|l| l.link.as_ref()), hub.as_deref(), agent.baked()),
         "trouble": ended.and_then(|l| l.trouble.clone()),
         "folder": agent.folder,
         "state_dir": agent.state_dir(),
@@ -237,9 +237,8 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
             );
         }
     }
-    if let Some(hub) = value["hub"].as_object() {
-        let said = |key: &str| hub.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        line("hub", format!("{} ({})", said("url"), said("contact")));
+    for (key, text) in status_hub::lines(&value["hub"]) {
+        line(key, text);
     }
     if let Some(trouble) = value["trouble"].as_str() {
         line("trouble", ui.paint("31", trouble));

@@ -10,15 +10,15 @@ use jos_trust::root::Received;
 use jos_trust::state::{Channel, Context};
 use jos_trust::{TrustRoot, Verified, sha256, verify_state};
 
-use super::{Agent, Judged, Settings};
+use super::{Agent, Judged, Settings, Verdict};
 
 /// What came of a document that was verified.
 enum Tried {
     /// It was taken up, or refused by the plane.
     Ended {
         outcome: Box<Outcome>,
-        /// It failed through no fault of its own.
-        again: bool,
+        /// It failed through no fault of its own: seconds until it is tried again.
+        again: Option<u64>,
     },
     /// It failed so a moment ago.
     Waits { version: u64, seconds: u64 },
@@ -42,6 +42,7 @@ impl Agent<'_> {
 
     pub(super) fn judge_as(&mut self, path: &Path, bytes: &[u8], channel: Channel) {
         self.judged = None;
+        self.verdict = Verdict::Settled;
         match self.try_judge(path, bytes, channel) {
             Ok(Tried::Ended { outcome, again }) => {
                 self.pause.over();
@@ -49,24 +50,28 @@ impl Agent<'_> {
                 if outcome.exit_code() != 0 {
                     self.trouble(outcome.to_string());
                 }
-                if again {
+                if let Some(seconds) = again {
                     self.judged = Some(Judged::Refused);
+                    self.verdict = Verdict::Again { seconds };
                 }
             }
             Ok(Tried::Waits { version, seconds }) => {
                 self.judged = Some(Judged::Refused);
+                self.verdict = Verdict::Again { seconds };
                 self.live.trouble = Some(format!(
                     "version {version} could not be kept; tried again in {seconds} s"
                 ));
             }
             Err(why) => {
                 self.judged = Some(Judged::Refused);
+                self.verdict = Verdict::Refused;
                 self.trouble(why);
             }
         }
     }
 
-    fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Tried, String> {
+    /// Whose signatures count.
+    pub(super) fn root(&self) -> Result<TrustRoot, String> {
         let trust = crate::files::read(&self.settings.trust, crate::subject::LIMIT).map_err(|e| e.to_string())?;
         let shown = self.settings.trust.display().to_string();
         let received = Received {
@@ -75,18 +80,22 @@ impl Agent<'_> {
             format: Format::of_path(&self.settings.trust),
         };
         let root = TrustRoot::open(received).map_err(|e| format!("{shown}: {e}"))?;
-        let root = self
-            .plane
-            .trust_root(root, self.settings.config.tenant.as_ref())
-            .map_err(|e| format!("{shown}: {e}"))?;
+        self.plane
+            .trust_root(root, self.settings.tenant())
+            .map_err(|e| format!("{shown}: {e}"))
+    }
+
+    fn try_judge(&mut self, path: &Path, bytes: &[u8], channel: Channel) -> Result<Tried, String> {
+        let root = self.root()?;
         let floors = self.plane.floors().map_err(|e| e.to_string())?;
         let now = self.plane.now().map_err(|e| e.to_string())?;
+        let labels = self.settings.labels();
         let context = Context {
             channel,
             name: &self.settings.name,
-            tenant: self.settings.config.tenant.as_ref(),
-            device: self.settings.config.device.as_deref(),
-            labels: &self.settings.config.labels,
+            tenant: self.settings.tenant(),
+            device: self.settings.device(),
+            labels: &labels,
             now: &now,
             floors: &floors,
             allow_unscoped: allow_unscoped(&self.settings, channel),
@@ -104,8 +113,11 @@ impl Agent<'_> {
             },
             Err(refused) => format!("{name}: {refused}"),
         };
-        if let Err(error) = self.plane.refuse(source(channel), None, &why) {
-            log::error!("{error}");
+        let version = version(&name, bytes, Format::of_path(path));
+        match self.plane.refuse(source(channel), version, &why) {
+            Ok(outcome) if channel == Channel::Hub => self.report(&outcome),
+            Ok(_) => {}
+            Err(error) => log::error!("{error}"),
         }
         Err(why)
     }
@@ -121,10 +133,19 @@ impl Agent<'_> {
             self.pause.failed(self.started.elapsed());
             text(e)
         })?;
-        let again = self.plane.patience_with(verified).map_err(text)? > 0;
+        if verified.channel() == Channel::Hub {
+            self.report(&outcome);
+        }
+        let again = Some(self.plane.patience_with(verified).map_err(text)?).filter(|s| *s > 0);
         let outcome = Box::new(outcome);
         Ok(Tried::Ended { outcome, again })
     }
+}
+
+/// The version that a refused document claims, for who is told of it.
+fn version(name: &str, bytes: &[u8], format: Format) -> Option<u64> {
+    let node = jos_schemas::read::parse(name, bytes, format).ok()?;
+    node.pointer("/meta/version")?.to_json().as_u64()
 }
 
 fn source(channel: Channel) -> Source {

@@ -223,14 +223,11 @@ impl Packages for Apt {
 
     fn back(&self, changes: &[PackageChange], folder: &Path) -> Result<(), String> {
         settle()?;
-        let mut wanted: Vec<String> = Vec::new();
-        for change in changes {
-            let now = status(&change.name)?;
-            match (&change.before, now) {
-                (Some(before), Some(now)) if now.installed() && now.version == *before => {}
-                (Some(before), _) => wanted.push(saved(change, before, folder)?),
-                (None, Some(now)) if now.present() => wanted.push(format!("{}-", change.name)),
-                (None, _) => {}
+        let files = files_back(changes, folder)?;
+        let mut wanted = files.clone();
+        for change in changes.iter().filter(|c| c.before.is_none()) {
+            if status(&change.name)?.is_some_and(|now| now.present()) {
+                wanted.push(format!("{}-", change.name));
             }
         }
         if !wanted.is_empty() {
@@ -238,7 +235,17 @@ impl Packages for Apt {
             argv.extend(OPTIONS);
             argv.extend(["-o", "APT::Sandbox::User=root", "--allow-downgrades", "install", "--"]);
             argv.extend(wanted.iter().map(String::as_str));
-            ask(&argv, LONG)?;
+            let ran = ask(&argv, LONG);
+            // What dpkg was killed in the middle of has its old version and is not installed: for apt there is nothing to
+            // do, or no way to do it.
+            let left = files_back(changes, folder)?;
+            if left.is_empty() {
+                ran?;
+            } else {
+                let mut argv = vec!["dpkg", "--force-confdef", "--force-confold", "--install", "--"];
+                argv.extend(left.iter().map(String::as_str));
+                ask(&argv, LONG).map_err(|e| ran.err().map_or(e.clone(), |first| format!("{first}; {e}")))?;
+            }
         }
         self.forget(changes)?;
         marks(changes)?;
@@ -256,6 +263,19 @@ impl Packages for Apt {
         }
         Ok(())
     }
+}
+
+/// The saved files of what is not as it was before.
+fn files_back(changes: &[PackageChange], folder: &Path) -> Result<Vec<String>, String> {
+    let mut files = Vec::new();
+    for change in changes {
+        let Some(before) = &change.before else { continue };
+        let right = |now: Status| now.installed() && now.version == *before;
+        if !status(&change.name)?.is_some_and(right) {
+            files.push(saved(change, before, folder)?);
+        }
+    }
+    Ok(files)
 }
 
 impl Apt {

@@ -10,10 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{absent, check_labels};
+use super::{absent, check_labels, history};
 use crate::actor::Actor;
 use crate::api::{App, body};
 use crate::fault::{Done, Fault};
+use crate::history::Stat;
 use crate::offer::{self, Offer};
 use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::{self, Alarm};
@@ -59,6 +60,12 @@ pub struct ShownAgent {
     /// Why a state that is meant for it is held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// The rollout that brings what is offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
+    /// What it measured in the last day.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, Stat>,
 }
 
 /// Labels to be set and removed.
@@ -104,15 +111,25 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Done<Json<S
     names.dedup();
     let mut shown = Vec::new();
     for name in names {
-        let offer = offer::find(&mut conn, &device, &name, app.hub.clock.now()).await?;
+        let now = app.hub.clock.now();
+        let offer = offer::find(&mut conn, &device, &name, now).await?;
         let said = said.iter().find(|agent| agent.name == name).cloned();
         if said.is_none() && offer == Offer::Nothing {
             continue;
         }
+        let metrics = match &said {
+            Some(agent) => history::summary(&mut conn, &id, agent, now).await?,
+            None => BTreeMap::new(),
+        };
         shown.push(ShownAgent {
             said,
             name,
+            metrics,
             offered: offer.version(),
+            rollout: match &offer {
+                Offer::State(state) => state.rollout.clone(),
+                Offer::Nothing | Offer::Held(_) => None,
+            },
             held: match offer {
                 Offer::Held(held) => Some(held),
                 Offer::Nothing | Offer::State(_) => None,
@@ -163,7 +180,8 @@ async fn one_state(conn: &mut Conn, device: &Device) -> Done<()> {
     for name in states::live_names(conn, &device.tenant).await? {
         let live = states::live(conn, &device.tenant, &name).await?;
         let matching = offer::matching(&live, &device.tenant, &device.id, &device.labels);
-        if matching.len() > 1 {
+        // Several of one audience: a rollout brings the newer one.
+        if matching.windows(2).any(|pair| pair[0].audience != pair[1].audience) {
             let versions: Vec<u64> = matching.iter().map(|state| state.version).collect();
             return Err(Fault::conflict(
                 "ambiguous",
@@ -193,6 +211,59 @@ pub async fn revoke(app: State<App>, actor: Extension<Actor>, id: Path<String>, 
     stand(app, actor, id, body, Status::Revoked).await
 }
 
+/// Keeps a device at the version that it has: no push and no rollout gives it another one.
+pub async fn hold(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    held(app, actor, id, body, true).await
+}
+
+/// Lets it go on.
+pub async fn unhold(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    held(app, actor, id, body, false).await
+}
+
+async fn held(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+    body: Body,
+    hold: bool,
+) -> Done<Json<Device>> {
+    let Because { reason } = body::json(body).await?;
+    one_line(&reason)?;
+    let now = app.hub.clock.now();
+    let mut tx = app.hub.store.write().await?;
+    let device = devices::by_id(&mut tx, &id)
+        .await?
+        .ok_or_else(|| absent("device", &id))?;
+    let held = hold.then(|| {
+        if reason.is_empty() {
+            "held by an admin".to_owned()
+        } else {
+            reason.clone()
+        }
+    });
+    devices::set_held(&mut tx, &id, held.as_deref()).await?;
+    let act = Act {
+        actor: &actor.0,
+        tenant: Some(&device.tenant),
+        action: if hold { "device.hold" } else { "device.unhold" },
+        subject: &id,
+        detail: json!({ "reason": reason }),
+    };
+    audit::append(&mut tx, &act, now).await?;
+    store::bump(&mut tx).await?;
+    tx.commit().await?;
+    app.hub.changed().await?;
+    Ok(Json(Device { held, ..device }))
+}
+
+fn one_line(reason: &str) -> Done<()> {
+    if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
+        return Err(Fault::malformed("reason: expected one line of at most 200 characters"));
+    }
+    Ok(())
+}
+
 async fn stand(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -201,9 +272,7 @@ async fn stand(
     status: Status,
 ) -> Done<Json<Device>> {
     let Because { reason } = body::json(body).await?;
-    if reason.chars().count() > 200 || reason.chars().any(char::is_control) {
-        return Err(Fault::malformed("reason: expected one line of at most 200 characters"));
-    }
+    one_line(&reason)?;
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
     let device = devices::by_id(&mut tx, &id)

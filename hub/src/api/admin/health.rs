@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::App;
 use crate::fault::Done;
+use crate::store::rollouts::{self, Tally};
 use crate::store::{alarms, devices};
 
 /// A device that called within so many seconds counts as there.
@@ -44,6 +45,25 @@ pub async fn metrics(State(app): State<App>) -> Done<Response> {
             count,
         ));
     }
+    for (status, count) in rollouts::counts(&mut conn).await? {
+        gauges.push((
+            "jos_hub_rollouts",
+            "Rollouts by standing.",
+            format!("{{status=\"{status}\"}}"),
+            count,
+        ));
+    }
+    for row in rollouts::under_way(&mut conn).await? {
+        for (what, number) in numbers(&rollouts::tallies(&mut conn, &row.id).await?) {
+            let label = format!("{{rollout=\"{}\",devices=\"{what}\"}}", row.id);
+            gauges.push((
+                "jos_hub_rollout_devices",
+                "Devices of the rollouts that are under way, by what became of them.",
+                label,
+                i64::try_from(number).unwrap_or(i64::MAX),
+            ));
+        }
+    }
     let waiting = i64::try_from(app.hub.waiting()).unwrap_or(i64::MAX);
     gauges.push((
         "jos_hub_waiting",
@@ -53,4 +73,15 @@ pub async fn metrics(State(app): State<App>) -> Done<Response> {
     ));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4");
     Ok(([(header::CONTENT_TYPE, kind)], app.hub.metrics.text(&gauges)).into_response())
+}
+
+fn numbers(tallies: &[Tally]) -> [(&'static str, u64); 5] {
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum();
+    [
+        ("let-in", sum(|tally| tally.let_in)),
+        ("offered", sum(|tally| tally.offered)),
+        ("well", sum(|tally| tally.well)),
+        ("failed", sum(|tally| tally.failed)),
+        ("silent", sum(|tally| tally.silent)),
+    ]
 }

@@ -10,6 +10,7 @@ use crate::fault::Done;
 use crate::store::alarms::{self, Alarm};
 use crate::store::audit::{self, Entry};
 use crate::store::devices::{self, Device};
+use crate::store::rollouts::{self, RolloutRow};
 use crate::store::states::{self, StateRow};
 use crate::store::tenants::{self, Tenant};
 use crate::store::tokens::{self, TokenRow};
@@ -54,6 +55,8 @@ pub struct Export {
     devices: Vec<Device>,
     /// Every version of every state.
     states: Vec<StateRow>,
+    /// Rollouts.
+    rollouts: Vec<RolloutRow>,
     /// Alarms, the cleared ones too.
     alarms: Vec<Alarm>,
     /// The audit log, the newest first.
@@ -97,6 +100,7 @@ pub async fn export(State(app): State<App>) -> Done<Json<Export>> {
         tokens: tokens::list(&mut conn, None).await?,
         devices: all,
         states: states::list(&mut conn, None).await?,
+        rollouts: rollouts::list(&mut conn, None).await?,
         alarms: alarms::list(&mut conn, None, None, true).await?,
         audit: audit::list(&mut conn, None, u64::MAX, u32::MAX).await?,
     }))

@@ -2,7 +2,9 @@
 
 pub mod devices;
 pub mod health;
+pub mod history;
 pub mod logs;
+pub mod rollouts;
 pub mod states;
 pub mod tenants;
 pub mod tokens;

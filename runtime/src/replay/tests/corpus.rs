@@ -32,11 +32,16 @@ pub(super) struct Tale {
 impl Tale {
     /// The one that is right.
     pub(super) fn original() -> Self {
-        let export = Export::open(ORIGINAL).unwrap();
+        Self::of(&Archive::Export(Box::new(Export::open(ORIGINAL).unwrap())))
+    }
+
+    /// Any that is right.
+    pub(super) fn of(archive: &Archive<'_>) -> Self {
         let mut records = Vec::new();
-        export.lines(&mut |line| records.push(line.record().unwrap())).unwrap();
-        let blob = |digest: Digest| (digest, export.blob(&digest).unwrap().unwrap());
-        let blobs = export.blobs().into_iter().map(|(digest, _)| blob(digest)).collect();
+        archive.lines(&mut |line| records.push(line.record().unwrap())).unwrap();
+        let blob = |digest: Digest| (digest, archive.blob(&digest).unwrap().unwrap());
+        let blobs = archive.blobs().unwrap();
+        let blobs = blobs.into_iter().map(|(digest, _)| blob(digest)).collect();
         Self {
             records,
             blobs,
@@ -140,7 +145,11 @@ impl Tale {
 
 /// Replay of a wrong ledger must stop at `record` and say all of `words`.
 pub(super) fn must_fail(record: usize, words: &[&str], spoil: impl FnOnce(&mut Tale)) {
-    let mut tale = Tale::original();
+    must_fail_of(Tale::original(), record, words, spoil);
+}
+
+/// The same of another ledger that is right.
+pub(super) fn must_fail_of(mut tale: Tale, record: usize, words: &[&str], spoil: impl FnOnce(&mut Tale)) {
     spoil(&mut tale);
     let found: Divergence = tale.replay().divergence.expect("replay found nothing wrong");
     let said = found.to_string();

@@ -16,7 +16,7 @@ use crate::cli::signing::{refused, trust_refused};
 use crate::place::{Owner, Place};
 use crate::services::{Init, Scope};
 use crate::subject::{self, Subject};
-use crate::{environment, files, grant};
+use crate::{environment, files, grant, identity};
 
 /// Everything decided, nothing written.
 pub(super) struct Ready {
@@ -145,7 +145,7 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         state_dir: Some(AbsPath::new(state_dir.to_string_lossy().into_owned()).map_err(bad)?),
         labels: BTreeMap::new(),
         interval: args.interval,
-        hub: args.hub.clone().map(|url| HubConfig { url, ca: None }),
+        hub: args.hub.clone().map(HubConfig::at),
         ..AgentConfig::named(name.clone())
     };
     let banner = "# Written by `jos agent install`; `jos schema agent-config` describes it.\n";
@@ -158,6 +158,12 @@ pub(super) fn prepare(args: &Args, place: &Place) -> Result<Ready, Failure> {
         format!("# What the person who installed this agent granted it.\n{policy_text}").into(),
         0o644,
     ));
+    if let Some(file) = &args.token_file {
+        let token = identity::token_in(file).map_err(Failure::invalid)?;
+        let missing = || Failure::invalid(format!("{}: there is no token in it", file.display()));
+        let token = token.ok_or_else(|| missing().help("`jos-hub token new` makes one"))?;
+        files.push(("token", format!("{token}\n").into_bytes(), 0o600));
+    }
     if !environment.is_empty() {
         files.push((environment::FILE, environment::write(&environment).into(), 0o600));
     }

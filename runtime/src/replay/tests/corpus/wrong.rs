@@ -1,6 +1,7 @@
 //! The wrong ones, each by name. What record means what stands in `original.rs`.
 
 mod outcomes;
+mod packages;
 
 use jos_schemas::documents::desired_state;
 use jos_schemas::documents::policy::Source;

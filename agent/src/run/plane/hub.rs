@@ -1,0 +1,600 @@
+//! The plane's side of the loop with the hub: it drives [`Loop`], writes what the device says, and takes up what comes.
+//! Nothing that comes is believed: states, trust documents and the time are verified here, by the root half.
+
+use jos_link::wire::HeartbeatReply;
+use jos_link::{Action, Document, Known, Loop, News, Pace, Reply, Taken, Took};
+use jos_runtime::Outcome;
+use jos_schemas::documents::hub::{Freshness, Heartbeat, HeartbeatKind, LedgerHead, Renewal, RenewalKind};
+use jos_schemas::own;
+use jos_schemas::text::Utc;
+use jos_trust::root::Received;
+use jos_trust::state::Channel;
+use jos_trust::statement::{self, Asked};
+use jos_trust::{Stream, TrustRoot, request};
+
+use super::Agent;
+use crate::enrol::{self, Applicant};
+use crate::identity::{self, Extra};
+use crate::lock::Lock;
+use crate::run::live::Link;
+use crate::run::spool::Spool;
+use crate::run::telemetry::Telemetry;
+
+/// While the device itself cannot take anything up (a full disk), a state is tried again after this.
+const NOT_NOW: u64 = 60_000;
+
+/// An agent that has a hub.
+pub(super) struct Host {
+    turn: Loop,
+    /// The question of the loop is on its way.
+    put: bool,
+    applicant: Option<(Applicant, std::path::PathBuf)>,
+    /// Held while a certificate is asked for: one agent of a device at a time.
+    lock: Option<Lock>,
+    session: String,
+    nonce: String,
+    telemetry: Telemetry,
+    /// The number of the report that is on its way.
+    reporting: Option<u64>,
+    told: Link,
+}
+
+impl Agent<'_> {
+    /// Begins with the hub: at the start, after a reload, after somebody else enrolled this device.
+    pub(super) fn open_hub(&mut self) {
+        self.host = None;
+        self.world.hub = None;
+        self.line.lead(None, None, false);
+        self.live.link = None;
+        match self.try_open_hub() {
+            Ok(host) => self.host = host,
+            Err(why) => self.trouble(format!("hub: {why}")),
+        }
+        if let Some(host) = &self.host {
+            self.live.link = Some(host.told.clone());
+        }
+    }
+
+    /// After a reload: pauses end, and where anything between this device and its hub has changed, it begins anew.
+    pub(super) fn reopen_hub(&mut self) {
+        let now = self.now();
+        if let Some(mut host) = self.host.take() {
+            let same = self.setup_for(&host).is_ok_and(|setup| self.line.leads_as(&setup));
+            if same && host.applicant.is_none() {
+                host.turn.poke(now);
+                self.host = Some(host);
+                return self.is_known();
+            }
+        }
+        self.open_hub();
+    }
+
+    fn try_open_hub(&mut self) -> Result<Option<Host>, String> {
+        let state_dir = self.settings.state_dir.clone();
+        let name = self.settings.name.clone();
+        let known = self.settings.identity.clone().filter(|i| self.settings.calls(i));
+        let mut applicant = None;
+        if known.is_none() {
+            let Some((path, token)) = self.settings.token()? else {
+                return Ok(None);
+            };
+            let one = Applicant {
+                state_dir: state_dir.clone(),
+                name: name.clone(),
+                token,
+                ca: None,
+            };
+            applicant = Some((one, path));
+        }
+        let addresses = match (&known, &applicant) {
+            (Some(identity), _) => identity.addresses.len(),
+            (None, Some((one, _))) => one.token.addresses.len(),
+            (None, None) => 0,
+        };
+        // The configured one goes before them, and counts only where it is another.
+        let mut host = Host {
+            turn: Loop::new(
+                Pace::every(self.settings.interval),
+                Known {
+                    name: name.to_string(),
+                    device: known.as_ref().map(|i| i.device.clone()),
+                    trust: self.root().map_or(0, |r| r.version()),
+                    addresses: u8::try_from(addresses).unwrap_or(u8::MAX),
+                },
+                applicant.as_ref().map(|(one, _)| one.token.clone()),
+                self.seed(),
+                self.now(),
+            ),
+            put: false,
+            applicant,
+            lock: None,
+            session: self.session.clone(),
+            nonce: String::new(),
+            telemetry: Telemetry::default(),
+            reporting: None,
+            told: Link::default(),
+        };
+        let setup = self.setup_for(&host)?;
+        host.turn
+            .set_addresses(u8::try_from(setup.addresses.len()).unwrap_or(u8::MAX));
+        host.told.addresses.clone_from(&setup.addresses);
+        let user = self.settings.config.network_user.clone();
+        self.line
+            .lead(Some(setup), user.as_deref(), self.settings.policy.require_confinement);
+        self.line.limit(self.settings.blob_rate());
+        if known.is_some() {
+            host.told.of(known.as_ref());
+            self.is_known();
+            self.report_last();
+        }
+        Ok(Some(host))
+    }
+
+    fn setup_for(&self, host: &Host) -> Result<crate::run::net::setup::Setup, String> {
+        let floors = self.plane.floors().map_err(|e| e.to_string())?;
+        let extra = Extra {
+            url: self.settings.hub.clone(),
+            proxy: self.settings.proxy(),
+            floor: floors.now(&Utc::from_unix(0), &crate::world::built()).unix(),
+        };
+        match &host.applicant {
+            Some((one, _)) => one.setup(&extra),
+            None => {
+                let key = identity::tls_key(&self.settings.state_dir)?;
+                Ok(identity::setup(self.settings.identity.as_ref(), None, &extra, &key))
+            }
+        }
+    }
+
+    /// The line leads where the host stands now.
+    fn lead(&mut self, host: &Host) -> Result<(), String> {
+        let setup = self.setup_for(host)?;
+        let user = self.settings.config.network_user.clone();
+        self.line
+            .lead(Some(setup), user.as_deref(), self.settings.policy.require_confinement);
+        Ok(())
+    }
+
+    /// The device has an identity: its tenant is pinned, and the plane may ask the hub.
+    fn is_known(&mut self) {
+        let Some(identity) = &self.settings.identity else {
+            return;
+        };
+        let loose = |f: &jos_trust::Floors| f.counters().any(|(c, _)| c.tenant.is_none());
+        if self.plane.floors().is_ok_and(|f| loose(&f)) {
+            let tenant = identity.tenant.clone();
+            if let Err(error) = self.plane.change_floors(&mut |floors| floors.pin_tenant(&tenant)) {
+                self.trouble(error.to_string());
+            }
+        }
+        self.world.hub = Some(self.line);
+        match jos_runtime::Plane::open(self.settings.setup(), self.world) {
+            Ok(plane) => self.plane = plane,
+            Err(error) => self.trouble(error.to_string()),
+        }
+    }
+
+    /// Drives the loop as far as it goes without waiting; gives when it has to be called again by itself.
+    pub(super) fn turn_hub(&mut self) -> u64 {
+        let Some(mut host) = self.host.take() else {
+            return u64::MAX;
+        };
+        let wake = self.drive(&mut host);
+        host.told.trouble = host.turn.trouble().map(str::to_owned);
+        host.told.waiting = self.spool().waiting();
+        host.told.fetcher = self.line.pid();
+        host.told.starts = self.line.starts();
+        host.told.confinement = self.line.confinement();
+        self.live.link = Some(host.told.clone());
+        if self.host.is_none() {
+            self.host = Some(host);
+        }
+        wake
+    }
+
+    fn drive(&mut self, host: &mut Host) -> u64 {
+        loop {
+            if crate::signals::stop_requested() || self.fatal.is_some() {
+                return self.now();
+            }
+            let now = self.now();
+            let took = match host.turn.next(now) {
+                Action::Rest { until } => return until,
+                Action::Ask(request) if !host.put => {
+                    host.put = true;
+                    match self.line.put(&request) {
+                        Ok(()) => continue,
+                        Err(why) => Took::Reply(Reply::failed(why)),
+                    }
+                }
+                Action::Ask(request) => match self.line.take() {
+                    Some(reply) => Took::Reply(self.ended(&request, reply)),
+                    None if self.line.is_asking() => return now.saturating_add(self.line.patience()),
+                    None => {
+                        // The plane needed the line for something else.
+                        host.put = false;
+                        if host.turn.is_polling() {
+                            host.turn.given_up(now);
+                            continue;
+                        }
+                        Took::Reply(Reply::failed("the network half was needed for something else"))
+                    }
+                },
+                Action::Write(document) => match self.write(host, &document) {
+                    Ok(written) => Took::Written(written),
+                    Err(why) => {
+                        self.trouble(format!("hub: {why}"));
+                        Took::Written(None)
+                    }
+                },
+                Action::Take(news) => match self.take_up(host, news) {
+                    Ok(taken) => Took::Taken(taken),
+                    Err(why) => {
+                        self.trouble(format!("hub: {why}"));
+                        Took::Taken(Taken::Refused)
+                    }
+                },
+            };
+            if let Took::Reply(reply) = &took {
+                host.put = false;
+                match reply {
+                    Reply::Answer { .. } => host.told.last_contact = Some(self.clock()),
+                    // A half that reaches nobody is started anew: it reads of name servers what it could read at its start.
+                    Reply::Failed { .. } => self.line.end(),
+                }
+            }
+            host.turn.took(self.now(), took);
+            host.told.address = usize::from(host.turn.address());
+        }
+    }
+
+    /// A certificate whose end has passed by our own clock is the reason why a hub hangs up, whatever else it says.
+    fn ended(&self, request: &jos_link::Request, reply: Reply) -> Reply {
+        match reply {
+            Reply::Failed { text, .. } if request.door == jos_link::Door::Device && self.is_over() => Reply::Failed {
+                certificate: true,
+                text,
+            },
+            other => other,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let now = self.plane.now().ok();
+        let ends = self.settings.identity.as_ref().map(|i| &i.not_after);
+        now.zip(ends).is_some_and(|(now, ends)| now >= *ends)
+    }
+
+    fn clock(&self) -> String {
+        self.plane.now().map_or_else(
+            |_| Utc::from_unix(self.world.clock.now()).to_string(),
+            |now| now.to_string(),
+        )
+    }
+
+    fn write(&mut self, host: &mut Host, document: &Document) -> Result<Option<Vec<u8>>, String> {
+        let text = |e: serde_json::Error| e.to_string();
+        match document {
+            Document::Enrolment { token } => {
+                host.lock = None;
+                host.lock = Some(identity::lock(&self.settings.state_dir)?);
+                let (one, _) = host.applicant.as_ref().ok_or("nobody is to be enrolled")?;
+                one.enrolment(token.clone()).map(Some)
+            }
+            Document::Renew | Document::Renewal { .. } => {
+                let Some(identity) = self.fresh_identity(host)? else {
+                    return Ok(None);
+                };
+                let tls = request::certificate_request(&identity::tls_key(&self.settings.state_dir)?);
+                let Document::Renewal { challenge } = document else {
+                    return own::write(&jos_link::wire::RenewRequest { tls })
+                        .map(Some)
+                        .map_err(text);
+                };
+                let renewal = Renewal {
+                    schema: None,
+                    kind: RenewalKind::default(),
+                    device: identity.device,
+                    tls,
+                    challenge: challenge.clone(),
+                    signature: None,
+                };
+                let key = identity::ledger_key(&self.settings.state_dir)?;
+                let signed = statement::sign_renewal(&renewal, &key).map_err(|e| e.to_string())?;
+                own::write(&signed).map(Some).map_err(text)
+            }
+            Document::Heartbeat => own::write(&self.heartbeat(host)?).map(Some).map_err(text),
+            Document::Report => Ok(self.spool().oldest().map(|(number, bytes)| {
+                host.reporting = Some(number);
+                bytes
+            })),
+        }
+    }
+
+    /// Our identity, under the lock; none where another agent of this device has renewed it, which is taken up then.
+    fn fresh_identity(&mut self, host: &mut Host) -> Result<Option<identity::Identity>, String> {
+        host.lock = None;
+        let lock = identity::lock(&self.settings.state_dir)?;
+        let kept = identity::Identity::load(&self.settings.state_dir)?.ok_or("the identity is gone")?;
+        let ours = self.settings.identity.as_ref().map(|i| &i.certificate);
+        if ours != Some(&kept.certificate) {
+            self.settings.identity = Some(kept);
+            self.lead(host)?;
+            return Ok(None);
+        }
+        host.lock = Some(lock);
+        Ok(Some(kept))
+    }
+
+    fn heartbeat(&mut self, host: &mut Host) -> Result<Heartbeat, String> {
+        let status = self.plane.status().map_err(|e| e.to_string())?;
+        let wishes = self.plane.wishes().unwrap_or_default();
+        host.turn
+            .set_interval(wishes.interval.unwrap_or(self.settings.interval));
+        host.nonce = format!("n{}", crate::files::unlike_any_other().map_err(|e| e.to_string())?);
+        let custom = self.settings.metrics();
+        let services = (self.world.services, &wishes.services);
+        let telemetry = host
+            .telemetry
+            .read(&self.settings.state_dir, services, custom.as_deref());
+        let in_force = status.in_force.iter().find(|s| s.stream == Stream::State);
+        Ok(Heartbeat {
+            schema: None,
+            kind: HeartbeatKind::default(),
+            name: self.settings.name.clone(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            session: host.session.clone(),
+            features: self.plane.features(),
+            version: in_force.map(|s| s.version),
+            outcome: status.last.as_ref().map(|l| l.outcome),
+            ledger: head(&status.ledger),
+            nonce: host.nonce.clone(),
+            telemetry,
+        })
+    }
+
+    fn take_up(&mut self, host: &mut Host, news: News) -> Result<Taken, String> {
+        match news {
+            News::Ca(bytes) => {
+                let (one, _) = host.applicant.as_mut().ok_or("nobody is to be enrolled")?;
+                one.take_ca(&bytes)?;
+                self.lead(host)?;
+            }
+            News::Enrolled(enrolled) => {
+                let (one, token) = host.applicant.take().ok_or("nobody is to be enrolled")?;
+                let taken = one.take(*enrolled);
+                host.lock = None;
+                let identity = match taken {
+                    Ok(identity) => identity,
+                    Err(why) => {
+                        host.applicant = Some((one, token));
+                        return Err(why);
+                    }
+                };
+                log::info!("{}: enrolled as {}", self.settings.name, identity.device);
+                self.settings.identity = Some(identity);
+                enrol::used(&token);
+                self.is_known();
+                self.lead(host)?;
+            }
+            News::Certificate(certificate) => {
+                let mut identity = self.settings.identity.clone().ok_or("a certificate for nobody")?;
+                identity.renewed(*certificate);
+                identity.save(&self.settings.state_dir)?;
+                host.lock = None;
+                log::info!(
+                    "{}: the next certificate, until {}",
+                    self.settings.name,
+                    identity.not_after
+                );
+                self.settings.identity = Some(identity);
+                self.lead(host)?;
+            }
+            News::Heard(reply) => self.heard(host, *reply)?,
+            News::Trust { version, bytes } => return self.trust(version, &bytes),
+            News::State(bytes) => return Ok(self.offered(&bytes)),
+            News::Reported { refused } => {
+                if let Some(why) = refused {
+                    log::error!("the hub does not take a report: {why}");
+                }
+                if let Some(number) = host.reporting.take() {
+                    self.spool().done(number);
+                }
+            }
+            News::Barred { code, message } => {
+                host.lock = None;
+                log::error!("the hub will not have this device: {code}: {message}");
+            }
+        }
+        host.told.of(self.settings.identity.as_ref());
+        Ok(Taken::Done)
+    }
+
+    fn heard(&mut self, host: &mut Host, reply: HeartbeatReply) -> Result<(), String> {
+        host.told.offered = Some(reply.freshness.offered).filter(|v| *v > 0);
+        host.told.held = reply.held.as_ref().and_then(|held| serde_json::to_value(held).ok());
+        let Some(identity) = self.settings.identity.clone() else {
+            return Ok(());
+        };
+        // Without a trust document nobody's word about the time counts; the rest of the answer does.
+        let Ok(root) = self.root() else { return Ok(()) };
+        let asked = Asked {
+            tenant: &identity.tenant,
+            device: &identity.device,
+            name: &self.settings.name,
+            nonce: &host.nonce,
+        };
+        let bytes = own::write(&reply.freshness).map_err(|e| e.to_string())?;
+        match statement::verify::<Freshness>(Received::json("freshness", &bytes), &root, &asked) {
+            Ok(statement) => {
+                let floors = self.plane.floors().map_err(|e| e.to_string())?;
+                let mut risen = floors.clone();
+                risen.heard(&statement);
+                // A floor is worth a write to flash when it is an hour off, or when it corrects the clock.
+                let (old, new) = (
+                    floors.now(&Utc::from_unix(0), &crate::world::built()),
+                    statement.value().time.unix(),
+                );
+                let system = self.world.clock.now();
+                if risen != floors
+                    && (new - old.unix() >= FLOOR_STEP || (system < new - CLOCK_OFF && old.unix() < new - CLOCK_OFF))
+                {
+                    self.plane
+                        .change_floors(&mut |floors| floors.heard(&statement))
+                        .map_err(|e| e.to_string())?;
+                }
+                host.told.freshness = Some(statement.value().time.to_string());
+            }
+            Err(why) => log::debug!("the hub's freshness statement: {why}"),
+        }
+        Ok(())
+    }
+
+    fn trust(&mut self, version: u64, bytes: &[u8]) -> Result<Taken, String> {
+        let received = Received::json("the hub's trust document", bytes);
+        let tenant = self.settings.identity.as_ref().map(|i| i.tenant.clone());
+        let root = match self.root() {
+            Ok(root) => root,
+            Err(_) if !self.settings.trust.exists() => return self.first_trust(version, bytes),
+            Err(why) => return Err(why),
+        };
+        let floors = self.plane.floors().map_err(|e| e.to_string())?;
+        let system = Utc::from_unix(self.world.clock.now());
+        let chain = root
+            .walk(&[received], &floors, &system, &crate::world::built())
+            .map_err(|e| format!("trust document {version}: {e}"))?;
+        let Some(last) = chain.last() else {
+            return Ok(Taken::Refused);
+        };
+        self.plane
+            .adopt_roots(&chain, Some(&root), tenant.as_ref())
+            .map_err(|e| e.to_string())?;
+        log::info!("{}: trust document {} is in use", self.settings.name, last.version());
+        Ok(Taken::Trust(last.version()))
+    }
+
+    /// The package brought none: the one that the token named is the first.
+    fn first_trust(&mut self, version: u64, bytes: &[u8]) -> Result<Taken, String> {
+        let root = TrustRoot::open(Received::json("the hub's trust document", bytes)).map_err(|e| e.to_string())?;
+        let wanted = self.settings.identity.as_ref().and_then(|i| i.trust);
+        if wanted != Some(root.edition().content) {
+            log::debug!("trust document {version} is not the one of the token");
+            return Ok(Taken::Refused);
+        }
+        self.settings.trust = identity::save_trust(&self.settings.state_dir, bytes)?;
+        let root = self.root()?;
+        log::info!("{}: trust document {} of the token", self.settings.name, root.version());
+        Ok(Taken::Trust(root.version()))
+    }
+
+    /// A state of the hub's, with no verdict.
+    fn offered(&mut self, bytes: &[u8]) -> Taken {
+        if self.pause.lasts(self.started.elapsed()) {
+            return Taken::Again(NOT_NOW);
+        }
+        self.phase("judging");
+        self.live.trouble = None;
+        self.judge_as(std::path::Path::new("hub"), bytes, Channel::Hub);
+        match self.verdict {
+            super::Verdict::Settled => Taken::Done,
+            super::Verdict::Refused => Taken::Refused,
+            super::Verdict::Again { seconds } => Taken::Again(seconds.max(1) * 1000),
+        }
+    }
+
+    pub(super) fn spool(&self) -> Spool {
+        Spool::new(&self.settings.state_dir, self.settings.name.as_str())
+    }
+
+    /// What came of a state of the hub's is told to it, however long that takes.
+    pub(super) fn report(&mut self, outcome: &Outcome) {
+        let Some(version) = outcome.version.filter(|v| *v > 0 && outcome.recorded) else {
+            return;
+        };
+        let Some(ledger) = head(&outcome.ledger) else { return };
+        let reasons = outcome.reasons.iter().chain(&outcome.left).cloned().collect::<Vec<_>>();
+        let changed = u32::try_from(outcome.changes.len()).unwrap_or(u32::MAX);
+        self.keep_report(version, outcome.kind, &reasons, changed, ledger);
+    }
+
+    /// The last outcome, where a crash came between it and its report.
+    fn report_last(&mut self) {
+        let Ok(status) = self.plane.status() else { return };
+        let Some(last) = status
+            .last
+            .filter(|l| l.source == jos_schemas::documents::policy::Source::Hub)
+        else {
+            return;
+        };
+        let (Some(version), Some(ledger)) = (last.version.filter(|v| *v > 0), head(&status.ledger)) else {
+            return;
+        };
+        if !self.spool().said(&said(version, last.outcome)) {
+            self.keep_report(version, last.outcome, &last.reasons, 0, ledger);
+        }
+    }
+
+    fn keep_report(
+        &mut self,
+        version: u64,
+        outcome: jos_schemas::documents::ledger::OutcomeKind,
+        reasons: &[String],
+        changed: u32,
+        ledger: LedgerHead,
+    ) {
+        let reason: String = reasons
+            .join("; ")
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(REASON)
+            .collect();
+        let report = jos_schemas::documents::hub::StateReport {
+            schema: None,
+            kind: jos_schemas::documents::hub::ReportKind::default(),
+            name: self.settings.name.clone(),
+            version,
+            outcome,
+            time: self
+                .plane
+                .now()
+                .unwrap_or_else(|_| Utc::from_unix(self.world.clock.now())),
+            reason: Some(reason).filter(|r| !r.is_empty()),
+            changed,
+            ledger,
+        };
+        let kept = own::write(&report)
+            .map_err(|e| e.to_string())
+            .and_then(|bytes| self.spool().push(&bytes, &said(version, outcome)));
+        match kept {
+            Ok(()) => {
+                if let Some(host) = &mut self.host {
+                    host.turn.has_reports();
+                }
+            }
+            Err(why) => self.trouble(format!("a report is not kept: {why}")),
+        }
+    }
+}
+
+/// Seconds by which the hub's time has to be ahead of the floor before that is worth a write.
+const FLOOR_STEP: i64 = 3600;
+/// A clock that is so far behind is wrong.
+const CLOCK_OFF: i64 = 60;
+/// Characters of a report's reason, at most.
+const REASON: usize = 400;
+
+fn said(version: u64, outcome: jos_schemas::documents::ledger::OutcomeKind) -> String {
+    format!("{version} {}", jos_runtime::outcome_word(outcome))
+}
+
+/// As the hub anchors it: the index of the last record, where there is one.
+fn head(ledger: &jos_runtime::ledger::LedgerHead) -> Option<LedgerHead> {
+    let index = ledger.count.checked_sub(1)?;
+    Some(LedgerHead {
+        index,
+        hash: ledger.hash.clone(),
+    })
+}
+
+#[cfg(test)]
+mod taken_over;

@@ -1,0 +1,96 @@
+//! The simulated fleet against a real hub: what it says, the hub believes; what the hub says, it obeys.
+
+use serde_json::{Value, json};
+
+use crate::common::{Running, admin_key, signed, state};
+
+fn simulate(running: &Running, token: &str, args: &[&str]) -> Value {
+    let url = format!("https://{}", running.devices());
+    let done = crate::process::command(&[
+        "simulate",
+        "--json",
+        "--name",
+        "portal",
+        "--ramp",
+        "0",
+        "--interval",
+        "1",
+        "--hub",
+    ])
+    .args([&url, "--token", token, "--apply", "1"])
+    .args(args)
+    .output()
+    .expect("it runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).expect("JSON")
+}
+
+#[test]
+fn simulated_devices_enrol_call_take_a_state_and_report_it() {
+    let running = Running::trusted();
+    assert_eq!(running.push(&state(1)).0, 200);
+    let token = running.token(&json!({ "uses": 8 }));
+    let figures = simulate(&running, &token, &["--devices", "8", "--for", "4"]);
+    assert_eq!(
+        (&figures["connected"], &figures["errors"]),
+        (&json!(8), &json!({})),
+        "{figures}"
+    );
+    assert_eq!(
+        (
+            &figures["times"]["enrol"]["count"],
+            &figures["times"]["report"]["count"]
+        ),
+        (&json!(8), &json!(8))
+    );
+    assert_eq!(
+        (&figures["told"][0]["version"], &figures["told"][0]["devices"]),
+        (&json!(1), &json!(8))
+    );
+    let devices = running.get("/api/v1/devices");
+    let devices = devices.as_array().expect("devices");
+    assert_eq!(devices.len(), 8);
+    for device in devices {
+        let shown = running.get(&format!("/api/v1/devices/{}", device["id"].as_str().expect("an id")));
+        assert_eq!(shown["agents"][0]["said"]["outcome"], "applied", "{shown}");
+        assert_eq!(
+            (&shown["reports"][0]["version"], &shown["alarms"]),
+            (&json!(1), &json!([]))
+        );
+    }
+}
+
+#[test]
+fn a_rollout_to_a_simulated_fleet_that_fails_halts_by_itself() {
+    let running = Running::trusted();
+    let token = running.token(&json!({ "uses": 10 }));
+    let state = signed(&state(2), jos_schemas::documents::desired_state::KIND, &[&admin_key()]).to_string();
+    let plan = json!({
+        "kind": "jos.rollout", "name": "portal", "version": 2, "halt_percent": 30,
+        "phases": [{ "percent": 40, "soak": 3600 }, { "percent": 100 }],
+    });
+    let (status, made) = running.admin("POST", "/api/v1/rollouts", &json!({ "rollout": plan, "state": state }));
+    assert_eq!(status, 200, "{made}");
+    simulate(&running, &token, &["--devices", "10", "--for", "6", "--fail", "100%"]);
+    let id = made["rollout"]["id"].as_str().expect("an id");
+    let shown = running.get(&format!("/api/v1/rollouts/{id}"));
+    assert_eq!(shown["rollout"]["status"], "halted", "{shown}");
+    let phase = &shown["phases"][0];
+    assert!(phase["let_in"].as_u64().is_some_and(|n| n <= 4), "{phase}");
+    assert!(
+        phase["failed"].as_u64().is_some_and(|n| (1..=4).contains(&n)),
+        "{phase}"
+    );
+}
+
+#[test]
+fn a_token_of_another_hub_is_not_shown_to_this_one() {
+    let (running, other) = (Running::trusted(), Running::trusted());
+    let token = other.token(&json!({}));
+    let done = crate::process::command(&["simulate", "--devices", "1", "--token", &token, "--hub"])
+        .arg(format!("https://{}", running.devices()))
+        .output()
+        .expect("it runs");
+    assert!(!done.status.success());
+    assert!(String::from_utf8_lossy(&done.stderr).contains("another CA"));
+}
