@@ -76,7 +76,7 @@ pub struct Curve<'a> {
 }
 
 /// Draws it, 640 units wide and 160 high, the lowest and highest value and the ends of time beside it.
-pub fn curve(curve: &Curve<'_>, now: i64) -> Markup {
+pub fn curve(curve: &Curve<'_>) -> Markup {
     const WIDTH: f64 = 640.0;
     const HEIGHT: f64 = 160.0;
     let (Some(first), Some(last)) = (curve.points.first(), curve.points.last()) else {
@@ -116,7 +116,7 @@ pub fn curve(curve: &Curve<'_>, now: i64) -> Markup {
                 path class="area" d=(area) {}
                 path class="line" d=(line) vector-effect="non-scaling-stroke" {}
             }
-            figcaption { (words::moment(first.0, now)) (words::moment(last.0, now)) }
+            figcaption { (words::exact(first.0)) (words::exact(last.0)) }
         }
     }
 }
@@ -165,7 +165,7 @@ mod tests {
                 steps: true,
                 say: |v| format!("{v}"),
             };
-            curve(&asked, 10).into_string()
+            curve(&asked).into_string()
         };
         assert_eq!(of(&[]), "");
         assert!(of(&[(5, 0.0)]).contains("M0.0 160.0"));

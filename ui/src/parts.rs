@@ -42,7 +42,7 @@ pub fn table(head: &[&str], rows: &[Vec<Markup>], none: &str) -> Markup {
                     thead { tr { @for cell in head { th scope="col" { (cell) } } } }
                     tbody {
                         @for row in rows {
-                            tr { @for (cell, name) in row.iter().zip(head) { td data-name=(name) { (cell) } } }
+                            tr { @for (cell, name) in row.iter().zip(head) { td data-name=(name) { div { (cell) } } } }
                         }
                     }
                 }

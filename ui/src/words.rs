@@ -9,6 +9,19 @@ pub fn moment(seconds: i64, now: i64) -> Markup {
     html! { time datetime=(exact) title=(exact) { (since(seconds, now)) } }
 }
 
+/// A moment to the minute, in UTC: where two are held against each other.
+pub fn exact(seconds: i64) -> Markup {
+    let exact = Utc::from_unix(seconds).to_string();
+    let (day, time) = exact.split_once('T').unwrap_or((&exact, ""));
+    let minutes: String = time.chars().take(5).collect();
+    html! { time datetime=(exact) title=(exact) { (day) " " (minutes) " UTC" } }
+}
+
+/// A thing and its version, which stay beside each other.
+pub fn version(name: &str, version: u64) -> String {
+    format!("{name}\u{a0}{version}")
+}
+
 /// How long ago, or in how long. Nothing below a minute is counted: a page that is open would never stand still.
 pub fn since(seconds: i64, now: i64) -> String {
     let away = now.saturating_sub(seconds);

@@ -112,7 +112,7 @@ async fn page(app: &App, visitor: &Visitor, tenant: Option<&str>, which: &Which)
 
 fn row(entry: &Entry, now: i64) -> Vec<Markup> {
     let subject = match (&entry.tenant, entry.subject.starts_with("d-")) {
-        (Some(tenant), true) => html! { a class="mono" href=(device_path(tenant, &entry.subject)) { (entry.subject) } },
+        (Some(tenant), true) => html! { a class="id" href=(device_path(tenant, &entry.subject)) { (entry.subject) } },
         _ => html! { span class="mono" { (entry.subject) } },
     };
     vec![
@@ -131,11 +131,26 @@ fn more(detail: &Value) -> Markup {
     };
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
+        Value::Object(labels) => {
+            let pairs = labels
+                .iter()
+                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+            pairs.collect::<Vec<_>>().join(" ")
+        }
         other => other.to_string(),
     };
+    let said = members
+        .iter()
+        .map(|(name, value)| (name, text(value)))
+        .filter(|(_, text)| !text.is_empty() && text != "null");
     html! {
-        @for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
-            div { span class="soft" { (name) ": " } span { (text(value)) } }
+        @for (name, text) in said {
+            div {
+                span class="soft" { (name) ": " }
+                @if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    span class="mono" title=(text) { (words::short(&text)) "…" }
+                } @else { (text) }
+            }
         }
     }
 }

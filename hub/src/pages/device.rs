@@ -176,6 +176,10 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
                 version if in_force == Some(version) => {
                     html! { (link(version)) " " (parts::badge(Tone::Good, "in step")) }
                 }
+                // It said that it had tried it, and has another in force: it waits for the next version.
+                version if agent.said.as_ref().is_some_and(|said| said.floor >= version) => {
+                    html! { (link(version)) " " (parts::badge(Tone::Bad, "tried, not kept")) }
+                }
                 version => html! { (link(version)) " " (parts::badge(Tone::Busy, "on its way")) },
             },
         ),
@@ -230,7 +234,7 @@ fn reports(known: &Known, tenant: &str, now: i64) -> Markup {
         .map(|report| {
             let (tone, text) = standing::ending(report.outcome);
             vec![
-                html! { a href=(state_path(tenant, &report.name, report.version)) { (report.name) " " (report.version) } },
+                html! { a href=(state_path(tenant, &report.name, report.version)) { (words::version(&report.name, report.version)) } },
                 html! { (parts::badge(tone, text)) },
                 html! {
                     @match &report.reason { Some(reason) => { (reason) }, None => { (words::counted(u64::from(report.changed), "step")) " changed" } }
@@ -252,7 +256,7 @@ fn reports(known: &Known, tenant: &str, now: i64) -> Markup {
 }
 
 fn inventory(device: &Device, now: i64) -> Markup {
-    let mut facts: Vec<(&str, Markup)> = vec![("Id", html! { span class="mono" { (device.id) } })];
+    let mut facts: Vec<(&str, Markup)> = vec![("Id", html! { span class="id" { (device.id) } })];
     for (name, value) in &device.facts {
         facts.push((name.as_str(), html! { (value) }));
     }
@@ -267,7 +271,7 @@ fn inventory(device: &Device, now: i64) -> Markup {
     ));
     facts.push((
         "Enrolled",
-        html! { (words::moment(device.enrolled, now)) span class="soft" { " by " (device.token) } },
+        html! { (words::moment(device.enrolled, now)) span class="soft" { " by " span class="id" { (device.token) } } },
     ));
     facts.push(("Certificate", html! { "ends " (words::moment(device.not_after, now)) }));
     facts.push((

@@ -113,12 +113,12 @@ async fn row(
     let agents = agents::list(conn, &line.id).await?;
     Ok(Some(vec![
         html! {
-            a class="mono" href=(device_path(tenant, &device.id)) { (device.id) }
+            a class="id" href=(device_path(tenant, &device.id)) { (device.id) }
             @if let Some(name) = device.facts.get("hostname") { span class="sub" { (name) } }
         },
         html! { (parts::badge(line.standing.tone(), line.standing.words())) },
         html! {
-            @for agent in &agents { @if let Some(version) = agent.version { div { (agent.name) " " (version) } } }
+            @for agent in &agents { @if let Some(version) = agent.version { div { (words::version(&agent.name, version)) } } }
             @if agents.iter().all(|agent| agent.version.is_none()) { span class="soft" { "nothing" } }
         },
         html! { @match device.last_seen { Some(at) => { (words::moment(at, now)) }, None => { span class="soft" { "never" } } } },

@@ -143,7 +143,6 @@ async fn told(app: &App, tenant: &str, made: &api::Made) -> Done<Page> {
                 (words::moment(made.token.expires, now)) ". Keep it like a password; "
                 a href=(tenant_path(tenant, "/tokens")) { "revoke it" } " where it went astray."
             } }
-            p { small { "An image enrols by itself: give the line to " code { "jos-image" } " or to " code { "jos agent install --token-file" } "." } }
         }))
         (waiting)
     };
@@ -163,7 +162,7 @@ async fn come(app: &App, tenant: &str, token: &str) -> Done<Markup> {
             } @else {
                 (parts::card("Here", None, &html! {
                     @for (id, at) in &come {
-                        p class="waiting" role="status" { (Tone::Good) a class="mono" href=(device_path(tenant, id)) { (id) } span class="soft" { "enrolled " (words::moment(*at, now)) } }
+                        p class="waiting" role="status" { (Tone::Good) a class="id" href=(device_path(tenant, id)) { (id) } span class="soft" { "enrolled " (words::moment(*at, now)) } }
                     }
                 }))
             }
@@ -205,7 +204,7 @@ pub(super) async fn first(app: &App, visitor: &Visitor, tenant: &str) -> Done<Pa
                     h3 { "Enrol the first device" }
                     p { "One click makes the line that it enrols with." }
                     @if operator {
-                        (forms::form(&tenant_path(tenant, "/enrol"), visitor.guard(), &html! { button { "Make a token" } " " a href=(tenant_path(tenant, "/enrol")) { "For several devices, or with labels" } }))
+                        (forms::form(&tenant_path(tenant, "/enrol"), visitor.guard(), &html! { div class="beside" { button { "Make a token" } a href=(tenant_path(tenant, "/enrol")) { "For several devices, or with labels" } } }))
                     } @else {
                         p class="soft" { "This takes the role operator." }
                     }

@@ -69,8 +69,14 @@ pub(super) async fn sign_in(
     }
     if !users::is_password(hub, name, fields.exact("password")).await? {
         // A name that nobody has may be a password in the wrong field.
-        let known = stored::get(&mut *hub.store.read().await?, name).await?.map(|user| user.name);
-        tracing::warn!(user = known, from = from.to_string(), "a name and a password do not fit");
+        let known = stored::get(&mut *hub.store.read().await?, name)
+            .await?
+            .map(|user| user.name);
+        tracing::warn!(
+            user = known,
+            from = from.to_string(),
+            "a name and a password do not fit"
+        );
         let said = Some((Tone::Bad, "The name and the password do not fit.".to_owned()));
         return page(hub, &headers, next, name, StatusCode::FORBIDDEN, said).await;
     }

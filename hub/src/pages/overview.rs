@@ -70,7 +70,6 @@ pub(super) fn stats(fleet: &Fleet, tenant: &str, here: Option<Standing>) -> Mark
         Standing::OnItsWay,
         Standing::Failed,
         Standing::Quarantined,
-        Standing::Held,
         Standing::Silent,
     ];
     let devices = tenant_path(tenant, "/devices");
@@ -94,7 +93,7 @@ fn alarms_card(open: &[Alarm], tenant: &str, now: i64) -> Markup {
         .map(|alarm| {
             vec![
                 html! { (parts::badge(Tone::Bad, &alarm.kind)) },
-                html! { a href=(device_path(tenant, &alarm.device)) class="mono" { (alarm.device) } },
+                html! { a href=(device_path(tenant, &alarm.device)) class="id" { (alarm.device) } },
                 html! { (alarm.detail) @if alarm.times > 1 { span class="sub" { (words::counted(alarm.times, "time")) } } },
                 html! { (words::moment(alarm.latest, now)) },
             ]
@@ -120,7 +119,7 @@ fn versions(fleet: &Fleet, tenant: &str) -> Markup {
         .take(MOST)
         .map(|((name, version), devices)| {
             vec![
-                html! { a href=(state_path(tenant, name, *version)) { (name) " " (version) } },
+                html! { a href=(state_path(tenant, name, *version)) { (words::version(name, *version)) } },
                 html! { (words::counted(**devices, "device")) (chart::bar(Tone::Good, **devices, most)) },
             ]
         })

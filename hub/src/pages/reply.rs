@@ -47,7 +47,7 @@ impl IntoResponse for Oops {
             _ => "Not done",
         };
         let body = html! {
-            (parts::notice(Tone::Bad, &words(&self.0)))
+            (parts::notice(if status.is_server_error() { Tone::Bad } else { Tone::Warn }, &words(&self.0)))
             p { a class="button second" href="/" { "To the fleet" } }
         };
         let mut response = html_of(status, shell::alone(PRODUCT, &Page::new(title, body)));
@@ -63,7 +63,7 @@ impl IntoResponse for Oops {
 /// What a fault says.
 pub(super) fn words(fault: &Fault) -> Markup {
     let problem = fault.problem();
-    html! { p { (problem.message) "." } @if let Some(help) = &problem.help { p { (help) } } }
+    html! { p { (sentence(&problem.message)) } @if let Some(help) = &problem.help { p { (sentence(help)) } } }
 }
 
 /// The same as one line for the top of a page.
@@ -75,6 +75,13 @@ pub(super) fn line(fault: &Fault) -> (Tone, String) {
         .map(|help| format!(" ({help})"))
         .unwrap_or_default();
     (Tone::Bad, format!("{}{help}", problem.message))
+}
+
+/// A message as a sentence of its own.
+fn sentence(message: &str) -> String {
+    let mut signs = message.chars();
+    let first = signs.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(signs).chain(['.']).collect()
 }
 
 /// Markup as a reply.

@@ -72,7 +72,7 @@ fn at(tenant: &str) -> At<'_> {
 fn row(state: &StateRow, tenant: &str, devices: Option<&u64>, now: i64) -> Vec<Markup> {
     vec![
         html! {
-            a href=(state_path(tenant, &state.name, state.version)) { (state.name) " " (state.version) }
+            a href=(state_path(tenant, &state.name, state.version)) { (words::version(&state.name, state.version)) }
             @if let Some(why) = &state.retired_why { span class="sub" { (why) } }
             @if state.retired.is_none() && state.expires <= now { " " (parts::badge(Tone::Warn, "over")) }
         },
@@ -254,7 +254,7 @@ fn progress(
         &html! {
             p { strong { (words::counted(in_force, "device")) } " " (if in_force == 1 { "has" } else { "have" }) " it in force now." }
             @if !points.is_empty() {
-                (chart::curve(&Curve { name: "devices that took it", tone: Tone::Good, points: &points, most: 1.0, steps: true, say: |value| words::number(value as u64) }, now))
+                (chart::curve(&Curve { name: "devices that took it", tone: Tone::Good, points: &points, most: 1.0, steps: true, say: |value| words::number(value as u64) }))
             }
             @if rows.is_empty() { p class="none" { "No device has reported on it yet." } }
             @else { p { @for (tone, text, devices) in rows { (parts::badge(tone, text)) " " (words::counted(devices, "device")) " " } } }

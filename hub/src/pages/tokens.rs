@@ -73,7 +73,7 @@ fn row(token: &TokenRow, visitor: &Visitor, now: i64) -> Vec<Markup> {
     };
     let path = format!("/t/{}/tokens/{}/revoke", token.tenant, token.id);
     vec![
-        html! { span class="mono" { (token.id) } @if !token.comment.is_empty() { span class="sub" { (token.comment) } } },
+        html! { span class="id" { (token.id) } @if !token.comment.is_empty() { span class="sub" { (token.comment) } } },
         html! { (parts::badge(tone, standing)) },
         html! { (words::number(token.used)) " of " (words::number(token.uses)) },
         html! { (words::moment(token.expires, now)) },

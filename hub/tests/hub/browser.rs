@@ -141,16 +141,8 @@ impl Browser {
             request = request.header(*name, *value);
         }
         let reply = match body {
-            Some(body) => self
-                .agent
-                .configure_request(request.body(body).expect("a request"))
-                .max_redirects(0)
-                .run(),
-            None => self
-                .agent
-                .configure_request(request.body(()).expect("a request"))
-                .max_redirects(0)
-                .run(),
+            Some(body) => self.agent.run(request.body(body).expect("a request")),
+            None => self.agent.run(request.body(()).expect("a request")),
         };
         let reply = reply.expect("the hub answers");
         if let Some(set) = reply.headers().get("set-cookie").and_then(|set| set.to_str().ok()) {

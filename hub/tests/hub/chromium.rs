@@ -80,7 +80,7 @@ fn report(device: &Device, version: u64, outcome: &str, index: u64, reason: Opti
 }
 
 fn heartbeat(device: &Device, version: Option<u64>, outcome: Option<&str>) {
-    let telemetry = json!({ "load": 0.42, "memory_free": "61 MiB", "temperature": 47.5, "uptime": "3 days" });
+    let telemetry = json!({ "load": 0.42, "memory-free": "61 MiB", "temperature": 47.5, "uptime": "3 days" });
     let mut said = json!({ "agent": "0.1.0", "features": ["file", "service", "uci"], "telemetry": telemetry });
     if let Some(version) = version {
         said["version"] = version.into();

@@ -360,6 +360,7 @@ pub(crate) fn agent(ca: &str, own: Option<(&str, &KeyPair)>) -> ureq::Agent {
     ureq::Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
+        .max_redirects(0)
         .timeout_global(Some(std::time::Duration::from_secs(120)))
         .build()
         .into()

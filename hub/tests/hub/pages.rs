@@ -269,8 +269,8 @@ fn a_state_shows_who_signed_it_what_changed_and_how_far_it_has_come() {
     assert_eq!(device.heartbeat(&json!({ "version": 2, "outcome": "applied" })).0, 200);
     let list = browser.page("/t/default/states");
     for words in [
-        "portal 1",
-        "portal 2",
+        "portal\u{a0}1",
+        "portal\u{a0}2",
         "admin-1",
         "version 2 took its place",
         "token:admin",
