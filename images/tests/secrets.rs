@@ -62,19 +62,53 @@ fn an_enrolment_token_in_a_file_is_refused() {
     let bench = Bench::new();
     bench.edit(
         "[policy.grants.baseline]",
-        "[[files]]\npath = \"/etc/lobby-token\"\ncontent = \"jos-enrol-0123456789abcdef\"\n\n[policy.grants.baseline]",
+        "[[files]]\npath = \"/etc/lobby-token\"\ncontent = \"jos1-0123456789abcdef0123456789abcdef0123456789abcdef\"\n\n[policy.grants.baseline]",
     );
     refused(&bench, &["lobby.toml:23:11: files[0].content", "an enrolment token"]);
 }
 
+/// As long as a real one, and found in any text that holds it.
+const TOKEN: &str = "jos1-S1ZMPk5Qlb0oIewmtT0V7mnDNR67yhUcEsecretsecretsecretsecretsecret";
+
 #[test]
-fn a_token_field_does_not_exist() {
+fn a_token_that_a_profile_names_is_for_root_alone_and_in_nothing_but_the_packages() {
     let bench = Bench::new();
     bench.edit(
         "[state]",
-        "[hub]\nurl = \"https://hub.acme.example\"\ntoken = \"x\"\n\n[state]",
+        "[hub]\nurl = \"https://hub.acme.example\"\ntoken = \"lobby/token\"\n\n[state]",
     );
-    refused(&bench, &["hub.token", "unknown field"]);
+    bench.write("lobby/token", format!("{TOKEN}\n"));
+    let said = bench.build(&["--json"]).ok();
+    assert!(!said.contains(TOKEN), "{said}");
+    let all = bench.names("dist/lobby");
+    let packages = all
+        .iter()
+        .filter(|n| [".deb", ".ipk", ".apk"].iter().any(|end| n.ends_with(end)));
+    assert_eq!(packages.clone().count(), 3, "{all:?}");
+    for name in all.iter().filter(|n| !packages.clone().any(|p| p == *n)) {
+        let text = bench.read(&format!("dist/lobby/{name}"));
+        assert!(!String::from_utf8_lossy(&text).contains(TOKEN), "{name}");
+    }
+    for name in packages {
+        let path = format!("dist/lobby/{name}");
+        let seen = bench.tool(env!("CARGO_BIN_EXE_jos-image"), &["inspect", &path]);
+        let line = seen
+            .lines()
+            .find(|l| l.ends_with(" /etc/jos/token"))
+            .expect("the token's line");
+        assert!(line.contains("0600"), "{line}");
+        assert!(!seen.contains(TOKEN), "{seen}");
+    }
+}
+
+#[test]
+fn a_token_that_is_none_is_refused() {
+    let bench = Bench::new();
+    bench.edit("[state]", "[hub]\ntoken = \"lobby/token\"\n\n[state]");
+    bench.write("lobby/token", "my password\n");
+    let said = bench.build(&[]).invalid();
+    assert!(said.contains("lobby/token holds no enrolment token"), "{said}");
+    assert!(!said.contains("my password"), "{said}");
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub struct Appliance {
     pub hub: Option<String>,
     /// The hub's CA, PEM.
     pub hub_ca: Option<Vec<u8>>,
+    /// The token that its devices enrol with: a line. In no list, no log, no manifest.
+    pub hub_token: Option<Vec<u8>>,
     /// The logo with its extension.
     pub logo: Option<(String, Vec<u8>)>,
     /// The first trust root.
@@ -161,6 +163,7 @@ pub fn assemble(
         inputs: &mut inputs,
     };
     let hub_ca = reader.hub_ca(profile);
+    let hub_token = reader.hub_token(profile);
     let logo = reader.logo(profile);
     let systems: std::collections::BTreeSet<System> = list.iter().map(|t| t.system).collect();
     let brought = systems.iter().map(|s| (*s, reader.files(profile, *s))).collect();
@@ -188,6 +191,7 @@ pub fn assemble(
         tenant: agent.tenant,
         hub: profile.hub.clone().and_then(|h| h.url),
         hub_ca,
+        hub_token,
         logo,
         trust: signed.trust,
         baselines: signed.baselines,
@@ -239,6 +243,23 @@ impl Reader<'_, '_> {
         }
         self.refuse_secrets(&shown, pointer, &bytes);
         Some(bytes)
+    }
+
+    /// Not one of the inputs: their hashes are in the manifest.
+    fn hub_token(&mut self, profile: &Profile) -> Option<Vec<u8>> {
+        profile.hub.as_ref()?.token.as_ref()?;
+        let pointer = "/hub/token";
+        let (path, bytes) = paths::read(&self.resolved.files, &self.resolved.node, pointer, self.problems)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.trim();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !line.starts_with("jos1-") || line.len() > 8192 || !line.chars().all(plain) {
+            let message = format!("{} holds no enrolment token", shown(&path));
+            let help = "expected the one line that `jos-hub token new` prints: jos1-…";
+            self.problems.at(&self.resolved.node, pointer, message, help);
+            return None;
+        }
+        Some(format!("{line}\n").into_bytes())
     }
 
     fn logo(&mut self, profile: &Profile) -> Option<(String, Vec<u8>)> {

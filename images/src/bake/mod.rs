@@ -126,6 +126,14 @@ impl<'a> Filler<'a> {
                 System::Debian | System::OpenWrt => self.conffile(&path, 0o644, text)?,
             }
         }
+        if let Some(token) = &app.hub_token {
+            let path = format!("{settings}/token");
+            // A conffile that the agent has removed does not come back with an upgrade.
+            match system {
+                System::MacOs => self.file(&path, 0o600, token.clone())?,
+                System::Debian | System::OpenWrt => self.conffile(&path, 0o600, token.clone())?,
+            }
+        }
         self.dir(&format!("{}/secrets", at.etc), 0o700)?;
         self.file(&format!("{}/trust.json", at.share), 0o644, app.trust.clone())?;
         if let Some(baseline) = app.baselines.get(&system) {

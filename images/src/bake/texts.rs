@@ -61,7 +61,10 @@ pub(super) fn agent_toml(app: &Appliance, system: System) -> Result<String, Bake
         tenant: app.tenant.clone(),
         labels: app.labels.clone(),
         interval: app.interval,
-        hub: app.hub.clone().map(|url| HubConfig { ca, ..HubConfig::at(url) }),
+        hub: app.hub.clone().map(|url| HubConfig {
+            ca,
+            ..HubConfig::at(url)
+        }),
         ..AgentConfig::named(app.name.clone())
     };
     let head = format!(

@@ -151,6 +151,10 @@ pub struct Hub {
     /// PEM file with the hub's CA, relative to the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// File with an enrolment token, relative to the profile: every device with this package enrols with it, so it should
+    /// be counted, end soon, and the package be no public one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// The agent's own settings.

@@ -13,6 +13,10 @@ for file in agent.toml policy.toml hub-ca.pem; do
 		chmod 0644 "$etc/$file"
 	fi
 done
+# The token to enrol with, where the machine has not enrolled yet: the agent removes it then.
+if [ -f "$defaults/token" ] && [ ! -e "$etc/token" ] && [ ! -e "$etc/state/identity/hub.json" ]; then
+	install -m 0600 -o root -g wheel "$defaults/token" "$etc/token"
+fi
 mkdir -p "$etc/state"
 chown root:wheel "$etc/state" "$etc/secrets"
 chmod 0700 "$etc/state" "$etc/secrets"
