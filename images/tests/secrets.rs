@@ -60,9 +60,10 @@ fn a_passphrase_in_the_baseline_is_refused_at_its_line_and_never_shown() {
 #[test]
 fn an_enrolment_token_in_a_file_is_refused() {
     let bench = Bench::new();
+    let token = format!("jos1-{}", "a".repeat(150));
     bench.edit(
         "[policy.grants.baseline]",
-        "[[files]]\npath = \"/etc/lobby-token\"\ncontent = \"jos1-0123456789abcdef0123456789abcdef0123456789abcdef\"\n\n[policy.grants.baseline]",
+        &format!("[[files]]\npath = \"/etc/lobby-token\"\ncontent = \"{token}\"\n\n[policy.grants.baseline]"),
     );
     refused(&bench, &["lobby.toml:23:11: files[0].content", "an enrolment token"]);
 }

@@ -96,6 +96,14 @@ impl Live {
         own::read(&bytes).ok()
     }
 
+    /// How the network half is confined: the one that looks into a folder, else the one that speaks to the hub.
+    pub(crate) fn shown_confinement(&self) -> &[Mechanism] {
+        match &self.link {
+            Some(link) if self.confinement.is_empty() => &link.confinement,
+            _ => &self.confinement,
+        }
+    }
+
     /// Replaces the file. Whole or old, but not made to survive power loss: it is worth nothing after one.
     pub(crate) fn write(&self, run_dir: &Path) {
         let bytes = own::write(self).unwrap_or_default();

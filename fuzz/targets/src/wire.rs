@@ -81,12 +81,31 @@ pub(crate) fn streams() -> Vec<(&'static str, Vec<u8>)> {
         nothing.into_frame(),
     ];
     let look = ToFetcher::Look { sequence: 1 }.to_frame();
+    let mut request = jos_link::Request::blob(&"ab".repeat(32), 0, 524_287);
+    request.etag = Some("\"x\"".to_owned());
+    let reply = jos_link::Reply::Answer {
+        status: 206,
+        retry_after: Some(30),
+        etag: Some("\"x\"".to_owned()),
+        body: b"part".to_vec(),
+    };
+    let asked = vec![
+        ToFetcher::Ask { sequence: 3, request }.to_frame(),
+        FromFetcher::Answer { sequence: 3, reply }.into_frame(),
+        FromFetcher::Answer {
+            sequence: 4,
+            reply: jos_link::Reply::failed("no route to host"),
+        }
+        .into_frame(),
+    ];
     let mut torn = stream(1, turn.clone());
     torn.truncate(torn.len() - 3);
     vec![
         ("whole-turn", stream(7, turn)),
         ("torn-turn", torn),
         ("look", stream(255, vec![look])),
-        ("too-long", vec![3, 0, 0x10, 0, 1, 1, 0, 0, 0, 0]),
+        ("asked-and-answered", stream(5, asked)),
+        // One byte above jos_link::frame::MAX_BODY.
+        ("too-long", vec![3, 0, 0x10, 2, 1, 1, 0, 0, 0, 0]),
     ]
 }

@@ -31,7 +31,7 @@ const TOKENS: [(&str, usize, &str); 7] = [
     ("AKIA", 16, "a cloud access key (AKIA…)"),
     ("xoxb-", 20, "a chat token (xoxb-…)"),
     ("sk-ant-", 20, "an API key (sk-…)"),
-    ("jos1-", 40, "an enrolment token (jos1-…)"),
+    ("jos1-", 120, "an enrolment token (jos1-…)"),
 ];
 
 /// Settings whose value is a passphrase, as hostapd, wpa_supplicant, NetworkManager and UCI write them.

@@ -160,7 +160,7 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
         "flow": ended.and_then(|l| l.flow.clone()),
         "fetcher": current.and_then(|l| l.fetcher),
         "fetcher_restarts": current.map(|l| l.fetcher_restarts),
-        "confinement": current.map(|l| l.confinement.clone()),
+        "confinement": current.map(Live::shown_confinement),
         "hub": status_hub::value(live.and_then(|l| l.link.as_ref()), hub.as_deref(), agent.baked()),
         "trouble": ended.and_then(|l| l.trouble.clone()),
         "folder": agent.folder,
@@ -225,7 +225,7 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
             .map(|n| format!(", next at {n}"))
             .unwrap_or_default();
         line("turns", format!("{}, now {}{next}", live.turns, live.phase));
-        for mechanism in &live.confinement {
+        for mechanism in live.shown_confinement() {
             let mark = if mechanism.active {
                 ui.paint("32", "on ")
             } else {

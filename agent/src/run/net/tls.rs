@@ -260,3 +260,63 @@ impl ServerCertVerifier for Dated {
         ALGORITHMS.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Of the year 2026 to 2046 and of the first quarter of 2027, for hub.example; nobody has their keys any more.
+    const CA: &str = include_str!("fixtures/ca.pem");
+    const HUB: &str = include_str!("fixtures/hub.pem");
+    const FEBRUARY_2027: u64 = 1_801_440_000;
+    const MAY_2027: u64 = 1_809_216_000;
+
+    fn verify(name: &str, now: u64, floor: u64) -> Result<(), Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(der(CA).expect("PEM")).expect("a CA");
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        let dated = Dated {
+            inner: inner.expect("a verifier"),
+            floor,
+        };
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let end = der(HUB).expect("PEM");
+        dated.verify_server_cert(&end, &[], &name, &[], at(now)).map(drop)
+    }
+
+    #[test]
+    fn a_clock_that_contradicts_the_hub_is_not_believed_and_the_time_floor_is() {
+        assert_eq!(verify("hub.example", FEBRUARY_2027, 0), Ok(()));
+        // A clock without a battery, and one that is far ahead.
+        assert_eq!(verify("hub.example", 0, 0), Ok(()));
+        assert_eq!(verify("hub.example", 4_102_444_800, FEBRUARY_2027), Ok(()));
+        // What had ended when the hub told the time last has ended.
+        assert!(verify("hub.example", MAY_2027, MAY_2027).is_err());
+        assert!(verify("hub.example", 4_102_444_800, MAY_2027).is_err());
+    }
+
+    #[test]
+    fn chain_and_name_have_to_be_right_whatever_the_clock_says() {
+        for now in [0, FEBRUARY_2027, 4_102_444_800] {
+            assert!(verify("other.example", now, 0).is_err(), "{now}");
+            let forged = WebPkiServerVerifier::builder_with_provider(
+                Arc::new({
+                    let mut roots = RootCertStore::empty();
+                    roots.add(der(HUB).expect("PEM")).expect("a root");
+                    roots
+                }),
+                provider(),
+            );
+            let dated = Dated {
+                inner: forged.build().expect("a verifier"),
+                floor: 0,
+            };
+            let name = ServerName::try_from("hub.example").expect("a name");
+            let ca = der(CA).expect("PEM");
+            assert!(
+                dated.verify_server_cert(&ca, &[], &name, &[], at(now)).is_err(),
+                "{now}"
+            );
+        }
+    }
+}
