@@ -243,3 +243,31 @@ fn time_that_a_replaced_freshness_key_vouched_for_is_dropped() {
     assert!(adopted.time_lowered);
     assert_eq!(floors.now(&system, &built), system);
 }
+
+#[test]
+fn a_trial_is_confirmed_by_its_numbers_only_where_the_floors_know_it() {
+    let mut device = Device::new();
+    let trial = verified(4, &device);
+    let kept = |version, content| InForce {
+        version,
+        content,
+        signers: trial.signers().to_vec(),
+        dev: false,
+    };
+    let right = kept(4, trial.content());
+    assert!(!device.floors.confirm_edition(&counter(), right.clone()), "not begun");
+    device.floors.begin(&trial);
+    for wrong in [
+        kept(3, trial.content()),
+        kept(5, trial.content()),
+        kept(4, sha256(b"x")),
+    ] {
+        assert!(!device.floors.confirm_edition(&counter(), wrong));
+    }
+    assert!(device.floors.in_force(&counter()).is_none());
+    assert!(device.floors.confirm_edition(&counter(), right.clone()));
+    assert_eq!(device.floors.in_force(&counter()), Some(&right));
+    let mut other = Device::new();
+    other.floors.confirm(&trial);
+    assert_eq!(other.floors, device.floors, "as if the state itself had been at hand");
+}
