@@ -2,6 +2,7 @@
 
 mod hub;
 mod judge;
+mod recover;
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
 use jos_runtime::world::World;
-use jos_runtime::{Outcome, Plane, PlaneError};
-use jos_schemas::documents::policy::Source;
+use jos_runtime::Plane;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::Digest;
@@ -153,21 +153,7 @@ impl<'w> Agent<'w> {
             fatal: None,
         };
         agent.tell();
-        // First of all: what a crash left half done is taken back or finished before anything reads or changes the world.
-        let failed = |error| Failure::failed(format!("recovery: {error}"));
-        loop {
-            match agent.plane.recover() {
-                Ok(None) => break,
-                Ok(Some(outcome)) => {
-                    log::warn!("recovered: {outcome}");
-                    agent.report_of_hub(&outcome);
-                    break;
-                }
-                Err(PlaneError::Upgrading { .. }) if agent.sit_out_upgrade().map_err(failed)? => {}
-                Err(PlaneError::Upgrading { .. }) => break,
-                Err(error) => return Err(failed(error)),
-            }
-        }
+        agent.recover()?;
         if let Some(path) = agent.settings.baseline.clone() {
             match crate::files::read(&path, crate::subject::LIMIT) {
                 Ok(bytes) => agent.judge_as(&path, &bytes, Channel::Baseline),
@@ -176,28 +162,6 @@ impl<'w> Agent<'w> {
         }
         agent.open_hub();
         Ok(agent)
-    }
-
-    /// The package manager is replacing this agent, has started it for that, and waits until it is ready. What becomes of
-    /// the change is decided elsewhere, also by whether it is. False where it could not be taken back: then each turn tries
-    /// again, as after any other change.
-    fn sit_out_upgrade(&mut self) -> Result<bool, PlaneError> {
-        log::info!("{}: the agent's own package is being replaced", self.settings.name);
-        self.phase("upgrading");
-        notify("READY=1");
-        let outcome = self.plane.follow_upgrade()?;
-        if let Some(outcome) = &outcome {
-            log::warn!("upgrade: {outcome}");
-            self.report_of_hub(outcome);
-        }
-        self.phase("recovering");
-        Ok(outcome.is_none_or(|o| o.report.left.is_empty()))
-    }
-
-    fn report_of_hub(&mut self, outcome: &Outcome) {
-        if outcome.source == Source::Hub {
-            self.report(outcome);
-        }
     }
 
     fn now(&self) -> u64 {
