@@ -36,7 +36,7 @@ const LATER: u64 = 3_600_000;
 const LONGEST_RETRY: u64 = 86_400_000;
 /// Barred devices ask seldom.
 const BARRED: u64 = 3_600_000;
-/// Between two states, where they come one on the heels of the other.
+/// Between two states, where they come one on the heels of the other for longer.
 const SPACING: u64 = 5000;
 /// Reports sent in a row before the loop looks around again.
 const REPORTS: u32 = 32;
@@ -411,7 +411,7 @@ impl Loop {
                 // The hub hears at once what became of it; one that sends state after state is slowed down.
                 self.heartbeat = now;
                 self.reports = REPORTS;
-                let soon = self.last_state.is_some_and(|last| now < last.saturating_add(SPACING));
+                let soon = self.last_state.is_some_and(|last| now < last.saturating_add(2 * SPACING));
                 self.last_state = Some(now);
                 self.poll_after = if soon { now + SPACING } else { 0 };
                 self.go_on(now);
