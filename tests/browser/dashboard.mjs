@@ -137,6 +137,17 @@ for (const evil of JSON.parse(await step("evil"))) {
 assert.equal(await page.evaluate(() => document.querySelectorAll("main script, main img, main style").length), 0);
 assert.equal(await page.evaluate(() => window.reached), undefined);
 
+// A rollout goes through its first phase, and halts by itself; nobody clicks.
+const rollout = await step("rollout");
+await page.goto(`${url}/t/default/rollouts/${rollout}`);
+await page.locator(".title").getByText("under way").waitFor();
+await step("under way");
+await page.locator(".title").getByText("halted by itself").waitFor();
+await page.getByText("Devices that failed").waitFor();
+await seen("rollout-halted");
+await page.goto(`${url}/t/default/rollouts`);
+await seen("rollouts");
+
 await page.goto(`${url}/account`);
 await page.getByRole("button", { name: "Sign out" }).click();
 await page.getByRole("heading", { name: "Sign in" }).waitFor();

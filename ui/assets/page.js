@@ -31,6 +31,8 @@ function replace(text) {
   for (const part of fresh.querySelectorAll("[data-live]")) {
     const old = document.querySelector(`[data-live="${CSS.escape(part.dataset.live)}"]`);
     if (!old || old.outerHTML === part.outerHTML) continue;
+    // A form that somebody has opened stays until it is sent or closed.
+    if (old.querySelector("details[open]")) continue;
     const active = old.contains(document.activeElement) ? document.activeElement : null;
     if (active && active.matches("input, select, textarea")) continue;
     const path = active && active.getAttribute("href");

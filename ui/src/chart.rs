@@ -58,16 +58,23 @@ pub fn bar(tone: Tone, value: u64, most: u64) -> Markup {
     }
 }
 
-/// A curve over time.
-#[derive(Clone, Copy, Debug)]
-pub struct Curve<'a> {
-    /// What it shows, for whoever does not see it.
+/// One line of a curve.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    /// What it shows.
     pub name: &'a str,
-    /// How its line stands.
+    /// Its colour.
     pub tone: Tone,
-    /// Seconds since 1970, rising, and values from 0.
-    pub points: &'a [(i64, f64)],
-    /// The top; the highest value where it is lower than that.
+    /// Seconds since 1970, rising, and values.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// Curves over the same time.
+#[derive(Clone, Debug)]
+pub struct Curve<'a> {
+    /// They are drawn in this order; the first has its area filled.
+    pub lines: Vec<Line<'a>>,
+    /// The top is at least here.
     pub most: f64,
     /// Whether a value holds until the next one: a count does, a temperature does not.
     pub steps: bool,
@@ -75,49 +82,86 @@ pub struct Curve<'a> {
     pub say: fn(f64) -> String,
 }
 
-/// Draws it, 640 units wide and 160 high, the lowest and highest value and the ends of time beside it.
+/// Draws it, 640 units wide and 160 high, from 0 or the least value to the most, the ends of time below.
 pub fn curve(curve: &Curve<'_>) -> Markup {
-    const WIDTH: f64 = 640.0;
-    const HEIGHT: f64 = 160.0;
-    let (Some(first), Some(last)) = (curve.points.first(), curve.points.last()) else {
+    let all = || curve.lines.iter().flat_map(|line| &line.points);
+    let (Some(first), Some(last)) = (all().map(|point| point.0).min(), all().map(|point| point.0).max()) else {
         return html! {};
     };
-    let most = curve
-        .points
+    let least = all().fold(0.0_f64, |least, point| least.min(point.1));
+    let most = all().fold(curve.most, |most, point| most.max(point.1));
+    let most = if most > least { most } else { least + 1.0 };
+    let frame = Frame {
+        first,
+        last,
+        least,
+        most,
+    };
+    let said: Vec<String> = curve
+        .lines
         .iter()
-        .fold(curve.most, |most, (_, value)| most.max(*value));
-    let most = if most > 0.0 { most } else { 1.0 };
-    let long = (last.0 - first.0).max(1) as f64;
-    let x = |time: i64| (time - first.0) as f64 * WIDTH / long;
-    let y = |value: f64| HEIGHT - value.max(0.0) * HEIGHT / most;
-    let mut line = String::new();
-    for (at, (time, value)) in curve.points.iter().enumerate() {
-        let (x, y) = (x(*time), y(*value));
-        if at == 0 {
-            let _ = write!(line, "M{x:.1} {y:.1}");
-        } else if curve.steps {
-            let _ = write!(line, "H{x:.1}V{y:.1}");
-        } else {
-            let _ = write!(line, "L{x:.1} {y:.1}");
+        .filter_map(|line| {
+            Some(format!(
+                "{}: {} at the end",
+                line.name,
+                (curve.say)(line.points.last()?.1)
+            ))
+        })
+        .collect();
+    html! {
+        figure class="curve" {
+            div class="most" { span { ((curve.say)(most)) } span { ((curve.say)(least)) } }
+            svg viewBox="0 0 640 160" preserveAspectRatio="none" role="img" aria-label=(said.join(", ")) {
+                @for part in 0..=4 { line class="grid" x1="0" x2="640" y1=(part * 40) y2=(part * 40) {} }
+                @for (at, line) in curve.lines.iter().enumerate() {
+                    @let path = frame.path(&line.points, curve.steps);
+                    g class=(line.tone.class()) {
+                        @if at == 0 { path class="area" d=(frame.closed(&path, &line.points)) {} }
+                        path class="line" d=(path) vector-effect="non-scaling-stroke" {}
+                    }
+                }
+            }
+            figcaption { (words::exact(first)) (words::exact(last)) }
+            @if curve.lines.len() > 1 {
+                p class="legend" { @for line in &curve.lines { span { (line.tone) " " (line.name) } } }
+            }
         }
     }
-    let area = format!("{line}V{HEIGHT}H0Z");
-    let said = format!(
-        "{}: {} at first, {} at the end",
-        curve.name,
-        (curve.say)(first.1),
-        (curve.say)(last.1)
-    );
-    html! {
-        figure class={ "curve " (curve.tone.class()) } {
-            div class="most" { span { ((curve.say)(most)) } span { ((curve.say)(0.0)) } }
-            svg viewBox="0 0 640 160" preserveAspectRatio="none" role="img" aria-label=(said) {
-                @for part in 0..=4 { line class="grid" x1="0" x2="640" y1=(part * 40) y2=(part * 40) {} }
-                path class="area" d=(area) {}
-                path class="line" d=(line) vector-effect="non-scaling-stroke" {}
-            }
-            figcaption { (words::exact(first.0)) (words::exact(last.0)) }
+}
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 160.0;
+
+struct Frame {
+    first: i64,
+    last: i64,
+    least: f64,
+    most: f64,
+}
+
+impl Frame {
+    fn at(&self, (time, value): (i64, f64)) -> (f64, f64) {
+        let long = (self.last - self.first).max(1) as f64;
+        let x = (time - self.first) as f64 * WIDTH / long;
+        (x, HEIGHT - (value - self.least) * HEIGHT / (self.most - self.least))
+    }
+
+    fn path(&self, points: &[(i64, f64)], steps: bool) -> String {
+        let mut path = String::new();
+        for (at, point) in points.iter().enumerate() {
+            let (x, y) = self.at(*point);
+            let _ = match (at, steps) {
+                (0, _) => write!(path, "M{x:.1} {y:.1}"),
+                (_, true) => write!(path, "H{x:.1}V{y:.1}"),
+                (_, false) => write!(path, "L{x:.1} {y:.1}"),
+            };
         }
+        path
+    }
+
+    fn closed(&self, path: &str, points: &[(i64, f64)]) -> String {
+        let from = points.first().map_or(0.0, |point| self.at(*point).0);
+        format!("{path}V{HEIGHT}H{from:.1}Z")
     }
 }
 
@@ -156,19 +200,23 @@ mod tests {
 
     #[test]
     fn a_curve_of_one_point_or_of_nothing_is_no_error() {
-        let of = |points: &[(i64, f64)]| {
-            let asked = Curve {
+        let of = |points: &[(i64, f64)], steps| {
+            let line = Line {
                 name: "devices",
                 tone: Tone::Good,
-                points,
+                points: points.to_vec(),
+            };
+            let asked = Curve {
+                lines: vec![line],
                 most: 0.0,
-                steps: true,
+                steps,
                 say: |v| format!("{v}"),
             };
             curve(&asked).into_string()
         };
-        assert_eq!(of(&[]), "");
-        assert!(of(&[(5, 0.0)]).contains("M0.0 160.0"));
-        assert!(of(&[(0, 1.0), (10, 2.0)]).contains("M0.0 80.0H640.0V0.0"));
+        assert_eq!(of(&[], true), "");
+        assert!(of(&[(5, 0.0)], true).contains("M0.0 160.0"));
+        assert!(of(&[(0, 1.0), (10, 2.0)], true).contains("M0.0 80.0H640.0V0.0"));
+        assert!(of(&[(0, -1.0), (10, 1.0)], false).contains("M0.0 160.0L640.0 0.0V160H0.0Z"));
     }
 }

@@ -12,16 +12,17 @@ use jos_ui::{Markup, Tone, html, parts, words};
 use serde_json::{Value, json};
 
 use super::form;
-use super::overview::{device_path, state_path};
+use super::history;
+use super::overview::{device_path, rollout_path, state_path};
 use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
-use super::standing::{self, Standing};
+use super::standing::{self, Live, Standing};
 use crate::api::App;
 use crate::api::admin::devices::{self as api, Shown as Known, ShownAgent};
 use crate::fault::{Done, Fault};
 use crate::store::devices::{self, Device, Status};
+use crate::store::glances;
 use crate::store::users::Role;
-use crate::store::{glances, states};
 
 /// The page.
 pub(super) async fn show(
@@ -33,7 +34,7 @@ pub(super) async fn show(
     reply::show(&app.hub, &visitor, at(&tenant), &page).await
 }
 
-/// Labels, quarantines, releases or revokes it.
+/// Labels, holds, quarantines, releases or revokes it.
 pub(super) async fn change(
     State(app): State<App>,
     visitor: Visitor,
@@ -50,6 +51,8 @@ pub(super) async fn change(
     let done = match act.as_str() {
         "quarantine" => api::quarantine(state, actor, path, reason).await,
         "release" => api::release(state, actor, path, reason).await,
+        "hold" => api::hold(state, actor, path, reason).await,
+        "unhold" => api::unhold(state, actor, path, reason).await,
         "revoke" => api::revoke(state, actor, path, reason).await,
         "label" => match labels(&app, &id, fields.get("labels")).await {
             Ok(asked) => api::label(state, actor, path, Body::from(asked.to_string())).await,
@@ -113,14 +116,14 @@ async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option
     let device = &known.device;
     let standing = {
         let mut conn = app.hub.store.read().await?;
-        let mut live = states::list(&mut conn, Some(tenant)).await?;
-        live.retain(|state| state.retired.is_none());
+        let live = Live::read(&mut conn, tenant, Some(id)).await?;
         // Ids are of one alphabet: what follows `id` without its last character is `id` and its neighbours.
         let before = &id[..id.len().saturating_sub(1)];
         let mut agents = glances::agents(&mut conn, tenant, before, id).await?;
         agents.retain(|agent| agent.device == id);
         Standing::of(device, &agents, &live, now)
     };
+    let measured = history::charts(&app.hub, id, &known.agents).await?;
     let name = device.facts.get("hostname").map_or(id, String::as_str);
     let body = html! {
         div data-live="alarms" { (alarms(&known, now)) }
@@ -129,6 +132,7 @@ async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option
                 @for agent in &known.agents { (agent_card(agent, tenant, now)) }
                 @if known.agents.is_empty() { (parts::card("States", None, &html! { p class="none" { "No agent of it has called, and no state is meant for it." } })) }
                 (reports(&known, tenant, now))
+                (measured)
             }
             div {
                 (inventory(device, now))
@@ -148,6 +152,9 @@ fn alarms(known: &Known, now: i64) -> Markup {
     html! {
         @if let Some(reason) = known.device.reason.as_deref().filter(|_| known.device.status != Status::Active) {
             (parts::notice(Tone::Bad, &html! { strong { @if known.device.status == Status::Revoked { "Revoked" } @else { "In quarantine" } } ": " (reason) }))
+        }
+        @if let Some(reason) = &known.device.held {
+            (parts::notice(Tone::Quiet, &html! { strong { "Held" } " at the version that it has" @if !reason.is_empty() { ": " (reason) } "." }))
         }
         @for alarm in &known.alarms {
             (parts::notice(Tone::Bad, &html! {
@@ -184,6 +191,12 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
             },
         ),
     ];
+    if let Some(rollout) = &agent.rollout {
+        facts.push((
+            "Brought by",
+            html! { a class="id" href=(rollout_path(tenant, rollout)) { (rollout) } },
+        ));
+    }
     if let Some(said) = &agent.said {
         if let Some(outcome) = said.outcome {
             let (tone, text) = standing::ending(outcome);
@@ -306,6 +319,19 @@ fn acts(device: &Device, guard: Guard<'_>, role: Role) -> Markup {
                 (parts::opened("Change its labels", "", &forms::form(&path("label"), guard, &html! {
                     (forms::field(&Field { name: "labels", label: "Labels", value: &written, hint: "KEY=VALUE, with spaces between them. Labels choose the states that it gets.", optional: true, ..Field::default() }))
                     button class="second" { "Set the labels" }
+                })))
+            }
+            @if device.status != Status::Revoked && device.held.is_none() {
+                (parts::opened("Hold it at its version", "", &forms::form(&path("hold"), guard, &html! {
+                    p { "It is served what it has, and nothing newer, until it is let go on." }
+                    (because("One line, for the audit log."))
+                    button class="second" { "Hold" }
+                })))
+            }
+            @if device.held.is_some() {
+                (parts::opened("Let it go on", "", &forms::form(&path("unhold"), guard, &html! {
+                    (because("One line, for the audit log."))
+                    button class="second" { "Let it go on" }
                 })))
             }
             @if device.status == Status::Active {

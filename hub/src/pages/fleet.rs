@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::standing::Standing;
+use super::standing::{Live, Standing};
 use crate::fault::Done;
 use crate::hub::Hub;
 use crate::store::devices::{self, Device};
 use crate::store::glances::{self, Glance};
-use crate::store::states;
 
 /// Read again after so long, or ten times what it took.
 const FRESH: Duration = Duration::from_millis(1500);
@@ -103,8 +102,7 @@ pub(super) async fn of(hub: &Hub, tenant: &str) -> Done<Arc<Fleet>> {
 async fn read(hub: &Hub, tenant: &str) -> Done<Fleet> {
     let now = hub.clock.now();
     let mut conn = hub.store.read().await?;
-    let mut live = states::list(&mut conn, Some(tenant)).await?;
-    live.retain(|state| state.retired.is_none());
+    let live = Live::read(&mut conn, tenant, None).await?;
     let (mut fleet, mut after) = (Fleet::default(), String::new());
     loop {
         let some = devices::list(&mut conn, Some(tenant), &after, PIECE).await?;

@@ -12,10 +12,12 @@ mod devices;
 mod enrol;
 mod fleet;
 mod form;
+mod history;
 mod live;
 mod login;
 mod overview;
 mod reply;
+mod rollouts;
 mod session;
 mod standing;
 mod states;
@@ -64,6 +66,9 @@ pub fn router(app: &App) -> Router<App> {
         .route("/t/{tenant}/states", get(states::list))
         .route("/t/{tenant}/states/{name}/{version}", get(states::show))
         .route("/t/{tenant}/states/{name}/{version}/retire", post(states::retire))
+        .route("/t/{tenant}/rollouts", get(rollouts::list))
+        .route("/t/{tenant}/rollouts/{id}", get(rollouts::show))
+        .route("/t/{tenant}/rollouts/{id}/{act}", post(rollouts::change))
         .route("/t/{tenant}/tokens", get(tokens::show))
         .route("/t/{tenant}/tokens/{id}/revoke", post(tokens::revoke))
         .route("/t/{tenant}/enrol", get(enrol::show).post(enrol::make))

@@ -167,6 +167,11 @@ pub(super) fn state_path(tenant: &str, name: &str, version: u64) -> String {
     tenant_path(tenant, &format!("/states/{}/{version}", escaped(name)))
 }
 
+/// The page of a rollout.
+pub(super) fn rollout_path(tenant: &str, id: &str) -> String {
+    tenant_path(tenant, &format!("/rollouts/{}", escaped(id)))
+}
+
 /// One part of a path or a query.
 pub(super) fn escaped(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes())

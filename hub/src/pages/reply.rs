@@ -168,6 +168,7 @@ async fn places(hub: &Hub, visitor: &Visitor, tenant: &str, here: &str) -> Done<
     add("Fleet", tenant_path(tenant, ""), open);
     add("Devices", tenant_path(tenant, "/devices"), 0);
     add("States", tenant_path(tenant, "/states"), 0);
+    add("Rollouts", tenant_path(tenant, "/rollouts"), 0);
     if role >= Role::Operator {
         add("Enrolment", tenant_path(tenant, "/tokens"), 0);
         add("Audit log", tenant_path(tenant, "/audit"), 0);

@@ -5,7 +5,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect};
 use jos_schemas::documents::desired_state::Audience;
-use jos_ui::chart::{self, Curve};
+use jos_ui::chart::{self, Curve, Line};
 use jos_ui::form::{self as forms, Field};
 use jos_ui::shell::Page;
 use jos_ui::{Markup, Tone, html, parts, words};
@@ -254,7 +254,10 @@ fn progress(
         &html! {
             p { strong { (words::counted(in_force, "device")) } " " (if in_force == 1 { "has" } else { "have" }) " it in force now." }
             @if !points.is_empty() {
-                (chart::curve(&Curve { name: "devices that took it", tone: Tone::Good, points: &points, most: 1.0, steps: true, say: |value| words::number(value as u64) }))
+                (chart::curve(&Curve {
+                lines: vec![Line { name: "devices that took it", tone: Tone::Good, points }],
+                most: 1.0, steps: true, say: |value| words::number(value as u64),
+            }))
             }
             @if rows.is_empty() { p class="none" { "No device has reported on it yet." } }
             @else { p { @for (tone, text, devices) in rows { (parts::badge(tone, text)) " " (words::counted(devices, "device")) " " } } }

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use jos_hub::store::users::{EVERY_TENANT, Role};
+use jos_schemas::documents::desired_state;
 use jos_trust::SecretKey;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use crate::browser::{PASSWORD, add_user};
-use crate::common::{Device, Running, enrolment, state, state_for, stranger};
+use crate::common::{Device, Running, admin_key, enrolment, signed, state, state_for, stranger};
 
 struct Chromium {
     process: Child,
@@ -94,7 +95,8 @@ fn heartbeat(device: &Device, version: Option<u64>, outcome: Option<&str>) {
 }
 
 /// A fleet of forty, as one finds it: most in step, some on their way, some in trouble.
-fn fleet(running: &Running) -> Vec<String> {
+fn fleet(running: &Running) -> (Vec<Device>, String) {
+    let mut devices = Vec::new();
     let line = |labels: Value| running.token(&json!({ "labels": labels, "uses": 50, "comment": "batch 7" }));
     let lines = [
         line(json!({ "site": "mx-3", "role": "gateway" })),
@@ -130,6 +132,7 @@ fn fleet(running: &Running) -> Vec<String> {
             let (status, _) = device.heartbeat(&json!({}));
             assert_eq!(status, 403);
         }
+        devices.push(device);
     }
     let evil = "\"'><script>window.reached=1;alert(1)</script><img src=x onerror=\"window.reached=1\">";
     let evil = enrolled(
@@ -140,7 +143,7 @@ fn fleet(running: &Running) -> Vec<String> {
     );
     let said = json!({ "version": 2, "telemetry": { "cpu": "<script>window.reached=1</script>" } });
     assert_eq!(evil.heartbeat(&said).0, 200);
-    vec![evil.id]
+    (devices, evil.id)
 }
 
 #[test]
@@ -184,12 +187,39 @@ fn somebody_signs_in_enrols_a_device_and_watches_it_without_a_click() {
         (&shown["device"]["status"], &shown["device"]["reason"]),
         (&json!("quarantined"), &json!("stolen van"))
     );
-    let evil = fleet(&running);
+    let (devices, evil) = fleet(&running);
     let mut other = state_for(1, &json!({ "site": "mx-3" }));
     other["meta"]["name"] = "captive".into();
     assert_eq!(running.push(&other).0, 200);
     browser.tell("a fleet is there");
     browser.at("evil");
-    browser.tell(&json!(evil).to_string());
+    browser.tell(&json!([evil]).to_string());
+
+    // A version that fails stops by itself, before the eyes of whoever watches it.
+    browser.at("rollout");
+    let plan = json!({
+        "kind": "jos.rollout", "name": "portal", "version": 3, "halt_percent": 20,
+        "phases": [{ "percent": 40, "soak": 0 }, { "percent": 100, "soak": 0 }],
+    });
+    let third = signed(&state(3), desired_state::KIND, &[&admin_key()]).to_string();
+    let (status, made) = running.admin("POST", "/api/v1/rollouts", &json!({ "rollout": plan, "state": third }));
+    assert_eq!(status, 200, "{made}");
+    browser.tell(made["rollout"]["id"].as_str().expect("an id"));
+    browser.at("under way");
+    let let_in = devices
+        .iter()
+        .filter(|device| device.state(None, 0).2.windows(11).any(|w| w == b"\"version\":3"));
+    for (at, device) in let_in.enumerate() {
+        running.clock.advance(15);
+        let (outcome, reason) = match at {
+            0..8 => ("applied", None),
+            _ => (
+                "rolled_back",
+                Some("the health check of portal failed: nothing listens on port 80"),
+            ),
+        };
+        report(device, 3, outcome, 40, reason);
+    }
+    browser.tell("some failed");
     browser.at("done");
 }

@@ -12,5 +12,5 @@ mod pages;
 mod process;
 mod registry;
 mod rollouts;
-mod simulated;
 mod sign_in;
+mod simulated;

@@ -288,7 +288,7 @@ fn a_state_shows_who_signed_it_what_changed_and_how_far_it_has_come() {
         "{page}"
     );
     assert!(
-        page.contains("1 device") && page.contains("class=\"curve good\""),
+        page.contains("1 device") && page.contains("class=\"curve\""),
         "{page}"
     );
     assert_eq!(browser.get("/t/default/states/portal/9").status, 404);

@@ -1,13 +1,14 @@
 //! Who may look at the dashboard: signing in, sessions, guards of forms, headers, roles and tenants.
 
 use jos_hub::store::users::{EVERY_TENANT, Role};
+use jos_schemas::documents::desired_state;
 use serde_json::json;
 
 use crate::browser::{Browser, PASSWORD, Page, add_user};
-use crate::common::{Device, Running, state};
+use crate::common::{Device, Running, admin_key, signed, state};
 
-/// Every page, as somebody signed in sees it; `{d}` stands for a device.
-const PAGES: [&str; 12] = [
+/// Every page, as somebody signed in sees it; `{d}` stands for a device, `{r}` for a rollout.
+const PAGES: [&str; 14] = [
     "/",
     "/account",
     "/users",
@@ -17,12 +18,14 @@ const PAGES: [&str; 12] = [
     "/t/default/devices/{d}",
     "/t/default/states",
     "/t/default/states/portal/1",
+    "/t/default/rollouts",
+    "/t/default/rollouts/{r}",
     "/t/default/tokens",
     "/t/default/enrol",
     "/t/default/audit",
 ];
 /// Every form.
-const FORMS: [&str; 12] = [
+const FORMS: [&str; 15] = [
     "/logout",
     "/account",
     "/users",
@@ -34,23 +37,54 @@ const FORMS: [&str; 12] = [
     "/t/default/devices/{d}/label",
     "/t/default/devices/{d}/quarantine",
     "/t/default/devices/{d}/revoke",
+    "/t/default/devices/{d}/hold",
+    "/t/default/rollouts/{r}/pause",
+    "/t/default/rollouts/{r}/abort",
     "/t/default/states/portal/1/retire",
 ];
 
-fn fleet() -> (Running, Device) {
-    let running = Running::trusted();
-    let device = running.device(&json!({ "site": "mx-3" }));
-    assert_eq!(device.heartbeat(&json!({})).0, 200);
-    assert_eq!(running.push(&state(1)).0, 200);
-    (running, device)
+/// A hub with a device, a state and a rollout.
+struct Fleet {
+    running: Running,
+    device: Device,
+    rollout: String,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let running = Running::trusted();
+        let device = running.device(&json!({ "site": "mx-3" }));
+        assert_eq!(device.heartbeat(&json!({})).0, 200);
+        assert_eq!(running.push(&state(1)).0, 200);
+        let mut other = state(1);
+        other["meta"]["name"] = "captive".into();
+        let asked = json!({
+            "rollout": { "kind": "jos.rollout", "name": "captive", "version": 1, "phases": [{ "percent": 100 }] },
+            "state": signed(&other, desired_state::KIND, &[&admin_key()]).to_string(),
+        });
+        let (status, made) = running.admin("POST", "/api/v1/rollouts", &asked);
+        assert_eq!(status, 200, "{made}");
+        let rollout = made["rollout"]["id"].as_str().expect("an id").to_owned();
+        Self {
+            running,
+            device,
+            rollout,
+        }
+    }
+
+    /// A path of [`PAGES`] or [`FORMS`] with what is there.
+    fn path(&self, path: &str) -> String {
+        path.replace("{d}", &self.device.id).replace("{r}", &self.rollout)
+    }
 }
 
 #[test]
 fn nobody_sees_a_page_without_signing_in_and_everybody_is_led_back_to_the_page_they_wanted() {
-    let (running, device) = fleet();
-    let browser = Browser::new(&running);
+    let fleet = Fleet::new();
+    let running = &fleet.running;
+    let browser = Browser::new(running);
     for path in PAGES {
-        let path = path.replace("{d}", &device.id);
+        let path = fleet.path(path);
         let page = browser.get(&path);
         assert_eq!(page.status, 303, "{path}");
         assert!(
@@ -59,10 +93,10 @@ fn nobody_sees_a_page_without_signing_in_and_everybody_is_led_back_to_the_page_t
         );
     }
     for path in FORMS {
-        let page = browser.post(&path.replace("{d}", &device.id), &[], &[]);
+        let page = browser.post(&fleet.path(path), &[], &[]);
         assert_eq!((page.status, page.header("location")), (303, "/login"), "{path}");
     }
-    add_user(&running, "ana", Role::Admin, EVERY_TENANT);
+    add_user(running, "ana", Role::Admin, EVERY_TENANT);
     let wanted = browser.get("/t/default/devices?q=mx").header("location").to_owned();
     let next = browser.get(&wanted);
     let next = next.between("name=\"next\" value=\"", "\"");
@@ -156,10 +190,10 @@ fn a_session_ends_by_signing_out_by_idleness_by_age_and_with_its_user() {
 
     assert_eq!(browser.sign_in("ana", PASSWORD).status, 303);
     let days = (0..40).take_while(|_| {
-        running.clock.advance(7 * 3600);
+        running.clock.advance(7 * 3600 - 100);
         browser.get("/account").status == 200
     });
-    assert_eq!(days.count(), 24, "a week in steps of seven hours");
+    assert_eq!(days.count(), 24, "a week in steps of almost seven hours");
 
     assert_eq!(browser.sign_in("ana", PASSWORD).status, 303);
     assert_eq!(running.admin("DELETE", "/api/v1/users/ana", &json!(null)).0, 204);
@@ -186,16 +220,17 @@ fn a_new_password_ends_every_other_session() {
 
 #[test]
 fn no_form_is_taken_without_the_guard_of_its_own_session_nor_from_another_site() {
-    let (running, device) = fleet();
+    let fleet = Fleet::new();
+    let running = &fleet.running;
     let (browser, other) = (
-        Browser::admin(&running),
-        Browser::of(&running, "bo", Role::Admin, EVERY_TENANT),
+        Browser::admin(running),
+        Browser::of(running, "bo", Role::Admin, EVERY_TENANT),
     );
     let (guard, foreign) = (browser.get("/account").guard(), other.get("/account").guard());
     assert_ne!(guard, foreign);
     let log = running.get("/api/v1/audit")["whole"].clone();
     for path in FORMS {
-        let path = path.replace("{d}", &device.id);
+        let path = fleet.path(path);
         let refused = |page: &Page| {
             assert!(
                 page.status == 403 && page.text.contains("is not from a page of your session"),
@@ -211,7 +246,7 @@ fn no_form_is_taken_without_the_guard_of_its_own_session_nor_from_another_site()
         refused(&browser.post(&path, &[("origin", "https://evil.example")], &[("guard", &guard)]));
     }
     assert_eq!(running.get("/api/v1/audit")["whole"], log, "something was done");
-    let path = format!("/t/default/devices/{}/quarantine", device.id);
+    let path = format!("/t/default/devices/{}/quarantine", fleet.device.id);
     let origin = format!("https://{}", running.admins());
     let headers = [("origin", origin.as_str()), ("sec-fetch-site", "same-origin")];
     assert_eq!(
@@ -224,9 +259,10 @@ fn no_form_is_taken_without_the_guard_of_its_own_session_nor_from_another_site()
 
 #[test]
 fn every_reply_says_what_a_browser_may_do_with_it() {
-    let (running, device) = fleet();
-    let browser = Browser::admin(&running);
-    let paths = PAGES.iter().map(|path| path.replace("{d}", &device.id));
+    let fleet = Fleet::new();
+    let running = &fleet.running;
+    let browser = Browser::admin(running);
+    let paths = PAGES.iter().map(|path| fleet.path(path));
     let others = ["/login", "/t/nobody", "/t/default/devices/d-0", "/assets/none.css"].map(str::to_owned);
     for path in paths.chain(others) {
         let page = browser.get(&path);
@@ -262,7 +298,7 @@ fn every_reply_says_what_a_browser_may_do_with_it() {
             "{path}"
         );
     }
-    let cookie = Browser::new(&running).get("/login");
+    let cookie = Browser::new(running).get("/login");
     let cookie = cookie.header("set-cookie");
     for words in ["__Host-jos=", "; Path=/", "; Secure", "; HttpOnly", "; SameSite=Strict"] {
         assert!(cookie.contains(words), "{cookie}");
@@ -285,7 +321,8 @@ fn every_reply_says_what_a_browser_may_do_with_it() {
 
 #[test]
 fn to_somebody_without_a_role_in_it_a_tenant_is_not_there() {
-    let (running, device) = fleet();
+    let fleet = Fleet::new();
+    let running = &fleet.running;
     assert_eq!(
         running.admin("POST", "/api/v1/tenants", &json!({ "name": "acme" })).0,
         200
@@ -294,12 +331,12 @@ fn to_somebody_without_a_role_in_it_a_tenant_is_not_there() {
         .as_str()
         .expect("an id")
         .to_owned();
-    let browser = Browser::of(&running, "bo", Role::Admin, "acme");
+    let browser = Browser::of(running, "bo", Role::Admin, "acme");
     assert_eq!(browser.get("/").header("location"), "/t/acme");
     assert_eq!(browser.get("/t/acme/devices").status, 200);
     let guard = browser.get("/account").guard();
     for path in PAGES.iter().filter(|path| path.starts_with("/t/")) {
-        let path = path.replace("{d}", &device.id);
+        let path = fleet.path(path);
         let (there, nowhere) = (
             browser.get(&path),
             browser.get(&path.replace("/t/default", "/t/nobody")),
@@ -316,7 +353,7 @@ fn to_somebody_without_a_role_in_it_a_tenant_is_not_there() {
         }
     }
     for path in FORMS.iter().filter(|path| path.starts_with("/t/")) {
-        let path = path.replace("{d}", &device.id).replace("t-0", &token);
+        let path = fleet.path(path).replace("t-0", &token);
         for path in [path.clone(), path.replace("/t/default", "/t/acme")]
             .iter()
             .filter(|path| !path.ends_with("acme/enrol"))
@@ -325,7 +362,7 @@ fn to_somebody_without_a_role_in_it_a_tenant_is_not_there() {
         }
     }
     assert_eq!([browser.get("/users").status, browser.get("/audit").status], [403, 403]);
-    let shown = running.get(&format!("/api/v1/devices/{}", device.id));
+    let shown = running.get(&format!("/api/v1/devices/{}", fleet.device.id));
     assert_eq!(
         (&shown["device"]["status"], &shown["device"]["labels"]),
         (&json!("active"), &json!({ "site": "mx-3" }))
@@ -335,22 +372,25 @@ fn to_somebody_without_a_role_in_it_a_tenant_is_not_there() {
 
 #[test]
 fn each_role_may_do_what_it_may_and_no_more() {
-    let (running, device) = fleet();
+    let fleet = Fleet::new();
+    let running = &fleet.running;
     let [viewer, operator, admin] = [("vi", Role::Viewer), ("op", Role::Operator), ("ad", Role::Admin)]
-        .map(|(name, role)| Browser::of(&running, name, role, "default"));
+        .map(|(name, role)| Browser::of(running, name, role, "default"));
     for (path, least) in [
         ("/t/default", 0),
         ("/t/default/devices", 0),
         ("/t/default/devices/{d}", 0),
         ("/t/default/states", 0),
         ("/t/default/states/portal/1", 0),
+        ("/t/default/rollouts", 0),
+        ("/t/default/rollouts/{r}", 0),
         ("/t/default/tokens", 1),
         ("/t/default/enrol", 1),
         ("/t/default/audit", 1),
         ("/users", 3),
         ("/audit", 3),
     ] {
-        let path = path.replace("{d}", &device.id);
+        let path = fleet.path(path);
         for (at, browser) in [&viewer, &operator, &admin].into_iter().enumerate() {
             let expected = if at >= least { 200 } else { 403 };
             assert_eq!(browser.get(&path).status, expected, "{path} as {at}");
@@ -360,13 +400,16 @@ fn each_role_may_do_what_it_may_and_no_more() {
         ("/t/default/devices/{d}/quarantine", 1),
         ("/t/default/devices/{d}/release", 1),
         ("/t/default/devices/{d}/label", 1),
+        ("/t/default/devices/{d}/hold", 1),
+        ("/t/default/rollouts/{r}/pause", 1),
+        ("/t/default/rollouts/{r}/abort", 2),
         ("/t/default/enrol", 1),
         ("/t/default/states/portal/1/retire", 2),
         ("/t/default/devices/{d}/revoke", 2),
         ("/users", 3),
         ("/users/vi/remove", 3),
     ] {
-        let path = path.replace("{d}", &device.id);
+        let path = fleet.path(path);
         for (at, browser) in [&viewer, &operator, &admin].into_iter().enumerate() {
             let status = browser
                 .post(&path, &[], &[("guard", &browser.get("/account").guard())])
