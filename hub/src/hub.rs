@@ -8,7 +8,7 @@ use jos_trust::SecretKey;
 use jos_trust::keyfile::{self, KeyFileError};
 use jos_trust::keys::KeyId;
 use ring::hmac;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::ca::{self, Ca, CaError};
 use crate::clock::Clock;
@@ -23,6 +23,8 @@ use crate::{api_token, names};
 
 /// The tenant that every hub has.
 pub const DEFAULT_TENANT: &str = "default";
+/// Long polls that look at once: half of the store's connections.
+const LOOKS: usize = 4;
 
 /// What a hub cannot be made or opened without.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,8 @@ pub struct Hub {
     pub rates: Rates,
     /// What its pages keep.
     pub dashboard: Dashboard,
+    /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
+    pub looks: Semaphore,
     challenges: hmac::Key,
     changed: watch::Sender<u64>,
     /// The last change that concerns some devices alone, and which.
@@ -191,6 +195,7 @@ impl Hub {
             metrics: Metrics::default(),
             rates: Rates::default(),
             dashboard: Dashboard::default(),
+            looks: Semaphore::new(LOOKS),
             challenges: hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes()),
             changed: watch::Sender::new(0),
             only: Mutex::default(),

@@ -5,7 +5,8 @@
 # for STAY, during which one state is pushed to all.
 hub_load() {
     local jos=$1 hub=$2 dir=$3 devices=$4 ramp=$5 stay=$6 ports pid pushed ticks
-    # One connection for each device at either end.
+    # One connection for each device at either end; root may raise the limit.
+    ulimit -Hn 1048576 2>/dev/null || true
     ulimit -n "$(ulimit -Hn)"
     "$hub" init --data "$dir/hub" --address https://127.0.0.1:1 >/dev/null
     "$hub" serve --data "$dir/hub" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --json --log warn >"$dir/ports" &

@@ -181,6 +181,7 @@ pub async fn state(
     loop {
         // Before the look: a change that comes while looking is not missed.
         let mut seen = *changes.borrow_and_update();
+        let look = hub.looks.acquire().await.map_err(|_| Fault::busy())?;
         let (peer, device) = known(hub, &caller).await?;
         let mut conn = hub.store.read().await?;
         let offer = offer::find(&mut conn, &device, name.as_str(), hub.clock.now()).await?;
@@ -190,6 +191,9 @@ pub async fn state(
                 let tag = wire::etag(&hash);
                 if has != Some(tag.as_str()) {
                     if let Some(rollout) = &state.rollout {
+                        // The writer needs a connection to the database too: none is kept while it is waited for.
+                        drop(conn);
+                        drop(look);
                         let said = Said::Fetches(rollout.clone());
                         let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
                         match intake
@@ -200,6 +204,7 @@ pub async fn state(
                             Err(fault) if fault.code() == NOT_NOW => continue,
                             done => done?,
                         }
+                        conn = hub.store.read().await?;
                     }
                     let bytes = states::bytes_of(&mut conn, state).await?;
                     let bytes = bytes.ok_or_else(|| Fault::inside("a state without its bytes"))?;
@@ -214,6 +219,7 @@ pub async fn state(
         // What was offered and is no longer: that is news too.
         let news = has.is_some() && response.status() == StatusCode::NO_CONTENT;
         drop(conn);
+        drop(look);
         let over = async {
             tokio::select! {
                 over = timeout_at(until, concerned(hub, &device.id, &mut changes, &mut seen)) => over.unwrap_or(true),

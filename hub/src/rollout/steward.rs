@@ -19,8 +19,10 @@ use crate::store::{self, Conn, Tx};
 
 /// Between two looks, at least.
 const LOOK: Duration = Duration::from_secs(1);
-/// A look takes a twentieth of the time, at most: a fleet of a hundred thousand is looked at less often.
-const SHARE: u32 = 20;
+/// Looks take about a fifth of the time, at most: a fleet of a hundred thousand is looked at less often.
+const SHARE: u32 = 4;
+/// Between two looks, at most: one that only waited for the disk is no reason to stay away.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Looks again and again until told to end.
 pub async fn watch_over(hub: Arc<Hub>, mut ended: watch::Receiver<bool>) {
@@ -29,7 +31,7 @@ pub async fn watch_over(hub: Arc<Hub>, mut ended: watch::Receiver<bool>) {
         if let Err(fault) = turn(&hub).await {
             tracing::error!(cause = fault.to_string(), "the rollouts were not looked at");
         }
-        let pause = LOOK.max(began.elapsed() * SHARE);
+        let pause = (began.elapsed() * SHARE).clamp(LOOK, LONGEST);
         tokio::select! {
             _ = ended.wait_for(|ended| *ended) => return,
             () = tokio::time::sleep(pause) => {}

@@ -71,7 +71,7 @@ fn a_rollout_to_a_simulated_fleet_that_fails_halts_by_itself() {
     });
     let (status, made) = running.admin("POST", "/api/v1/rollouts", &json!({ "rollout": plan, "state": state }));
     assert_eq!(status, 200, "{made}");
-    simulate(&running, &token, &["--devices", "10", "--for", "6", "--fail", "100%"]);
+    simulate(&running, &token, &["--devices", "10", "--for", "15", "--fail", "100%"]);
     let id = made["rollout"]["id"].as_str().expect("an id");
     let shown = running.get(&format!("/api/v1/rollouts/{id}"));
     assert_eq!(shown["rollout"]["status"], "halted", "{shown}");
@@ -81,6 +81,24 @@ fn a_rollout_to_a_simulated_fleet_that_fails_halts_by_itself() {
         phase["failed"].as_u64().is_some_and(|n| (1..=4).contains(&n)),
         "{phase}"
     );
+}
+
+#[test]
+fn a_rollout_reaches_many_devices_that_fetch_at_once_and_ends() {
+    let running = Running::trusted();
+    let token = running.token(&json!({ "uses": 40 }));
+    let state = signed(&state(2), jos_schemas::documents::desired_state::KIND, &[&admin_key()]).to_string();
+    let plan = json!({
+        "kind": "jos.rollout", "name": "portal", "version": 2, "phases": [{ "percent": 50, "soak": 2 }, { "percent": 100, "soak": 0 }],
+    });
+    let (status, made) = running.admin("POST", "/api/v1/rollouts", &json!({ "rollout": plan, "state": state }));
+    assert_eq!(status, 200, "{made}");
+    let figures = simulate(&running, &token, &["--devices", "40", "--for", "25"]);
+    assert_eq!(figures["errors"], json!({}), "{figures}");
+    let id = made["rollout"]["id"].as_str().expect("an id");
+    let shown = running.get(&format!("/api/v1/rollouts/{id}"));
+    assert_eq!(shown["rollout"]["status"], "done", "{shown}");
+    assert_eq!(figures["told"][0]["devices"], 40, "{figures}");
 }
 
 #[test]
