@@ -287,10 +287,7 @@ fn a_state_shows_who_signed_it_what_changed_and_how_far_it_has_come() {
         changed.contains("<tr class=\"more\">") && changed.contains("version 2\\n"),
         "{page}"
     );
-    assert!(
-        page.contains("1 device") && page.contains("class=\"curve\""),
-        "{page}"
-    );
+    assert!(page.contains("1 device") && page.contains("class=\"curve\""), "{page}");
     assert_eq!(browser.get("/t/default/states/portal/9").status, 404);
     let retired = browser.send(
         "/t/default/states/portal/2",
