@@ -71,4 +71,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// On a phone the navigation is wider than the window: where one is, is seen.
+document.querySelector(".places [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 if (document.body.hasAttribute("data-follow")) follow();

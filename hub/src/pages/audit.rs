@@ -1,6 +1,7 @@
 //! The audit log: who did what, the newest first.
 
 use axum::extract::{Path, Query, State};
+use jos_schemas::text::Utc;
 use jos_ui::shell::Page;
 use jos_ui::{Markup, Tone, html, parts, words};
 use serde::Deserialize;
@@ -117,8 +118,8 @@ fn row(entry: &Entry, now: i64) -> Vec<Markup> {
     };
     vec![
         html! { (words::moment(entry.time, now)) span class="sub" { "entry " (entry.number) } },
-        html! { (entry.actor) },
-        html! { (entry.action) },
+        html! { @if entry.actor.starts_with("device:") { span class="id" { (entry.actor) } } @else { (entry.actor) } },
+        html! { span class="whole" { (entry.action) } },
         subject,
         html! { (more(&entry.detail)) },
     ]
@@ -131,11 +132,20 @@ fn more(detail: &Value) -> Markup {
     };
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        Value::Object(labels) => {
-            let pairs = labels
+        Value::Object(pairs) => {
+            let pairs = pairs
                 .iter()
-                .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+                .filter(|(_, value)| value.as_object().is_none_or(|inner| !inner.is_empty()));
+            let pairs = pairs.map(|(key, value)| {
+                format!(
+                    "{key}={}",
+                    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+                )
+            });
             pairs.collect::<Vec<_>>().join(" ")
+        }
+        Value::Number(seconds) if seconds.as_i64().is_some_and(|seconds| seconds > 1_000_000_000) => {
+            Utc::from_unix(seconds.as_i64().unwrap_or(0)).to_string()
         }
         other => other.to_string(),
     };

@@ -215,7 +215,7 @@ fn phases(known: &Known) -> Markup {
         vec![
             html! { (at + 1) span class="sub" { "up to " (phase.percent) " %" } @if !phase.labels.is_empty() { (parts::labels(&phase.labels)) } },
             parts::badge(tone, text),
-            html! { (words::number(tally.let_in)) " of " (words::number(planned)) (chart::bar(Tone::Busy, tally.let_in, planned)) },
+            html! { @if planned == 0 { span class="soft" { "–" } } @else { (words::number(tally.let_in)) " of " (words::number(planned)) (chart::bar(Tone::Busy, tally.let_in, planned)) } },
             html! { (words::number(tally.well)) },
             html! { (words::number(tally.failed)) @if tally.silent > 0 { ", " (words::number(tally.silent)) " silent" } },
         ]

@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader};
 
 use jos_hub::store::users::{EVERY_TENANT, Role};
+use jos_schemas::documents::desired_state;
 use jos_trust::SecretKey;
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::common::{Device, Running, enrolment, state, state_for, stranger, unique};
+use crate::common::{Device, Running, admin_key, enrolment, signed, state, state_for, stranger, unique};
 
 /// Breaks out of an attribute, an element, a text, a script and an event stream.
 const EVIL: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&lt;</title>{{7*7}}";
@@ -287,10 +288,7 @@ fn a_state_shows_who_signed_it_what_changed_and_how_far_it_has_come() {
         changed.contains("<tr class=\"more\">") && changed.contains("version 2\\n"),
         "{page}"
     );
-    assert!(
-        page.contains("1 device") && page.contains("class=\"curve\""),
-        "{page}"
-    );
+    assert!(page.contains("1 device") && page.contains("class=\"curve\""), "{page}");
     assert_eq!(browser.get("/t/default/states/portal/9").status, 404);
     let retired = browser.send(
         "/t/default/states/portal/2",
@@ -371,4 +369,54 @@ fn no_password_and_no_session_is_found_in_the_data_directory() {
             );
         }
     }
+}
+
+#[test]
+fn what_a_device_measured_is_drawn_as_curves() {
+    let running = Running::trusted();
+    let browser = Browser::admin(&running);
+    let device = running.device(&json!({}));
+    let path = format!("/t/default/devices/{}", device.id);
+    for load in [1.5, 2.5, 0.5] {
+        let said = json!({ "telemetry": { "load": load, "os": EVIL } });
+        assert_eq!(device.heartbeat(&said).0, 200);
+        running.clock.advance(300);
+    }
+    let page = browser.page(&path);
+    is_text_only(&path, &page);
+    let drawn = page.split("Measured").nth(1).expect("curves");
+    assert!(
+        drawn.contains("<span>load</span>") && drawn.contains("aria-label=\"load: 0.50 at the end\""),
+        "{drawn}"
+    );
+}
+
+#[test]
+fn a_rollout_is_paused_and_goes_on_by_a_form_and_the_page_says_who_approved_it() {
+    let running = Running::trusted();
+    let browser = Browser::admin(&running);
+    assert_eq!(running.push(&state(1)).0, 200);
+    let device = running.device(&json!({}));
+    let plan = json!({
+        "kind": "jos.rollout", "name": "portal", "version": 2, "approval": true, "phases": [{ "percent": 100 }],
+    });
+    let second = signed(&state(2), desired_state::KIND, &[&admin_key()]).to_string();
+    let (status, made) = running.admin("POST", "/api/v1/rollouts", &json!({ "rollout": plan, "state": second }));
+    assert_eq!(status, 200, "{made}");
+    let path = format!("/t/default/rollouts/{}", made["rollout"]["id"].as_str().expect("an id"));
+    assert!(browser.page("/t/default/rollouts").contains("waits for approval"));
+    for (act, shows) in [
+        ("approve", "under way"),
+        ("pause", "paused"),
+        ("resume", "under way"),
+        ("abort", "aborted"),
+    ] {
+        let done = browser.send(&path, &format!("{path}/{act}"), &[("reason", "a test")]);
+        assert_eq!(done.status, 303, "{act}: {}", done.text);
+        assert!(browser.page(&path).contains(shows), "{act}");
+    }
+    let late = browser.send(&path, &format!("{path}/resume"), &[]);
+    assert_eq!(late.status, 409, "{}", late.text);
+    assert!(browser.page(&path).contains("user:ana"), "who approved it");
+    drop(device);
 }
