@@ -411,7 +411,9 @@ impl Loop {
                 // The hub hears at once what became of it; one that sends state after state is slowed down.
                 self.heartbeat = now;
                 self.reports = REPORTS;
-                let soon = self.last_state.is_some_and(|last| now < last.saturating_add(2 * SPACING));
+                let soon = self
+                    .last_state
+                    .is_some_and(|last| now < last.saturating_add(2 * SPACING));
                 self.last_state = Some(now);
                 self.poll_after = if soon { now + SPACING } else { 0 };
                 self.go_on(now);

@@ -135,7 +135,15 @@ fn a_device_whose_certificate_the_hub_takes_no_more_comes_back_by_its_ledger_key
     fs::create_dir_all(twin.path("state/identity")).expect("a folder");
     for key in ["tls.key", "ledger.key"] {
         let from = device.path("state/identity").join(key);
-        sh("cp", &["-p", &from.display().to_string(), &twin.path("state/identity").display().to_string()]).ok();
+        sh(
+            "cp",
+            &[
+                "-p",
+                &from.display().to_string(),
+                &twin.path("state/identity").display().to_string(),
+            ],
+        )
+        .ok();
     }
     twin.enrol(&other).ok();
     let identity = |d: &Device| -> serde_json::Value {
@@ -166,7 +174,10 @@ impl Wire {
         };
         let (name, here) = (&wire.name, format!("jh{number}"));
         ip(&["netns", "add", name]).ok();
-        ip(&["link", "add", &here, "type", "veth", "peer", "name", "eth0", "netns", name]).ok();
+        ip(&[
+            "link", "add", &here, "type", "veth", "peer", "name", "eth0", "netns", name,
+        ])
+        .ok();
         ip(&["addr", "add", &format!("{}/24", wire.address), "dev", &here]).ok();
         ip(&["link", "set", &here, "up"]).ok();
         let inside = |words: &[&str]| ip(&[&["-n", name.as_str()], words].concat()).ok();
@@ -199,14 +210,23 @@ fn a_state_that_cuts_its_own_uplink_is_taken_back_and_the_hub_hears_of_it() {
     let mut device = Device::new(&[down, up], "").in_namespace(&wire.name);
     device.enrol(&hub).ok();
     device.start();
-    hub.push(1, &json!({ "apply": [device.file("a", "one\n")], "confirm": { "hub_within": 30 } }));
+    hub.push(
+        1,
+        &json!({ "apply": [device.file("a", "one\n")], "confirm": { "hub_within": 30 } }),
+    );
     hub.until_reported(1, "applied");
     let cut = json!({ "type": "shell", "command": down, "undo": up });
-    hub.push(2, &json!({ "apply": [device.file("a", "two\n"), cut], "confirm": { "hub_within": 5 } }));
+    hub.push(
+        2,
+        &json!({ "apply": [device.file("a", "two\n"), cut], "confirm": { "hub_within": 5 } }),
+    );
     let seen = hub.until_reported(2, "rolled_back");
     assert!(seen.to_string().contains("the hub did not answer"), "{seen:#}");
     assert_eq!(device.content("a").as_deref(), Some("one\n"));
     // It is not tried again; the next version is.
-    hub.push(3, &json!({ "apply": [device.file("a", "three\n")], "confirm": { "hub_within": 30 } }));
+    hub.push(
+        3,
+        &json!({ "apply": [device.file("a", "three\n")], "confirm": { "hub_within": 30 } }),
+    );
     hub.until_reported(3, "applied");
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jos_link::{Config, Do, Event, FromFetcher, ToFetcher, Turn};
-use jos_runtime::world::World;
 use jos_runtime::Plane;
+use jos_runtime::world::World;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::Digest;

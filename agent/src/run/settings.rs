@@ -173,7 +173,13 @@ impl Settings {
                 .unwrap_or(Path::new(HERE.config).parent().unwrap_or(Path::new("/")))
                 .join("token"),
         };
-        let mut protected: Vec<PathBuf> = vec![policy_path, trust.clone(), state_dir.clone(), secrets.clone(), token.clone()];
+        let mut protected: Vec<PathBuf> = vec![
+            policy_path,
+            trust.clone(),
+            state_dir.clone(),
+            secrets.clone(),
+            token.clone(),
+        ];
         protected.extend(path.clone());
         protected.extend(folder.filter(|f| f.join("service.json").exists()).map(Path::to_owned));
         protected.extend(std::env::current_exe().ok());

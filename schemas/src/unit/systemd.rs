@@ -199,7 +199,10 @@ fn without_system_keys(text: &str) -> String {
 /// package manager.
 pub fn guardian(command: &[String], trial: &str) -> Result<String, UnitError> {
     printable("data folder", trial)?;
-    let values = [("TRIAL", &*trial.replace('%', "%%")), ("EXEC_START", &*exec_start(command)?)];
+    let values = [
+        ("TRIAL", &*trial.replace('%', "%%")),
+        ("EXEC_START", &*exec_start(command)?),
+    ];
     super::fill(GUARDIAN, &values)
 }
 
