@@ -16,6 +16,7 @@
 //! hub that says when to come again (`Retry-After`) is not called before.
 
 mod enter;
+mod of;
 mod refusal;
 mod say;
 
@@ -27,6 +28,7 @@ use crate::backoff::{Backoff, Jitter};
 use crate::frame::MAX_DOCUMENT;
 use crate::token::Token;
 use crate::wire::{self, path};
+use of::Of;
 
 pub use say::{Action, Document, Known, News, Pace, Taken, Took};
 
@@ -40,33 +42,6 @@ const BARRED: u64 = 3_600_000;
 const SPACING: u64 = 5000;
 /// Reports sent in a row before the loop looks around again.
 const REPORTS: u32 = 32;
-
-/// What the loop waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Of {
-    Ca,
-    CaTaken,
-    Enrolment,
-    Enrolled,
-    EnrolledTaken,
-    Challenge,
-    Renewal,
-    Recovered,
-    Renew,
-    Renewed,
-    CertificateTaken,
-    Heartbeat,
-    Heard,
-    HeardTaken,
-    Trust(u64),
-    TrustTaken(u64),
-    Report,
-    Reported,
-    ReportedTaken,
-    Poll { began: u64, wait: u64 },
-    StateTaken,
-    BarredTaken { pause: u64 },
-}
 
 #[derive(Clone, Debug)]
 enum At {
