@@ -17,7 +17,7 @@ fn an_unknown_field_names_the_nearest_known_one_with_its_place() {
     assert_eq!(
         errors::<Profile>("p.toml", text),
         "p.toml:5:1: hub.ulr: unknown field; did you mean \"url\"?\n  \
-         5 | ulr = \"https://hub.example\"\n    | ^^^ at /hub/ulr\n  help: known fields: url, ca"
+         5 | ulr = \"https://hub.example\"\n    | ^^^ at /hub/ulr\n  help: known fields: url, ca, token"
     );
 }
 
