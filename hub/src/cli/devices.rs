@@ -207,7 +207,7 @@ fn described(shown: &Value) -> String {
         "offered",
         "held back",
     ];
-    out.push_str(&format!("\n{}", table(&head, &rows(&shown["agents"], agent))));
+    section(&mut out, &head, &rows(&shown["agents"], agent));
     for agent in shown["agents"].as_array().into_iter().flatten() {
         let metrics: Vec<Vec<String>> = agent["metrics"]
             .as_object()
@@ -215,11 +215,12 @@ fn described(shown: &Value) -> String {
             .flatten()
             .map(measured)
             .collect();
-        if !metrics.is_empty() {
-            let name = text(agent, "name");
-            let head = [&*name, "last", "least", "mean", "most", "in a day"];
-            out.push_str(&format!("\n\n{}", table(&head, &metrics)));
-        }
+        let name = text(agent, "name");
+        section(
+            &mut out,
+            &[&*name, "last", "least", "mean", "most", "in a day"],
+            &metrics,
+        );
     }
     let report = |report: &Value| {
         let (at, reason) = (moment(report, "received"), text(report, "reason"));
@@ -231,25 +232,29 @@ fn described(shown: &Value) -> String {
             reason,
         ]
     };
-    out.push_str(&format!(
-        "\n\n{}",
-        table(
-            &["reported", "agent", "version", "outcome", "why"],
-            &rows(&shown["reports"], report)
-        )
-    ));
+    let head = ["reported", "agent", "version", "outcome", "why"];
+    section(&mut out, &head, &rows(&shown["reports"], report));
     let alarm = |alarm: &Value| vec![moment(alarm, "latest"), text(alarm, "kind"), text(alarm, "detail")];
-    out.push_str(&format!(
-        "\n\n{}",
-        table(&["alarm", "kind", "found"], &rows(&shown["alarms"], alarm))
-    ));
+    section(&mut out, &["alarm", "kind", "found"], &rows(&shown["alarms"], alarm));
     out
+}
+
+/// A table under an empty line; nothing where there is nothing to show.
+fn section(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
+    if !rows.is_empty() {
+        out.push('\n');
+        out.push_str(&table(head, rows));
+    }
 }
 
 /// One metric of the last day.
 fn measured((name, stat): (&String, &Value)) -> Vec<String> {
     let number = |member: &str| stat[member].as_f64().unwrap_or(0.0);
-    let shown = |number: f64| format!("{}", (number * 1000.0).round() / 1000.0);
+    let bytes = ["disk.", "memory.", "network."].iter().any(|of| name.starts_with(of));
+    let shown = |number: f64| match bytes {
+        true => jos_ui::words::bytes(number.max(0.0) as u64),
+        false => format!("{}", (number * 1000.0).round() / 1000.0),
+    };
     vec![
         name.clone(),
         shown(number("last")),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use jos_ui::words::counted;
 use serde_json::{Value, json};
 
 use super::door::{Door, Sent, Where, escaped};
@@ -119,13 +120,13 @@ pub(super) fn push(args: &PushArgs, place: &Where, ui: &Ui) -> Done {
         let made = rollouts::push(&door, ui, &of, (plan, state, args.revert_with.as_deref()))?;
         let rollout = &made["rollout"];
         lines.push(format!(
-            "{}: {} version {} by the rollout {}, which is {}, meant for {} devices",
+            "{}: {} version {} by the rollout {}, which is {}, meant for {}",
             state.display(),
             text(rollout, "name"),
             rollout["version"],
             text(rollout, "id"),
             text(rollout, "status"),
-            made["devices"]
+            counted(made["devices"].as_u64().unwrap_or(0), "device")
         ));
         results.push(made);
         ui.result(&Value::from(results), lines.join("\n"));
@@ -176,7 +177,7 @@ fn documents(
         let pushed = pushed.map_err(|failure| failure.of_file(file))?;
         let devices = pushed["devices"]
             .as_u64()
-            .map(|n| format!(", meant for {n} devices"))
+            .map(|n| format!(", meant for {}", counted(n, "device")))
             .unwrap_or_default();
         let (name, standing) = (text(&pushed, "name"), text(&pushed, "standing"));
         lines.push(format!(

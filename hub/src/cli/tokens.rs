@@ -1,6 +1,7 @@
 //! `jos-hub token`.
 
 use clap::Subcommand;
+use jos_ui::words::counted;
 use serde_json::{Value, json};
 
 use super::door::{Sent, Where, escaped};
@@ -76,8 +77,9 @@ pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
             if !ui.json {
                 let token = &made["token"];
                 ui.note(format!(
-                    "{}: {uses} uses, until {}",
+                    "{}: {}, until {}",
                     text(token, "id"),
+                    counted(u64::from(*uses), "use"),
                     moment(token, "expires")
                 ));
             }

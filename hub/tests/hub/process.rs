@@ -248,7 +248,7 @@ fn the_command_line_does_the_same_on_the_data_directory_and_from_afar() {
     let signed = signed(&state(1), desired_state::KIND, &[&admin_key()]);
     let file = served.file("state.json", &signed);
     let push = served.remote(&["push"]).arg(&file).output().expect("it runs");
-    assert!(done(&push).contains("portal version 1 is new, meant for 1 devices"));
+    assert!(done(&push).contains("portal version 1 is new, meant for 1 device"));
     let got = read(
         device
             .agent

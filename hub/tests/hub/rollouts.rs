@@ -464,7 +464,7 @@ fn the_command_line_hands_over_a_plan_and_shows_how_it_goes() {
     };
     let paths = [plan, state].map(|path| path.display().to_string());
     let pushed = run(&["push", "--rollout", &paths[0], &paths[1]]);
-    assert!(pushed.contains("which is running, meant for 1 devices"), "{pushed}");
+    assert!(pushed.contains("which is running, meant for 1 device"), "{pushed}");
     let listed: Value = serde_json::from_str(&run(&["rollout", "list", "--json"])).expect("JSON");
     let id = listed[0]["id"].as_str().expect("an id").to_owned();
     running.runtime.block_on(steward::turn(&running.hub)).expect("a look");
