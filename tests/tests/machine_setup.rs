@@ -34,7 +34,7 @@ fn wanted(purposes: &[&str]) -> BTreeSet<String> {
         let mut words = line.split_whitespace();
         let (purpose, package) = (words.next()?, words.next()?);
         purposes
-            .contains(&purpose.trim_end_matches('+'))
+            .contains(&purpose.trim_end_matches(['+', '~']))
             .then(|| package.to_owned())
     };
     lines.filter_map(of).collect()

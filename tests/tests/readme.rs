@@ -147,7 +147,7 @@ fn shows(line: &str, ran: &Ran) -> Result<(), String> {
             "my-service was here",
             "Grant this? [y/N]",
             "installed and running",
-            "not contacted",
+            "not enrolled: jos agent enrol TOKEN",
             "agent supervise --config",
         ],
         "status" => &["running", "1 of 1 steps", "applied", "records, head", "hub.example.com"],
