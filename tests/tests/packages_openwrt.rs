@@ -51,8 +51,9 @@ const X86_64: Cpu = Cpu {
 /// to a hub and replaced itself; what is reached with both is held here, to be lowered again.
 const LARGEST_PROGRAM: u64 = 3_240_000;
 const LARGEST_IPK: u64 = 1_570_000;
-/// Programs for other CPUs compress less: 1.66 MB for aarch64, 1.73 MB for x86_64.
+/// Programs for other CPUs compress less (1.66 MB for aarch64, 1.73 MB for x86_64), and the one for PCs is a little larger.
 const LARGEST_IPK_BUT_MIPS: u64 = 1_740_000;
+const LARGEST_PROGRAM_BUT_MIPS: u64 = 3_300_000;
 
 #[test]
 fn the_mipsel_ipk_has_opkgs_layout_and_its_program_applies_its_baseline() {
@@ -92,8 +93,12 @@ fn holds(cpu: &Cpu) {
             let root = vendor.at(&format!("{profile}-{architecture}"));
             has_the_layout(&ipk, profile, architecture, &root);
             let mips = architecture.starts_with("mips");
-            is_small(&ipk, if mips { LARGEST_IPK } else { LARGEST_IPK_BUT_MIPS });
-            is_small(&root.join("usr/bin/jos"), LARGEST_PROGRAM);
+            let (largest_ipk, largest) = match mips {
+                true => (LARGEST_IPK, LARGEST_PROGRAM),
+                false => (LARGEST_IPK_BUT_MIPS, LARGEST_PROGRAM_BUT_MIPS),
+            };
+            is_small(&ipk, largest_ipk);
+            is_small(&root.join("usr/bin/jos"), largest);
             shellcheck(&root, profile);
         }
         let root = vendor.at(&format!("{profile}-{}", cpu.architectures[0]));
