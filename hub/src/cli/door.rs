@@ -196,10 +196,18 @@ fn request() -> axum::http::request::Builder {
     Request::builder().extension(Actor(actor::local()))
 }
 
+/// As the hub reads it: what was not given is left out.
+fn said(mut value: Value) -> String {
+    if let Value::Object(members) = &mut value {
+        members.retain(|_, member| !member.is_null());
+    }
+    value.to_string()
+}
+
 async fn asked(router: &axum::Router, method: &str, path: &str, sent: Sent<'_>) -> Result<(u16, Vec<u8>), Failure> {
     let body = match sent {
         Sent::Nothing => Body::empty(),
-        Sent::Json(value) => Body::from(value.to_string()),
+        Sent::Json(value) => Body::from(said(value)),
         Sent::Bytes(bytes) => Body::from(bytes),
         Sent::File(path) => blob::of_file(opened(path)?),
     };
@@ -230,7 +238,7 @@ fn sent_to(
     let invalid = |error: ureq::http::Error| Failure::invalid(format!("{path}: {error}"));
     let reply = match sent {
         Sent::Nothing => agent.run(builder.body(()).map_err(invalid)?),
-        Sent::Json(value) => agent.run(builder.body(value.to_string()).map_err(invalid)?),
+        Sent::Json(value) => agent.run(builder.body(said(value)).map_err(invalid)?),
         Sent::Bytes(bytes) => agent.run(builder.body(bytes).map_err(invalid)?),
         Sent::File(path) => agent.run(builder.body(opened(path)?).map_err(invalid)?),
     };

@@ -1,5 +1,6 @@
 //! The hub from outside: real TLS, real keys, the real wire.
 
+mod accounts;
 mod admin;
 mod browser;
 mod chromium;

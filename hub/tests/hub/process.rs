@@ -28,7 +28,7 @@ pub(crate) fn command(words: &[&str]) -> Command {
     command
 }
 
-fn done(output: &Output) -> String {
+pub(crate) fn done(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -40,7 +40,7 @@ fn refused(output: &Output, code: i32, words: &str) {
 }
 
 /// A hub's folder, and the process that serves it.
-struct Served {
+pub(crate) struct Served {
     folder: TempDir,
     process: Child,
     devices: String,
@@ -48,7 +48,7 @@ struct Served {
 }
 
 impl Served {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         let data = folder.path().join("hub");
         done(
@@ -66,7 +66,7 @@ impl Served {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("hub")
     }
 
@@ -81,7 +81,7 @@ impl Served {
     }
 
     /// The command line over the network.
-    fn remote(&self, words: &[&str]) -> Command {
+    pub(crate) fn remote(&self, words: &[&str]) -> Command {
         let mut command = command(words);
         command.args(["--url", &format!("https://{}", self.admins), "--token-file"]);
         command.arg(self.data().join("admin.token"));
