@@ -1,0 +1,15 @@
+//! A node of the runtime: agents propose, the node gates, records, acts, and can replay.
+//!
+//! Owns the data directory (`inbox/`, `claimed/`, …), the jobs in it, the registry of agents and tools, capabilities,
+//! schedules, evals and the state machine. Every decision goes through one gate into one ledger of the plane's kind
+//! ([`jos_runtime::ledger`]) before it acts. Opens no socket: models are reached through [`contract::Model`], which the
+//! program brings.
+//!
+//! ```text
+//! inbox/ID.json ─► claim ─► agent.decide ─► proposals ─► gate ─► ledger: decision ─► execute ─► ledger: outcome ─► outbox/
+//!                            │ model (captured)            │ refused                   │ handles of the proposer
+//!                            └ handles (audited)           ▼                           ▼
+//!                                                   ledger: refused             tool, built-in, machine
+//! ```
+
+pub mod contract;
