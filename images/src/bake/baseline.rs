@@ -42,6 +42,8 @@ pub struct Published {
     pub baselines: BTreeMap<System, Vec<u8>>,
     /// Whether a throwaway key signed them.
     pub dev: bool,
+    /// SHA-256 of the file that the trust root was read from. The root itself is in the packages, the file's own bytes are not.
+    pub trust_file: String,
 }
 
 impl Signing {
@@ -286,7 +288,10 @@ fn trust_root(
     inputs.push(Input {
         role: "trust",
         name: short,
-        sha256: sha256(&bytes),
+        sha256: match &signing.published {
+            Some(published) => published.trust_file.clone(),
+            None => sha256(&bytes),
+        },
     });
     let received = Received {
         name: &name,

@@ -192,19 +192,25 @@ fn one(app: &Appliance, package: &ToolPackage, target: &'static Target) -> Resul
     let tool = &package.tool;
     let name = tool.name.to_string();
     let mut tree = Tree::new();
-    let (mut units, mut users, mut folders, mut glibc) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let (mut units, mut users, mut folders) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut glibc, mut is_static) = (None, false);
     for entry in package.trees.get(target.name).into_iter().flat_map(Tree::entries) {
         let EntryKind::File(bytes) = &entry.kind else {
             add(&mut tree, entry)?;
             continue;
         };
-        if let Some(found) = elf::read(bytes).filter(|elf| elf.dynamic && runs_here(entry)) {
-            glibc = glibc.max(Some(found.glibc.unwrap_or((2, 31))));
+        match elf::read(bytes).filter(|_| runs_here(entry)) {
+            Some(found) if found.dynamic => glibc = glibc.max(Some(found.glibc.unwrap_or((2, 31)))),
+            Some(_) => is_static = true,
+            None => {}
         }
         let file = |folder: &str, end: &str| {
             let name = entry.path.strip_prefix(folder)?;
             (name.ends_with(end) && plain(name)).then(|| name.to_owned())
         };
+        if entry.path == format!("usr/share/lintian/overrides/{name}") {
+            continue;
+        }
         let text = String::from_utf8_lossy(bytes);
         units.extend(file("usr/lib/systemd/system/", "").filter(|_| text.lines().any(|l| l.trim() == "[Install]")));
         users.extend(file("usr/lib/sysusers.d/", ".conf"));
@@ -216,6 +222,22 @@ fn one(app: &Appliance, package: &ToolPackage, target: &'static Target) -> Resul
             add(&mut tree, entry)?;
         }
     }
+    let path = format!("usr/share/lintian/overrides/{name}");
+    let brought = package.trees.get(target.name).and_then(|tree| tree.get(&path));
+    let brought = brought.map_or_else(String::new, |entry| match &entry.kind {
+        EntryKind::File(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        EntryKind::Dir | EntryKind::Symlink(_) => String::new(),
+    });
+    let mut overrides = format!(
+        "# It does not go into Debian's archive, where a first upload closes a bug.\n\
+         {name}: initial-upload-closes-no-bugs *\n"
+    );
+    if is_static {
+        overrides.push_str(&format!(
+            "# One static program serves every release of the system.\n{name}: statically-linked-binary [usr/*bin/*]\n"
+        ));
+    }
+    tree.file(path, 0o644, overrides + &brought)?;
     let doc = format!("usr/share/doc/{name}");
     tree.file(format!("{doc}/copyright"), 0o644, copyright(app))?;
     let changes = gzip::compress("changelog", debian::changelog(app, &name).as_bytes())?;
@@ -238,7 +260,10 @@ fn one(app: &Appliance, package: &ToolPackage, target: &'static Target) -> Resul
             homepage: app.brand.support_url.clone().unwrap_or_default(),
             description: Description {
                 synopsis: tool.description.clone(),
-                extended: tool.about.clone().unwrap_or_else(|| tool.description.clone()),
+                extended: tool.about.as_deref().map_or_else(
+                    || format!("This package is a part of {} by {}.", app.product(), app.vendor()),
+                    |about| about.trim().to_owned(),
+                ),
             },
             ..DebControl::default()
         },

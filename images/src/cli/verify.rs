@@ -113,7 +113,9 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
         ui.note(format!("made by jos-image {made}, this is {own}: differences may come from that"));
     }
     let finder = finder(args.profiles_dir.as_deref(), args.source.as_deref());
-    let profile = args.profile.clone().unwrap_or_else(|| text("profile"));
+    let beside = format!("{}.toml", text("profile"));
+    let named = if Path::new(&beside).is_file() { beside } else { text("profile") };
+    let profile = args.profile.clone().unwrap_or(named);
     let named = manifest["targets"].as_array().into_iter().flatten();
     let wanted: Vec<&'static Target> = named.filter_map(|t| targets::find(t.as_str()?)).collect();
     let epoch = manifest["source_date_epoch"].as_u64().and_then(|n| u32::try_from(n).ok());
@@ -170,15 +172,16 @@ fn published(folder: &Path, manifest: &Value) -> Result<Signing, Failure> {
             }
         }
     }
-    let inputs = manifest["inputs"].as_array().into_iter().flatten();
-    let mut names = inputs.filter(|i| i["role"] == "trust").filter_map(|i| i["name"].as_str());
-    let name = names.next().unwrap_or("trust.json").to_owned();
+    let mut inputs = manifest["inputs"].as_array().into_iter().flatten();
+    let input = inputs.find(|input| input["role"] == "trust").cloned().unwrap_or_default();
+    let name = input["name"].as_str().unwrap_or("trust.json").to_owned();
     Ok(Signing {
         key: None,
         trust: trust.map(|bytes| (name, bytes)),
         published: Some(Published {
             baselines,
             dev: manifest["dev_key"] == true,
+            trust_file: input["sha256"].as_str().unwrap_or_default().to_owned(),
         }),
     })
 }

@@ -1,3 +1,4 @@
+	# shellcheck disable=SC2043 # A package may have one unit alone.
 	for unit in @UNITS@; do
 		deb-systemd-helper unmask "$unit" > /dev/null || true
 		# was-enabled is true on the first installation, and false after an administrator's own `systemctl disable`.
