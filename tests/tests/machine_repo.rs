@@ -348,6 +348,9 @@ fn built_tools(bench: &Bench) {
         let said = |words: &[&str]| run(Command::new(&to).args(words)).ok().stdout;
         if name == "jos" {
             said(&["man", path(&any.join("man"))]);
+            for other in ["jos-image.1", "jos-hub.1"] {
+                let _ = fs::remove_file(any.join("man").join(other));
+            }
         } else {
             fs::write(any.join(format!("man/{name}.1")), said(&["man"])).expect("written");
         }
