@@ -7,6 +7,7 @@
 //! | [`builders`] | compiling the device program, and its cache |
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
+//! | [`image`] | bootable images |
 //! | [`repo`] | repositories of packages |
 //! | [`sbom`] | the bill of materials beside packages |
 //! | [`manifest`], [`output`] | what is written beside packages, and how |
@@ -19,6 +20,7 @@ pub mod builders;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod formats;
+pub mod image;
 pub mod manifest;
 pub mod output;
 pub mod profile;

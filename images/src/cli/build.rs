@@ -1,4 +1,4 @@
-//! `jos-image build`: profiles → programs → packages → folders.
+//! `jos-image build`: profiles → programs → packages and images → folders.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::keys;
+use super::{images, keys};
 use super::ui::{Done, Failure, Progress, Ui, bytes};
 use crate::bake::{self, Appliance, Package, Signing};
 use crate::builders::{self, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
-use crate::profile::{Finder, Invalid, Resolved, check, resolve};
+use crate::profile::{Finder, Invalid, check, resolve};
 use crate::targets::{self, Target, Triple};
-use crate::{manifest, output, sbom};
+use crate::image::Made;
+use crate::{image, manifest, output, sbom};
 
 /// Compile, sign and package profiles
 #[derive(clap::Args)]
@@ -62,10 +63,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let wanted = wanted(&args.target)?;
     let epoch = epoch()?;
     let signing = args.keys.signing()?;
-    let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, epoch, ui)?;
+    let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, epoch)?;
     if let Some(target) = wanted.iter().find(|t| !apps.iter().any(|a| a.targets.contains(t))) {
         let failure = Failure::invalid(format!("--target: no profile named here is for {}", target.name));
         return Err(failure.help("`jos-image explain PROFILE` shows for which targets it is"));
+    }
+    if apps.iter().any(|app| !images::boards(app).is_empty()) {
+        image::check_tools()?;
+        image::jos()?;
     }
     for app in &apps {
         output::check(&args.out.join(&app.profile))?;
@@ -78,11 +83,17 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let programs = programs(builder.as_ref(), &apps, workers, ui)?;
     let mut results = Vec::new();
     for app in &apps {
-        let packages = bake_all(app, builder.as_ref(), &programs, workers)?;
+        let packages = if app.wants_packages {
+            bake_all(app, builder.as_ref(), &programs, workers)?
+        } else {
+            Vec::new()
+        };
         let used = used(app, builder.as_ref(), &programs)?;
         let folder = args.out.join(&app.profile);
-        write(app, &used, &packages, &signing, &folder)?;
-        results.push((app, folder, packages));
+        let scratch = images::Scratch::new(&args.out, &app.profile);
+        let images = images::all(app, &used, &scratch, ui)?;
+        write(app, &used, &packages, &images, &signing, &folder)?;
+        results.push((app, folder, packages, images));
     }
     if signing.is_dev() {
         ui.note("DEVELOPMENT BUILD: signed by a throwaway key; never install these on a device that leaves the desk");
@@ -139,7 +150,6 @@ fn assemble_all(
     wanted: &[&'static Target],
     signing: &Signing,
     epoch: u32,
-    ui: &Ui,
 ) -> Result<Vec<Appliance>, Failure> {
     let mut apps: Vec<Appliance> = Vec::new();
     let mut wrong = Invalid::default();
@@ -147,10 +157,7 @@ fn assemble_all(
         let made = finder
             .profile(name)
             .and_then(|path| resolve(&path, finder))
-            .and_then(|resolved| {
-                say_what_is_not_made(&resolved, ui);
-                bake::assemble(&resolved, wanted, signing, epoch)
-            });
+            .and_then(|resolved| bake::assemble(&resolved, wanted, signing, epoch));
         match made {
             Ok(app) if apps.iter().any(|a| a.profile == app.profile) => {
                 return Err(Failure::invalid(format!(
@@ -166,14 +173,6 @@ fn assemble_all(
         Ok(apps)
     } else {
         Err(wrong.into())
-    }
-}
-
-fn say_what_is_not_made(resolved: &Resolved, ui: &Ui) {
-    if let Some(place) = resolved.place("/image") {
-        ui.note(format!(
-            "{place}: [image] is checked, but this version makes packages, no bootable images"
-        ));
     }
 }
 
@@ -296,13 +295,14 @@ fn write(
     app: &Appliance,
     programs: &[Program],
     packages: &[Package],
+    images: &[Made],
     signing: &Signing,
     folder: &Path,
 ) -> Result<(), Failure> {
-    let manifest = manifest::manifest(app, programs, packages);
-    let bill = sbom::sbom(app, programs, packages);
+    let manifest = manifest::manifest(app, programs, packages, images);
+    let bill = sbom::sbom(app, programs, packages, images);
     let texts = [("manifest.json", manifest.as_str()), (sbom::FILE, &bill)];
-    let sums = manifest::sums(packages, &texts);
+    let sums = manifest::sums(packages, images, &texts);
     let mut files: Vec<(&str, &[u8])> = packages.iter().map(|p| (p.name.as_str(), p.bytes.as_slice())).collect();
     files.extend(texts.map(|(name, text)| (name, text.as_bytes())));
     files.push(("SHA256SUMS", sums.as_bytes()));
@@ -318,29 +318,27 @@ fn write(
         files.push(("SHA256SUMS.sig", signature.as_bytes()));
         files.push(("SHA256SUMS.pub", public.as_bytes()));
     }
-    Ok(output::publish(folder, &files)?)
+    let large: Vec<(&str, &Path)> = images.iter().map(|i| (i.name.as_str(), i.path.as_path())).collect();
+    Ok(output::publish(folder, &files, &large)?)
 }
 
-fn report(results: &[(&Appliance, PathBuf, Vec<Package>)], millis: u128, ui: &Ui) {
+fn report(results: &[(&Appliance, PathBuf, Vec<Package>, Vec<Made>)], millis: u128, ui: &Ui) {
     let mut text = String::new();
     let mut values = Vec::new();
-    for (app, folder, packages) in results {
+    for (app, folder, packages, images) in results {
         text.push_str(&format!("{} {}\n", ui.paint("1", app.product()), app.full_version()));
-        for package in packages {
-            let path = folder.join(&package.name);
-            text.push_str(&format!(
-                "  {:<30} {:>9}  {}\n",
-                package.target,
-                bytes(package.bytes.len()),
-                path.display()
-            ));
+        let packages_and_images = manifest::outputs(packages, images);
+        for output in &packages_and_images {
+            let path = folder.join(output.file);
+            let size = bytes(usize::try_from(output.size).unwrap_or(usize::MAX));
+            text.push_str(&format!("  {:<30} {size:>9}  {}\n", output.target, path.display()));
         }
         values.push(json!({
             "profile": app.profile,
             "version": app.full_version(),
             "folder": folder,
             "dev_key": app.dev,
-            "outputs": manifest::outputs(packages),
+            "outputs": packages_and_images,
         }));
     }
     text.push_str(&format!("done in {}.{:01} s\n", millis / 1000, millis % 1000 / 100));

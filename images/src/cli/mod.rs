@@ -5,6 +5,7 @@
 
 mod build;
 mod explain;
+mod images;
 mod inspect;
 mod keys;
 mod list;
