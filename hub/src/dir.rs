@@ -143,7 +143,11 @@ impl Dir {
         if elsewhere && database.exists() {
             return Err(DirError::TwoDatabases { path: database });
         }
-        let needed: &[&'static str] = if elsewhere { &["hub.json"] } else { &["hub.json", "hub.db"] };
+        let needed: &[&'static str] = if elsewhere {
+            &["hub.json"]
+        } else {
+            &["hub.json", "hub.db"]
+        };
         if let Some(file) = needed.iter().find(|file| !path.join(file).is_file()) {
             return Err(DirError::NoHub {
                 path: path.to_owned(),

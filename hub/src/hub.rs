@@ -168,7 +168,9 @@ pub struct Hub {
 pub async fn init(place: &Place, addresses: &[String], clock: &Clock) -> Result<Made, OpenError> {
     if let Some(database) = &place.database {
         // Before anything is written: the folder of a hub that is there lies elsewhere.
-        let free = Store::is_free(database).await.and_then(|free| if free { Ok(()) } else { Err(StoreError::Taken) });
+        let free = Store::is_free(database)
+            .await
+            .and_then(|free| if free { Ok(()) } else { Err(StoreError::Taken) });
         free.map_err(of_store(database))?;
     }
     let dir = Dir::create(&place.data)?;

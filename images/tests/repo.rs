@@ -477,7 +477,10 @@ fn while_keys_change_each_package_manager_verifies_by_the_key_it_knows() {
     let signify = |known: &str| {
         let key = format!("{known}/acme-opkg.pub");
         let at = |name: &str| format!("site/opkg/mipsel_24kc/{name}");
-        bench.tool("signify-openbsd", &["-V", "-p", &key, "-x", &at("Packages.sig"), "-m", &at("Packages")])
+        bench.tool(
+            "signify-openbsd",
+            &["-V", "-p", &key, "-x", &at("Packages.sig"), "-m", &at("Packages")],
+        )
     };
     keep("known-old");
     bench.run(&["repo", "key", "new", "--out", "next"]).ok();
@@ -485,7 +488,11 @@ fn while_keys_change_each_package_manager_verifies_by_the_key_it_knows() {
     sign(&bench, "keys", Some("next"));
     by("known-old").ok();
     signify("known-old");
-    assert_eq!(bench.names("site/keys").len(), 5, "both keys of apk and opkg are published");
+    assert_eq!(
+        bench.names("site/keys").len(),
+        5,
+        "both keys of apk and opkg are published"
+    );
     let keyrings = || bench.names("site/apt/pool/main/a/acme-archive-keyring").len();
     assert_eq!(keyrings(), 2, "the keyring with both keys is a new version");
 
@@ -497,12 +504,22 @@ fn while_keys_change_each_package_manager_verifies_by_the_key_it_knows() {
     let said = by("known-old");
     assert_eq!(said.code(), 1);
     let said = said.stdout();
-    assert!(said.contains("opkg/mipsel_24kc/Packages.sig: is no signature"), "{said}");
-    assert!(!said.contains("apk/") && !said.contains("apt/"), "apt and apk verify by the old key still: {said}");
+    assert!(
+        said.contains("opkg/mipsel_24kc/Packages.sig: is no signature"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("apk/") && !said.contains("apt/"),
+        "apt and apk verify by the old key still: {said}"
+    );
 
     sign(&bench, "next", None);
     by("known-both").ok();
-    assert_eq!(bench.names("site/keys").len(), 3, "the old ones are published no longer");
+    assert_eq!(
+        bench.names("site/keys").len(),
+        3,
+        "the old ones are published no longer"
+    );
     assert_eq!(keyrings(), 4);
     let said = by("known-old").stdout();
     for part in ["apk/mipsel_24kc/packages.adb", "apt/dists/stable/InRelease"] {
@@ -513,12 +530,26 @@ fn while_keys_change_each_package_manager_verifies_by_the_key_it_knows() {
 #[test]
 fn a_package_whose_script_holds_a_secret_is_refused() {
     let bench = published();
-    bench.write("tree/DEBIAN/control", "Package: leak\nVersion: 1\nArchitecture: all\nMaintainer: A <a@b>\nDescription: x\n");
+    bench.write(
+        "tree/DEBIAN/control",
+        "Package: leak\nVersion: 1\nArchitecture: all\nMaintainer: A <a@b>\nDescription: x\n",
+    );
     let script = format!("#!/bin/sh\n# ghp_{}\n", "a".repeat(36));
-    bench.tool("chmod", &["0755", bench.write("tree/DEBIAN/postinst", script).to_str().expect("text")]);
+    bench.tool(
+        "chmod",
+        &[
+            "0755",
+            bench.write("tree/DEBIAN/postinst", script).to_str().expect("text"),
+        ],
+    );
     bench.tool("dpkg-deb", &["--root-owner-group", "--build", "tree", "leak.deb"]);
-    let said = bench.run(&["repo", "add", "site", "--keys", "keys", "leak.deb"]).invalid();
-    assert!(said.contains("its script postinst line 2 holds an access token"), "{said}");
+    let said = bench
+        .run(&["repo", "add", "site", "--keys", "keys", "leak.deb"])
+        .invalid();
+    assert!(
+        said.contains("its script postinst line 2 holds an access token"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -529,7 +560,12 @@ fn signify_refuses_an_edited_list_a_replaced_one_and_another_key() {
         let (list, signature) = (at("Packages"), at("Packages.sig"));
         let mut command = std::process::Command::new("signify-openbsd");
         command.args(["-V", "-p", key, "-x", &signature, "-m", &list]);
-        command.current_dir(bench.path("")).output().expect("signify").status.success()
+        command
+            .current_dir(bench.path(""))
+            .output()
+            .expect("signify")
+            .status
+            .success()
     };
     let own = "site/keys/acme-opkg.pub";
     assert!(check(own));
@@ -542,7 +578,9 @@ fn signify_refuses_an_edited_list_a_replaced_one_and_another_key() {
     bench.write(&at("Packages"), list);
     bench.run(&["repo", "key", "new", "--out", "others"]).ok();
     bench.tool("cp", &["-r", "site", "elsewhere"]);
-    bench.run_with(&["repo", "sign", "elsewhere", "--keys", "others"], TIME).ok();
+    bench
+        .run_with(&["repo", "sign", "elsewhere", "--keys", "others"], TIME)
+        .ok();
     assert!(!check("elsewhere/keys/acme-opkg.pub"), "another key");
     std::fs::remove_file(bench.path(&at("Packages.sig"))).expect("removed");
     assert!(!check(own), "no signature");

@@ -92,14 +92,24 @@ impl Executor<'_> {
         if decisions.iter().any(|decision| decision.kind != "advance") {
             self.append(std::mem::take(&mut drafts))?;
         }
-        let run = Run { job, decisions, results: Vec::new(), state: MachineState::Pending };
+        let run = Run {
+            job,
+            decisions,
+            results: Vec::new(),
+            state: MachineState::Pending,
+        };
         self.act(run, drafts, &mut *hands)
     }
 
     /// Goes on where the ledger says that another run of the job stopped. The agent is not asked again.
     pub(crate) fn go_on(&self, job: &Job, attempt: u32, progress: Progress) -> Result<Ended, Halt> {
         let drafts = vec![Draft::resumed(job, self.node, attempt)];
-        let mut run = Run { job, decisions: progress.decisions, results: Vec::new(), state: MachineState::Pending };
+        let mut run = Run {
+            job,
+            decisions: progress.decisions,
+            results: Vec::new(),
+            state: MachineState::Pending,
+        };
         let done = progress.outcomes.len();
         for (decision, came) in run.decisions.iter().zip(&progress.outcomes) {
             if let Some(reason) = &came.reason {
@@ -107,7 +117,8 @@ impl Executor<'_> {
                 return self.end(run, drafts, Some(reason));
             }
             run.state = after(run.state, decision, came);
-            run.results.push((decision.id.clone(), decision.kind.clone(), came.result.clone()));
+            run.results
+                .push((decision.id.clone(), decision.kind.clone(), came.result.clone()));
         }
         run.decisions.drain(..done);
         let mut hands = self.agents.hands(&job.agent);
@@ -136,7 +147,10 @@ impl Executor<'_> {
     fn unknown(&self, kind: &str) -> String {
         let mut there: Vec<String> = gate::BUILT_IN.map(str::to_owned).to_vec();
         there.extend(self.agents.kinds());
-        format!("found the kind {kind:?}, which nothing here executes; expected one of {}", there.join(", "))
+        format!(
+            "found the kind {kind:?}, which nothing here executes; expected one of {}",
+            there.join(", ")
+        )
     }
 
     /// Executes what is left, in order. `drafts` go in front of the first record.
@@ -150,7 +164,8 @@ impl Executor<'_> {
                 return self.end(run, drafts, Some(reason));
             }
             run.state = after(run.state, decision, &came);
-            run.results.push((decision.id.clone(), decision.kind.clone(), came.result));
+            run.results
+                .push((decision.id.clone(), decision.kind.clone(), came.result));
             let quiet = decision.kind == "advance" && decisions[at..].iter().all(|d| d.kind == "advance");
             if at < last && !quiet {
                 self.append(std::mem::take(&mut drafts))?;
@@ -176,8 +191,16 @@ impl Executor<'_> {
         });
         let trail = hands.trail();
         match did {
-            Ok(result) => Came { result, reason: None, trail },
-            Err(reason) => Came { result: Value::Null, reason: Some(reason), trail },
+            Ok(result) => Came {
+                result,
+                reason: None,
+                trail,
+            },
+            Err(reason) => Came {
+                result: Value::Null,
+                reason: Some(reason),
+                trail,
+            },
         }
     }
 
@@ -185,7 +208,11 @@ impl Executor<'_> {
         let state = last_state(run.state, reason.is_none());
         drafts.push(Draft::ended(&run.job.id, &run.job.agent, state, reason.as_deref()));
         self.append(drafts)?;
-        Ok(Ended { state, reason, results: run.results })
+        Ok(Ended {
+            state,
+            reason,
+            results: run.results,
+        })
     }
 
     /// A job of which nothing was decided.
@@ -198,14 +225,26 @@ impl Executor<'_> {
         reason: String,
     ) -> Result<Ended, Halt> {
         let mut drafts = vec![Draft::job(job, self.node, attempt, 0, &trail)];
-        drafts.extend(refused.iter().map(|(proposal, reason)| Draft::refused(job, proposal, reason)));
-        let run = Run { job, decisions: Vec::new(), results: Vec::new(), state: MachineState::Pending };
+        drafts.extend(
+            refused
+                .iter()
+                .map(|(proposal, reason)| Draft::refused(job, proposal, reason)),
+        );
+        let run = Run {
+            job,
+            decisions: Vec::new(),
+            results: Vec::new(),
+            state: MachineState::Pending,
+        };
         self.end(run, drafts, Some(reason))
     }
 
     /// A job that is given up before anybody was asked again.
     pub(crate) fn give_up(&self, job: &Job, attempt: u32) -> Result<Ended, Halt> {
-        let reason = format!("begun {} times, and the node ended each time before the job did; not begun again", attempt - 1);
+        let reason = format!(
+            "begun {} times, and the node ended each time before the job did; not begun again",
+            attempt - 1
+        );
         self.end_undecided(job, attempt, Trail::default(), Vec::new(), reason)
     }
 

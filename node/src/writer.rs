@@ -101,8 +101,13 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(run);
         let thread = thread.map_err(NodeError::io(root, "start a thread"))?;
-        told.recv().map_err(|_| NodeError::invalid(root.display(), "the ledger's thread ended"))??;
-        let writer = Self { submitter, bell: Arc::clone(bell), outside: outside.clone() };
+        told.recv()
+            .map_err(|_| NodeError::invalid(root.display(), "the ledger's thread ended"))??;
+        let writer = Self {
+            submitter,
+            bell: Arc::clone(bell),
+            outside: outside.clone(),
+        };
         Ok((writer, thread))
     }
 
@@ -146,6 +151,10 @@ impl Writer {
             log::warn!("{why}");
             self.bell.set_waiting(Some(why));
         }
-        if self.bell.wait(AGAIN) { Err(Halt::Stopped) } else { Ok(()) }
+        if self.bell.wait(AGAIN) {
+            Err(Halt::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }

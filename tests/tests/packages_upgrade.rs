@@ -85,7 +85,9 @@ impl Root {
 
     fn head(&self) -> String {
         let mut command = Command::new(self.0.join("usr/bin/jos"));
-        command.args(["ledger", "head", "--state-dir"]).arg(self.0.join("etc/jos/state"));
+        command
+            .args(["ledger", "head", "--state-dir"])
+            .arg(self.0.join("etc/jos/state"));
         run(&mut command).ok().text().to_owned()
     }
 
@@ -98,7 +100,8 @@ impl Root {
 
     /// Keys, floors, secrets and settings, byte for byte.
     fn own(&self) -> BTreeMap<String, Vec<u8>> {
-        let paths = "find etc/jos/state/identity etc/jos/state/floors.* etc/jos/secrets etc/jos/*.toml etc/config -type f";
+        let paths =
+            "find etc/jos/state/identity etc/jos/state/floors.* etc/jos/secrets etc/jos/*.toml etc/config -type f";
         let listed = self.shell(paths, &[]).stdout;
         let read = |path: &str| (path.to_owned(), fs::read(self.0.join(path)).expect("a file"));
         listed.lines().map(read).collect()
@@ -157,7 +160,10 @@ fn sysupgrades_keep_list_names_all_that_is_the_devices_own_and_a_flashed_root_go
     for path in own.keys().chain([&ledger]) {
         assert!(kept.contains(path), "{path} is not kept: {kept:#?}");
     }
-    assert!(kept.iter().all(|path| path.starts_with("etc/")), "no program is kept: {kept:#?}");
+    assert!(
+        kept.iter().all(|path| path.starts_with("etc/")),
+        "no program is kept: {kept:#?}"
+    );
 
     let flashed = Root::flashed(&vendor, "after", &newer);
     flashed.shell("tar -xzpf \"$1\"", &[&saved]);
@@ -168,5 +174,8 @@ fn sysupgrades_keep_list_names_all_that_is_the_devices_own_and_a_flashed_root_go
     flashed.continues(&head);
     let program = |root: &Root| fs::read(root.0.join("usr/bin/jos")).expect("a program");
     let packaged = Root::flashed(&vendor, "fresh", &newer);
-    assert!(program(&flashed) == program(&packaged), "the program is that of the flashed image");
+    assert!(
+        program(&flashed) == program(&packaged),
+        "the program is that of the flashed image"
+    );
 }

@@ -55,7 +55,9 @@ pub(super) fn backup(args: &BackupArgs, place: &Where, ui: &Ui) -> Done {
     let done = json!({ "backup": args.to, "database": elsewhere });
     let mut said = format!("the hub is copied to {}; the copy holds its secrets", args.to.display());
     if let Some(database) = elsewhere {
-        said.push_str(&format!("\nits database is not: back up {database} with pg_dump, or as PostgreSQL's manual says"));
+        said.push_str(&format!(
+            "\nits database is not: back up {database} with pg_dump, or as PostgreSQL's manual says"
+        ));
     }
     ui.result(&done, said);
     Ok(())

@@ -76,10 +76,7 @@ impl Zigbuild {
 
 /// How the standard library is built: without unwinding, since a panic ends the program; without the symbolizer of
 /// backtraces, which finds nothing in a stripped program, and with the smaller of its algorithms.
-const STD: [&str; 2] = [
-    "-Zbuild-std=std,panic_abort",
-    "-Zbuild-std-features=optimize_for_size",
-];
+const STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
 
 impl Builder for Zigbuild {
     fn name(&self) -> &'static str {

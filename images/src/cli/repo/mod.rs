@@ -180,7 +180,12 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             settings.valid_days = args.valid_days;
             settings.check().map_err(|e| Failure::invalid(format!("--{e}")))?;
             let repository = Repository::create(&args.dir, settings)?;
-            publish(repository, (&args.packages, args.allow_dev), (&args.keys, args.also.as_deref()), ui)
+            publish(
+                repository,
+                (&args.packages, args.allow_dev),
+                (&args.keys, args.also.as_deref()),
+                ui,
+            )
         }
         Command::Add(args) => publish(
             Repository::open(&args.dir)?,
