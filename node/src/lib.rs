@@ -23,6 +23,7 @@ pub mod machine;
 pub mod place;
 mod pool;
 mod records;
+pub mod replay;
 mod resume;
 pub mod serve;
 mod status;
