@@ -13,6 +13,7 @@
 //! ```
 
 pub mod contract;
+mod cron;
 mod error;
 mod execute;
 pub mod gate;
@@ -25,6 +26,7 @@ mod pool;
 mod records;
 pub mod replay;
 mod resume;
+pub mod schedules;
 pub mod serve;
 mod status;
 pub mod watch;
