@@ -27,6 +27,7 @@ mod records;
 pub mod replay;
 mod resume;
 pub mod schedules;
+mod seals;
 pub mod serve;
 mod status;
 pub mod watch;

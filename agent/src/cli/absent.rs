@@ -3,7 +3,7 @@
 use super::Failure;
 
 /// Of [`super::desk`] and [`super::runtime`], by their first word.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "key",
     "sign",
     "verify",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "status",
     "watch",
     "logs",
+    "schedule",
 ];
 /// The same of `jos trust`.
 const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];

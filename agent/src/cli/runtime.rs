@@ -5,6 +5,7 @@ mod data;
 mod init;
 mod logs;
 mod replay;
+mod schedule;
 mod serve;
 mod status;
 mod submit;
@@ -49,6 +50,7 @@ pub(super) enum ShortVerb {
     Status(status::Args),
     Watch(watch::Args),
     Logs(logs::Args),
+    Schedule(schedule::Args),
 }
 
 /// Run agents on this machine: jobs in, proposals gated and recorded, results out
@@ -79,6 +81,7 @@ pub(super) fn run_short(verb: &ShortVerb, data_dir: Option<&Path>, ui: &Ui) -> D
         ShortVerb::Status(args) => status::run(&place, ui, args),
         ShortVerb::Watch(args) => watch::run(args, &place, ui),
         ShortVerb::Logs(args) => logs::run(args, &place, ui),
+        ShortVerb::Schedule(args) => schedule::run(args, &place, ui),
     }
 }
 
