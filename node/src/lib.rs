@@ -13,6 +13,7 @@
 //! ```
 
 pub mod contract;
+mod cron;
 mod error;
 mod execute;
 pub mod gate;
@@ -23,7 +24,10 @@ pub mod machine;
 pub mod place;
 mod pool;
 mod records;
+pub mod replay;
 mod resume;
+pub mod schedules;
+mod seals;
 pub mod serve;
 mod status;
 pub mod watch;

@@ -1,0 +1,73 @@
+//! Which data directory is meant, and what a node is given of this machine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jos_node::NodeError;
+use jos_node::join::{Agents, Alone, Outside};
+use jos_node::place::DataDir;
+use jos_runtime::world::{Clock, Random};
+
+use crate::cli::Failure;
+use crate::world::{Kernel, SystemClock};
+
+const VARIABLE: &str = "JOS_DATA_DIR";
+const USUAL: &str = ".jos-data";
+
+/// A data directory as it was named.
+pub(crate) struct Place {
+    root: PathBuf,
+}
+
+/// Whether a command that knows other places too means a node here: none was named, and there is one.
+pub(crate) fn is_meant() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|dir| !dir.is_empty()) || Path::new(USUAL).join("inbox").is_dir()
+}
+
+impl Place {
+    /// The one that was named, else the environment's, else `./.jos-data`.
+    pub(crate) fn of(named: Option<&Path>) -> Self {
+        let root = named.map(Path::to_owned).or_else(|| {
+            let set = std::env::var_os(VARIABLE).filter(|dir| !dir.is_empty());
+            set.map(PathBuf::from)
+        });
+        Self {
+            root: root.unwrap_or_else(|| USUAL.into()),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An existing one.
+    pub(crate) fn open(&self) -> Result<DataDir, Failure> {
+        DataDir::open(&self.root).map_err(failure)
+    }
+
+    /// The agents of the directory.
+    pub(crate) fn agents(&self) -> Arc<dyn Agents> {
+        Arc::new(Alone)
+    }
+}
+
+/// Time and randomness of this machine.
+pub(crate) fn outside() -> Outside {
+    Outside {
+        now: Arc::new(|| SystemClock.now()),
+        random: Arc::new(|bytes| Kernel.fill(bytes)),
+    }
+}
+
+/// A node's error, as people and scripts see it.
+pub(crate) fn failure(e: NodeError) -> Failure {
+    let failure = if e.is_bad_use() {
+        Failure::invalid(&e)
+    } else {
+        Failure::failed(&e)
+    };
+    match e.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
