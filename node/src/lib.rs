@@ -12,4 +12,10 @@
 //!                                                   ledger: refused             tool, built-in, machine
 //! ```
 
+pub mod agents;
 pub mod contract;
+pub mod hands;
+pub mod models;
+pub mod registry;
+pub mod roles;
+pub mod tools;
