@@ -8,7 +8,8 @@
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
 //! | [`repo`] | repositories of packages |
-//! | [`sbom`] | the bill of materials beside packages |
+//! | [`sbom`], [`provenance`] | the bill of materials beside packages, and the signed statement about each |
+//! | [`verify`], [`diff`] | whether what was made is what was signed; what differs between two packages |
 //! | [`manifest`], [`output`] | what is written beside packages, and how |
 //! | [`cli`] | the command line |
 //!
@@ -18,10 +19,13 @@ pub mod bake;
 pub mod builders;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod diff;
 pub mod formats;
 pub mod manifest;
 pub mod output;
 pub mod profile;
+pub mod provenance;
 pub mod repo;
 pub mod sbom;
 pub mod targets;
+pub mod verify;

@@ -88,6 +88,7 @@ fn listed(folder: &Path) -> Vec<String> {
             [
                 "manifest.json",
                 crate::sbom::FILE,
+                crate::provenance::FILE,
                 "SHA256SUMS",
                 "SHA256SUMS.sig",
                 "SHA256SUMS.pub",

@@ -32,6 +32,15 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package]) -> Stri
         "ref": "appliance",
         "dependsOn": packages.iter().map(package_ref).collect::<Vec<_>>(),
     })];
+    for package in packages {
+        let own = crate::targets::find(package.target).map_or(&[][..], |target| target.programs);
+        let inside: Vec<_> = sorted
+            .iter()
+            .filter(|program| own.iter().any(|triple| triple.name == program.triple))
+            .map(|program| program_ref(program))
+            .collect();
+        dependencies.push(json!({ "ref": package_ref(package), "dependsOn": inside }));
+    }
     for program in &sorted {
         let root = program.crates.iter().find(|one| one.name == "jos-agent");
         let uses: Vec<_> = root.map(|one| purl(&one.name, &one.version)).into_iter().collect();

@@ -14,8 +14,25 @@
 
 pub mod agents;
 pub mod contract;
+mod error;
+mod execute;
+pub mod gate;
 pub mod hands;
+pub mod jobs;
+pub mod join;
+pub mod lease;
+pub mod machine;
 pub mod models;
+pub mod place;
+mod pool;
+mod records;
 pub mod registry;
+mod resume;
 pub mod roles;
+pub mod serve;
+mod status;
 pub mod tools;
+pub mod watch;
+mod writer;
+
+pub use error::NodeError;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use jos_tests::command::{Ran, run, sh};
+use jos_tests::command::{Ran, run, run_within, sh};
 use jos_tests::nspawn::Machine;
-use jos_tests::programs::jos_image;
+use jos_tests::programs::{jos, jos_hub_path, jos_image, jos_image_path, jos_path, workspace};
 use jos_tests::wait;
 
 /// Every answer comes from apt or dpkg on a busy machine.
@@ -282,4 +282,144 @@ fn an_older_index_that_is_still_valid_takes_nothing_back() {
     .ok();
     let _ = bench.update();
     assert_eq!(bench.candidate("tiny"), "1.1", "the older index was believed");
+}
+
+/// The keyring that the machine believes, put back as it was.
+fn believe(bench: &Bench, keyring: &str) {
+    bench.machine.put(&bench.at(keyring), "/usr/share/keyrings/acme-archive-keyring.gpg");
+    bench.forget();
+}
+
+#[test]
+fn keys_change_in_three_steps_and_a_machine_that_takes_the_keyring_package_never_notices() {
+    let bench = Bench::new();
+    fs::copy(bench.at("site/keys/acme-archive-keyring.gpg"), bench.at("old.gpg")).expect("copied");
+    bench.image(&["repo", "key", "new", "--out", "next"]);
+    bench.update().ok();
+    bench.install("acme-archive-keyring").ok();
+    let sign = |words: &[&str]| {
+        bench.image(&[&["repo", "sign", "site", "--keys"], words].concat());
+        bench.forget();
+    };
+
+    sign(&["keys", "--also", "next"]);
+    bench.update().ok();
+    bench.install("acme-archive-keyring").ok();
+    fs::copy(
+        bench.machine.host_path("/usr/share/keyrings/acme-archive-keyring.gpg"),
+        bench.at("both.gpg"),
+    )
+    .expect("copied");
+
+    sign(&["next", "--also", "keys"]);
+    bench.update().ok();
+    // A machine that was switched off through the first step still knows the old key alone.
+    believe(&bench, "old.gpg");
+    bench.update().ok();
+    bench.install("tiny").ok();
+    believe(&bench, "both.gpg");
+
+    sign(&["next"]);
+    bench.update().ok();
+    bench.install("acme-archive-keyring").ok();
+    bench.forget();
+    bench.update().ok();
+    let packaged = fs::read(bench.machine.host_path("/usr/share/keyrings/acme-archive-keyring.gpg")).expect("read");
+    let published = fs::read(bench.at("site/keys/acme-archive-keyring.gpg")).expect("read");
+    assert!(packaged == published, "the machine believes exactly what is published");
+    // Who slept through all of it is refused, and has to be given the key by hand.
+    believe(&bench, "old.gpg");
+    let update = bench.update();
+    assert!(!update.succeeded(), "{update}");
+    assert!(format!("{}{}", update.stdout, update.stderr).contains("NO_PUBKEY"), "{update}");
+}
+
+/// The folder that `scripts/tools` lays out, of the programs under test.
+fn built_tools(bench: &Bench) {
+    let built = bench.at("built");
+    for (name, program) in [("jos", jos_path()), ("jos-image", jos_image_path()), ("jos-hub", jos_hub_path())] {
+        let to = built.join("amd64").join(name);
+        fs::create_dir_all(built.join("amd64")).expect("made");
+        sh("strip", &["-o", path(&to), path(program)]).ok();
+        let any = built.join("any").join(name);
+        for part in ["man", "bash", "zsh", "fish"] {
+            fs::create_dir_all(any.join(part)).expect("made");
+        }
+        let said = |words: &[&str]| run(Command::new(&to).args(words)).ok().stdout;
+        if name == "jos" {
+            said(&["man", path(&any.join("man"))]);
+            for other in ["jos-image.1", "jos-hub.1"] {
+                let _ = fs::remove_file(any.join("man").join(other));
+            }
+        } else {
+            fs::write(any.join(format!("man/{name}.1")), said(&["man"])).expect("written");
+        }
+        fs::write(any.join("bash").join(name), said(&["completions", "bash"])).expect("written");
+        fs::write(any.join(format!("zsh/_{name}")), said(&["completions", "zsh"])).expect("written");
+        fs::write(any.join(format!("fish/{name}.fish")), said(&["completions", "fish"])).expect("written");
+    }
+    let programs = built.join("any/programs");
+    let mut command = jos_image();
+    command.args(["programs", path(&programs), "--target", "debian/amd64", "--source"]);
+    command.arg(workspace());
+    if let Some(made) = std::env::var_os("JOS_DEVICE_PROGRAMS") {
+        command.arg("--builder").arg(format!("prebuilt={}", Path::new(&made).display()));
+    }
+    run_within(&mut command, Duration::from_secs(1500), &[]).ok();
+}
+
+#[test]
+fn our_own_tools_install_from_their_repository_bake_in_an_empty_folder_and_run_a_hub() {
+    let bench = Bench::new();
+    built_tools(&bench);
+    run(jos().args(["key", "new", "--out", "admin.key"]).current_dir(bench.desk.path())).ok();
+    let profiles = workspace().join("profiles");
+    let mut build = jos_image();
+    build.args(["build", "jos-tools", "--target", "debian/amd64", "--built", "built", "--key", "admin.key"]);
+    build.arg("--profiles").arg(&profiles).current_dir(bench.desk.path());
+    run_within(&mut build, Duration::from_secs(600), &[]).ok();
+    for deb in fs::read_dir(bench.at("dist/jos-tools")).expect("folder").flatten() {
+        let name = deb.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".deb") {
+            sh("lintian", &["--allow-root", "--fail-on", "error,warning", path(&deb.path())]).ok();
+        }
+    }
+    bench.image(&["repo", "add", "site", "--keys", "keys", "dist"]);
+    let page = fs::read_to_string(bench.at("site/index.html")).expect("a page");
+    for name in ["jos", "jos-image", "jos-hub"] {
+        assert!(page.contains(&format!("<code>{name}</code>")), "{page}");
+    }
+    bench.update().ok();
+    bench.install("jos-image").ok();
+    bench.install("jos-hub").ok();
+    let m = &bench.machine;
+
+    // No checkout, no compiler, an empty folder: a profile of one's own, and one that was installed.
+    m.sh("mkdir /root/desk; cd /root/desk; jos-image new lamp --from base/debian").ok();
+    m.sh("cd /root/desk; sed -i 's|debian/arm64|debian/amd64|' lamp.toml").ok();
+    let build = "cd /root/desk; jos-image build lamp.toml sensor-gateway --target debian/amd64 --dev-key";
+    m.run_within(&["sh", "-euc", build], LONG).ok();
+    m.run_within(&["sh", "-euc", "cd /root/desk; jos-image verify dist/lamp --rebuild"], LONG).ok();
+    let deb = m.sh("ls /root/desk/dist/lamp/*.deb").ok().text().to_owned();
+    let inside = m.sh(&format!("dpkg-deb --fsys-tarfile {deb} | tar -xOf - ./usr/bin/jos | sha256sum")).ok();
+    let carried = m.sh("sha256sum </usr/lib/jos/programs/x86_64-unknown-linux-musl/jos").ok();
+    assert_eq!(inside.text(), carried.text(), "the program that the package carries");
+    for text in ["man/man1/jos-hub.1.gz", "man/man1/jos-image.1.gz", "bash-completion/completions/jos-hub"] {
+        m.sh(&format!("test -s /usr/share/{text}")).ok();
+    }
+
+    // The hub waits for its folder, and runs as a user of its own from then on.
+    assert_eq!(m.run(&["systemctl", "is-enabled", "jos-hub"]).text(), "enabled");
+    assert_eq!(m.property("jos-hub", "ActiveState"), "inactive");
+    m.sh("runuser -u jos-hub -- jos-hub init --data /var/lib/jos-hub --address https://127.0.0.1:8443").ok();
+    m.sh("systemctl start jos-hub").ok();
+    wait::until_true("the hub answers", LONG, || {
+        m.sh("jos-hub device list --url https://127.0.0.1:8444 --token-file /var/lib/jos-hub/admin.token").succeeded()
+    });
+    let user = m.sh("stat -c %U /proc/$(systemctl show -P MainPID jos-hub)").ok();
+    assert_eq!(user.text(), "jos-hub");
+    m.sh("systemd-analyze security --threshold=20 jos-hub.service >/dev/null").ok();
+    // A purge takes the package's files; the fleet's authority is nobody's but the admin's.
+    m.run_within(&["apt-get", "purge", "-y", "jos-hub"], LONG).ok();
+    m.sh("test ! -e /usr/bin/jos-hub && test -s /var/lib/jos-hub/ca.key").ok();
 }

@@ -26,6 +26,7 @@ pub mod blob;
 pub mod canonical;
 pub mod checkpoint;
 pub mod digest;
+pub mod envelope;
 pub mod floors;
 pub mod keyfile;
 pub mod keys;

@@ -4,6 +4,7 @@
 //! brought files, secrets). All problems are found before anything is written.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::Policy;
@@ -13,7 +14,7 @@ use jos_schemas::text::Name;
 use serde::Serialize;
 
 use super::baseline::{self, Signing};
-use super::secrets;
+use super::{secrets, tools};
 use crate::formats::hash::sha256;
 use crate::formats::tree::disk::{self, DiskOptions};
 use crate::formats::{Entry, Tree};
@@ -78,6 +79,8 @@ pub struct Appliance {
     pub baselines: BTreeMap<System, Baseline>,
     /// Brought files by system.
     pub files: BTreeMap<System, Tree>,
+    /// Packages of programs; what is of an appliance is then empty.
+    pub tools: Vec<tools::ToolPackage>,
     /// What went in.
     pub inputs: Vec<Input>,
     /// Signed by a throwaway key: not for devices that leave the desk.
@@ -113,7 +116,7 @@ impl Appliance {
 }
 
 /// Reads everything that `resolved` names and signs what is to be signed, for those of its targets that are
-/// `wanted` (all when empty).
+/// `wanted` (all when empty). `built` is the folder of what was compiled for tools.
 ///
 /// # Errors
 /// Everything that is wrong, by file, line and column.
@@ -121,6 +124,7 @@ pub fn assemble(
     resolved: &Resolved,
     wanted: &[&'static Target],
     signing: &Signing,
+    built: Option<&Path>,
     epoch: u32,
 ) -> Result<Appliance, Invalid> {
     let Resolved {
@@ -167,7 +171,12 @@ pub fn assemble(
     let logo = reader.logo(profile);
     let systems: std::collections::BTreeSet<System> = list.iter().map(|t| t.system).collect();
     let brought = systems.iter().map(|s| (*s, reader.files(profile, *s))).collect();
-    let signed = baseline::all(resolved, &systems, signing, &mut inputs, &mut problems);
+    let tools = tools::read(resolved, &list, built, &mut inputs, &mut problems);
+    let signed = if profile.tools.is_empty() {
+        baseline::all(resolved, &systems, signing, &mut inputs, &mut problems)
+    } else {
+        Some(baseline::Signed::of_tools(signing))
+    };
     secrets::profile_texts(profile, node, &mut problems);
     problems.finish()?;
     let Some(signed) = signed else {
@@ -196,6 +205,7 @@ pub fn assemble(
         trust: signed.trust,
         baselines: signed.baselines,
         files: brought,
+        tools,
         inputs,
         dev: signed.dev,
         epoch,

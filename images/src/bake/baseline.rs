@@ -31,13 +31,26 @@ pub struct Signing {
     pub key: Option<SecretKey>,
     /// `--trust FILE`: its name and bytes.
     pub trust: Option<(String, Vec<u8>)>,
+    /// In place of a key: what an earlier build of the same profile signed, so that anybody can build it again.
+    pub published: Option<Published>,
+}
+
+/// What an earlier build signed.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// Its baselines as its packages carry them.
+    pub baselines: BTreeMap<System, Vec<u8>>,
+    /// Whether a throwaway key signed them.
+    pub dev: bool,
+    /// SHA-256 of the file that the trust root was read from. The root itself is in the packages, the file's own bytes are not.
+    pub trust_file: String,
 }
 
 impl Signing {
     /// The key is a throwaway: the trust root is made of it alone.
     #[must_use]
     pub fn is_dev(&self) -> bool {
-        self.key.as_ref().is_some_and(SecretKey::is_dev)
+        self.key.as_ref().is_some_and(SecretKey::is_dev) || self.published.as_ref().is_some_and(|p| p.dev)
     }
 }
 
@@ -49,6 +62,17 @@ pub struct Signed {
     pub baselines: BTreeMap<System, Baseline>,
     /// By a throwaway key.
     pub dev: bool,
+}
+
+impl Signed {
+    /// Tools carry neither trust root nor baseline.
+    pub(super) fn of_tools(signing: &Signing) -> Self {
+        Self {
+            trust: Vec::new(),
+            baselines: BTreeMap::new(),
+            dev: signing.is_dev(),
+        }
+    }
 }
 
 /// Trust root and baselines for every system; `None` where something is wrong, which was then reported.
@@ -172,6 +196,18 @@ fn draft(
     }
     let is_signed = value.signature.is_some() || !value.signatures.is_empty();
     let node = match &signing.key {
+        None if signing.published.is_some() => {
+            let earlier = signing.published.as_ref().and_then(|p| p.baselines.get(&system));
+            let earlier = earlier.and_then(|bytes| parse("baseline.json", bytes, Format::Json).ok());
+            let same = |other: &Node| to_json_text(&without_signatures(other)) == to_json_text(&without_signatures(&node));
+            let Some(earlier) = earlier.filter(same) else {
+                let message = format!("{shown} is not the baseline that was signed and packaged");
+                let help = "build from the sources of that release: the same profile, and all that it names";
+                problems.at(&resolved.node, &pointer, message, help);
+                return None;
+            };
+            earlier
+        }
         // A throwaway trust root knows the throwaway key alone.
         Some(key) if key.is_dev() => signed(
             &shown,
@@ -252,7 +288,10 @@ fn trust_root(
     inputs.push(Input {
         role: "trust",
         name: short,
-        sha256: sha256(&bytes),
+        sha256: match &signing.published {
+            Some(published) => published.trust_file.clone(),
+            None => sha256(&bytes),
+        },
     });
     let received = Received {
         name: &name,

@@ -40,7 +40,7 @@ pub(super) fn package(
     files.file(
         &format!("{doc}/changelog.Debian.gz"),
         0o644,
-        zipped("changelog", changelog(app))?,
+        zipped("changelog", changelog(app, app.name.as_str()))?,
     )?;
     files.file(
         "/usr/share/man/man1/jos.1.gz",
@@ -154,17 +154,7 @@ fn scripts(unit: &str, recover: &str, brought: &[String]) -> Scripts {
 
 fn copyright(app: &Appliance) -> String {
     let license = include_str!("../../../LICENSE");
-    let body: String = license
-        .lines()
-        .skip_while(|l| !l.starts_with("Permission"))
-        .map(|l| {
-            if l.trim().is_empty() {
-                " .\n".to_owned()
-            } else {
-                format!(" {l}\n")
-            }
-        })
-        .collect();
+    let body = mit();
     let holder = license
         .lines()
         .find_map(|l| l.strip_prefix("Copyright (c) "))
@@ -187,10 +177,24 @@ fn copyright(app: &Appliance) -> String {
     text
 }
 
-fn changelog(app: &Appliance) -> String {
+/// The MIT licence as a copyright file holds it.
+pub(super) fn mit() -> String {
+    let lines = include_str!("../../../LICENSE").lines();
+    lines
+        .skip_while(|l| !l.starts_with("Permission"))
+        .map(|l| {
+            if l.trim().is_empty() {
+                " .\n".to_owned()
+            } else {
+                format!(" {l}\n")
+            }
+        })
+        .collect()
+}
+
+pub(super) fn changelog(app: &Appliance, name: &str) -> String {
     format!(
-        "{} ({}) stable; urgency=medium\n\n  * {} {}, built by jos-image.\n\n -- {}  {}\n",
-        app.name,
+        "{name} ({}) stable; urgency=medium\n\n  * {} {}, built by jos-image.\n\n -- {}  {}\n",
         app.full_version(),
         app.product(),
         app.version(),

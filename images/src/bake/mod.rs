@@ -10,9 +10,10 @@ mod macos;
 mod openwrt;
 pub mod secrets;
 mod texts;
+pub mod tools;
 
 pub use appliance::{Appliance, Input, assemble};
-pub use baseline::Signing;
+pub use baseline::{Published, Signing};
 
 use crate::builders::Program;
 use crate::formats::{Entry, FormatError, Tree};
@@ -66,6 +67,7 @@ pub struct Package {
 /// [`BakeError`].
 pub fn packages(app: &Appliance, target: &'static Target, programs: &[Program]) -> Result<Vec<Package>, BakeError> {
     let made = match target.system {
+        _ if !app.tools.is_empty() => tools::packages(app, target)?,
         System::Debian => vec![debian::package(app, target, programs)?],
         System::OpenWrt => openwrt::packages(app, target, programs)?,
         System::MacOs => vec![macos::package(app, programs)?],

@@ -24,7 +24,7 @@ use serde::Serialize;
 pub use crates::Crate;
 pub use cross::Cross;
 pub use native::Native;
-pub use prebuilt::Prebuilt;
+pub use prebuilt::{Brought, Prebuilt};
 pub use sources::Sources;
 pub use zigbuild::Zigbuild;
 

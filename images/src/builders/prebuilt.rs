@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{BuildError, Builder, Crate, Provenance, Steps, cache, check};
-use crate::targets::Triple;
+use crate::targets::{Target, Triple};
 
 /// The most bytes a program may have: 64 MiB, against a folder that was named by mistake.
 const LIMIT: u64 = 64 << 20;
@@ -73,5 +73,35 @@ impl Builder for Prebuilt {
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;
         Ok(bytes)
+    }
+}
+
+/// For packages that bring all their programs: there is none to make.
+pub struct Brought;
+
+impl Builder for Brought {
+    fn name(&self) -> &'static str {
+        "brought"
+    }
+
+    fn triples(&self, _: &Target) -> Result<Vec<Triple>, BuildError> {
+        Ok(Vec::new())
+    }
+
+    fn provenance(&self, _: &Triple) -> Result<Option<Provenance>, BuildError> {
+        Ok(None)
+    }
+
+    fn crates(&self, _: &Triple) -> Result<Vec<Crate>, BuildError> {
+        Ok(Vec::new())
+    }
+
+    fn build(&self, triple: &Triple, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+        Err(BuildError::Unserved {
+            builder: self.name(),
+            target: triple.name.to_owned(),
+            why: "tools bring their programs".into(),
+            help: "name a builder with --builder".into(),
+        })
     }
 }

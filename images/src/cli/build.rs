@@ -11,10 +11,10 @@ use serde_json::json;
 use super::keys;
 use super::ui::{Done, Failure, Progress, Ui, bytes};
 use crate::bake::{self, Appliance, Package, Signing};
-use crate::builders::{self, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
+use crate::builders::{self, Brought, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
 use crate::profile::{Finder, Invalid, Resolved, check, resolve};
 use crate::targets::{self, Target, Triple};
-use crate::{manifest, output, sbom};
+use crate::{manifest, output, provenance, sbom};
 
 /// Compile, sign and package profiles
 #[derive(clap::Args)]
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// Where profiles and bases are looked up besides
     #[arg(long = "profiles", value_name = "DIR")]
     profiles_dir: Option<PathBuf>,
+    /// What was compiled for profiles of tools: their `built` files
+    #[arg(long, value_name = "DIR")]
+    built: Option<PathBuf>,
     #[command(flatten)]
     keys: keys::SigningArgs,
     /// Work on so many things at once; the number of processors when absent
@@ -62,7 +65,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let wanted = wanted(&args.target)?;
     let epoch = epoch()?;
     let signing = args.keys.signing()?;
-    let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, epoch, ui)?;
+    let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, (args.built.as_deref(), epoch), ui)?;
     if let Some(target) = wanted.iter().find(|t| !apps.iter().any(|a| a.targets.contains(t))) {
         let failure = Failure::invalid(format!("--target: no profile named here is for {}", target.name));
         return Err(failure.help("`jos-image explain PROFILE` shows for which targets it is"));
@@ -71,18 +74,17 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         output::check(&args.out.join(&app.profile))?;
     }
     let jobs = args.jobs.map(usize::from);
-    let builder = choose(args.builder.as_deref(), args.source.as_deref(), jobs)?;
+    let builder = for_all(&apps, args.builder.as_deref(), args.source.as_deref(), jobs)?;
     let workers = jobs
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
         .unwrap_or(1);
     let programs = programs(builder.as_ref(), &apps, workers, ui)?;
     let mut results = Vec::new();
     for app in &apps {
-        let packages = bake_all(app, builder.as_ref(), &programs, workers)?;
-        let used = used(app, builder.as_ref(), &programs)?;
+        let set = make(app, builder.as_ref(), &programs, workers)?;
         let folder = args.out.join(&app.profile);
-        write(app, &used, &packages, &signing, &folder)?;
-        results.push((app, folder, packages));
+        write(&set, &signing, &folder)?;
+        results.push((app, folder, set.packages));
     }
     if signing.is_dev() {
         ui.note("DEVELOPMENT BUILD: signed by a throwaway key; never install these on a device that leaves the desk");
@@ -109,7 +111,7 @@ pub(super) fn finder(profiles: Option<&Path>, source: Option<&Path>) -> Finder {
     }
 }
 
-fn wanted(names: &[String]) -> Result<Vec<&'static Target>, Failure> {
+pub(super) fn wanted(names: &[String]) -> Result<Vec<&'static Target>, Failure> {
     let mut all: Vec<&'static Target> = Vec::new();
     for name in names {
         match targets::find(name) {
@@ -133,12 +135,12 @@ pub(super) fn epoch() -> Result<u32, Failure> {
 }
 
 /// Every problem of every profile is found before anything is compiled.
-fn assemble_all(
+pub(super) fn assemble_all(
     names: &[String],
     finder: &Finder,
     wanted: &[&'static Target],
     signing: &Signing,
-    epoch: u32,
+    (built, epoch): (Option<&Path>, u32),
     ui: &Ui,
 ) -> Result<Vec<Appliance>, Failure> {
     let mut apps: Vec<Appliance> = Vec::new();
@@ -149,7 +151,7 @@ fn assemble_all(
             .and_then(|path| resolve(&path, finder))
             .and_then(|resolved| {
                 say_what_is_not_made(&resolved, ui);
-                bake::assemble(&resolved, wanted, signing, epoch)
+                bake::assemble(&resolved, wanted, signing, built, epoch)
             });
         match made {
             Ok(app) if apps.iter().any(|a| a.profile == app.profile) => {
@@ -177,7 +179,20 @@ fn say_what_is_not_made(resolved: &Resolved, ui: &Ui) {
     }
 }
 
-fn choose(given: Option<&str>, source: Option<&Path>, jobs: Option<usize>) -> Result<Box<dyn Builder>, Failure> {
+/// The builder that was asked for; where all that is built are tools, which bring their programs, none is looked for.
+pub(super) fn for_all(
+    apps: &[Appliance],
+    given: Option<&str>,
+    source: Option<&Path>,
+    jobs: Option<usize>,
+) -> Result<Box<dyn Builder>, Failure> {
+    if given.is_none() && apps.iter().all(|app| !app.tools.is_empty()) {
+        return Ok(Box::new(Brought));
+    }
+    choose(given, source, jobs)
+}
+
+pub(super) fn choose(given: Option<&str>, source: Option<&Path>, jobs: Option<usize>) -> Result<Box<dyn Builder>, Failure> {
     let cache = toolchain::cache_dir();
     let sources = || Sources::find(source);
     Ok(match given {
@@ -198,13 +213,13 @@ fn choose(given: Option<&str>, source: Option<&Path>, jobs: Option<usize>) -> Re
     })
 }
 
-type Programs = BTreeMap<&'static str, Program>;
+pub(super) type Programs = BTreeMap<&'static str, Program>;
 
 /// Compiles what is not in the cache, `workers` programs at a time: most of a compilation is optimising one crate after
 /// the other, which keeps one processor busy.
-fn programs(builder: &dyn Builder, apps: &[Appliance], workers: usize, ui: &Ui) -> Result<Programs, Failure> {
+pub(super) fn programs(builder: &dyn Builder, apps: &[Appliance], workers: usize, ui: &Ui) -> Result<Programs, Failure> {
     let mut triples: Vec<Triple> = Vec::new();
-    for target in apps.iter().flat_map(|a| &a.targets) {
+    for target in apps.iter().filter(|a| a.tools.is_empty()).flat_map(|a| &a.targets) {
         for triple in builder.triples(target)? {
             if !triples.contains(&triple) {
                 triples.push(triple);
@@ -248,7 +263,7 @@ fn of_target(target: &Target, builder: &dyn Builder, programs: &Programs) -> Res
 
 fn used(app: &Appliance, builder: &dyn Builder, programs: &Programs) -> Result<Vec<Program>, Failure> {
     let mut all: Vec<Program> = Vec::new();
-    for target in &app.targets {
+    for target in app.targets.iter().filter(|_| app.tools.is_empty()) {
         for program in of_target(target, builder, programs)? {
             if !all.iter().any(|p| p.triple == program.triple) {
                 all.push(program);
@@ -292,19 +307,57 @@ fn bake_all(
     Ok(packages)
 }
 
-fn write(
+/// Everything that goes into a profile's folder: names and bytes.
+pub(super) struct Set {
+    /// The packages.
+    pub(super) packages: Vec<Package>,
+    /// `manifest.json`.
+    pub(super) manifest: String,
+    /// The bill of materials.
+    pub(super) bill: String,
+    /// A line for each package; none without a key.
+    pub(super) statements: Vec<serde_json::Value>,
+}
+
+/// Packages, lists and statements of one appliance, unsigned.
+pub(super) fn make(
     app: &Appliance,
-    programs: &[Program],
-    packages: &[Package],
-    signing: &Signing,
-    folder: &Path,
-) -> Result<(), Failure> {
-    let manifest = manifest::manifest(app, programs, packages);
-    let bill = sbom::sbom(app, programs, packages);
-    let texts = [("manifest.json", manifest.as_str()), (sbom::FILE, &bill)];
+    builder: &dyn Builder,
+    programs: &Programs,
+    workers: usize,
+) -> Result<Set, Failure> {
+    let packages = bake_all(app, builder, programs, workers)?;
+    let all = used(app, builder, programs)?;
+    let manifest = manifest::manifest(app, &all, &packages);
+    let bill = sbom::sbom(app, &all, &packages);
+    let beside = [("manifest.json", manifest.as_str()), (sbom::FILE, bill.as_str())];
+    let mut statements = Vec::new();
+    for package in &packages {
+        let own = match targets::find(package.target) {
+            Some(target) if app.tools.is_empty() => of_target(target, builder, programs)?,
+            _ => Vec::new(),
+        };
+        statements.push(provenance::statement(app, package, &own, &beside));
+    }
+    Ok(Set {
+        packages,
+        manifest,
+        bill,
+        statements,
+    })
+}
+
+fn write(set: &Set, signing: &Signing, folder: &Path) -> Result<(), Failure> {
+    let packages = &set.packages;
+    let sealed: Option<String> = signing
+        .key
+        .as_ref()
+        .map(|key| set.statements.iter().map(|one| provenance::sealed(one, key)).collect());
+    let mut texts = vec![("manifest.json", set.manifest.as_str()), (sbom::FILE, &set.bill)];
+    texts.extend(sealed.as_deref().map(|text| (provenance::FILE, text)));
     let sums = manifest::sums(packages, &texts);
     let mut files: Vec<(&str, &[u8])> = packages.iter().map(|p| (p.name.as_str(), p.bytes.as_slice())).collect();
-    files.extend(texts.map(|(name, text)| (name, text.as_bytes())));
+    files.extend(texts.into_iter().map(|(name, text)| (name, text.as_bytes())));
     files.push(("SHA256SUMS", sums.as_bytes()));
     let signature = match &signing.key {
         Some(key) => {

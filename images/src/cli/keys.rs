@@ -39,7 +39,11 @@ impl SigningArgs {
             }
             None => None,
         };
-        Ok(Signing { key, trust })
+        Ok(Signing {
+            key,
+            trust,
+            published: None,
+        })
     }
 }
 

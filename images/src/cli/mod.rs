@@ -4,14 +4,17 @@
 //! reach a person or a script. Standard output carries the result, standard error the diagnostics.
 
 mod build;
+mod diff;
 mod explain;
 mod inspect;
 mod keys;
 mod list;
 mod new;
+mod programs;
 mod repo;
 mod ui;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -53,6 +56,12 @@ enum Command {
     List(list::Args),
     /// Show what a .deb, .ipk, .apk or .pkg holds
     Inspect(inspect::Args),
+    /// Compile the programs of devices into a folder, for `build --builder prebuilt=DIR`
+    Programs(programs::Args),
+    /// Say what differs between two packages
+    Diff(diff::Args),
+    /// Check what `build` wrote: signatures, sums, statements; and whether it can be built again to the byte
+    Verify(verify::Args),
     /// Make, sign and check a repository that devices install from
     Repo(repo::Args),
     /// Print shell completions
@@ -80,6 +89,9 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args, &ui),
         Command::List(args) => list::run(&args, &ui),
         Command::Inspect(args) => inspect::run(&args, &ui),
+        Command::Programs(args) => programs::run(&args, &ui),
+        Command::Diff(args) => diff::run(&args, &ui),
+        Command::Verify(args) => verify::run(&args, &ui),
         Command::Repo(args) => repo::run(&args, &ui),
         Command::Completions { shell } => completions(shell),
         Command::Man => manual(),

@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     // A key that exists only now: it proves that the baseline can be signed, and signs nothing that is kept.
     let stand_in = || Signing {
         key: Some(jos_trust::SecretKey::from_bytes(&[1; 32]).as_dev()),
-        trust: None,
+        ..Signing::default()
     };
     let signing = if given.key.is_some() || given.trust.is_some() {
         given
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         let checked = finder
             .profile(name)
             .and_then(|path| resolve(&path, &finder))
-            .and_then(|resolved| bake::assemble(&resolved, &[], &signing, 0).map(|app| (app, resolved)));
+            .and_then(|resolved| bake::assemble(&resolved, &[], &signing, None, 0).map(|app| (app, resolved)));
         match checked {
             Ok((app, resolved)) => {
                 text.push_str(&format!(

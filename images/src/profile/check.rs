@@ -92,6 +92,9 @@ pub fn to_build(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
         "/brand/product",
         "write `product = \"…\"` under [brand]",
     );
+    if !profile.tools.is_empty() {
+        return tools(profile, node, problems);
+    }
     let state = profile.state.clone().unwrap_or_default();
     let targets = profile.target.clone().unwrap_or_default().targets;
     missing(
@@ -132,6 +135,46 @@ pub fn to_build(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
             "no output is left to write",
             "packages are what this version writes",
         );
+    }
+}
+
+/// What a profile of tools must and may not hold.
+fn tools(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
+    let targets = profile.target.clone().unwrap_or_default().targets;
+    if targets.is_empty() {
+        let help = "write `targets = [\"debian/amd64\"]` under [target]";
+        problems.at(node, "/target/targets", "target.targets is missing", help);
+    }
+    for (i, name) in targets.iter().enumerate() {
+        if targets::find(name).is_some_and(|t| t.system != System::Debian) {
+            let help = "tools are packaged for debian/…; leave this target out";
+            problems.at(node, &format!("/target/targets/{i}"), format!("{name:?} takes no tools"), help);
+        }
+    }
+    let appliance = [
+        (profile.state.is_some(), "/state"),
+        (profile.hub.is_some(), "/hub"),
+        (profile.policy.is_some(), "/policy"),
+        (profile.trust.is_some(), "/trust"),
+        (!profile.files.is_empty(), "/files"),
+    ];
+    for (_, pointer) in appliance.into_iter().filter(|(there, _)| *there) {
+        let message = format!("{} is of an appliance, and this profile is of tools", &pointer[1..]);
+        problems.at(node, pointer, message, "write the appliance into a profile of its own");
+    }
+    for (i, tool) in profile.tools.iter().enumerate() {
+        let pointer = format!("/tools/{i}");
+        if profile.tools[..i].iter().any(|other| other.name == tool.name) {
+            let message = format!("the tool {:?} is there twice", tool.name.as_str());
+            problems.at(node, &format!("{pointer}/name"), message, "name each package once");
+        }
+        for (j, file) in tool.files.iter().enumerate() {
+            if file.source.is_some() == file.built.is_some() {
+                let message = "expected one of source and built";
+                let help = "source lies beside the profile, built below `--built DIR`";
+                problems.at(node, &format!("{pointer}/files/{j}"), message, help);
+            }
+        }
     }
 }
 

@@ -12,10 +12,12 @@ use crate::formats::UNPACKED_LIMIT;
 pub(super) const INDEX: &str = "packages.adb";
 pub(super) const LIMITS: Limits = Limits { bytes: UNPACKED_LIMIT };
 
-/// A package with the repository's signature, so that it can be installed from a file as well.
+/// A package with the repository's signatures, so that it can be installed from a file as well.
 pub(super) fn signed(bytes: &[u8], keys: &Keys) -> Result<Vec<u8>, RepoError> {
     let mut blocks = Blocks::from_bytes(bytes, LIMITS)?;
-    blocks.sign(&keys.apk);
+    for key in keys.all_apk() {
+        blocks.sign(key);
+    }
     Ok(blocks.to_bytes(Compression::Deflate))
 }
 
@@ -42,7 +44,7 @@ pub(super) fn write(dir: &Path, keys: &Keys, settings: &Settings) -> Result<Offe
         }
         put(
             &folder.join(INDEX),
-            &index.to_bytes(&[&keys.apk], Compression::Deflate)?,
+            &index.to_bytes(&keys.all_apk(), Compression::Deflate)?,
         )?;
     }
     Ok(offer)

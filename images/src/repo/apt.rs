@@ -84,11 +84,11 @@ pub(super) fn write(dir: &Path, settings: &Settings, keys: &Keys, now: u32) -> R
     put(&suite.join("Release"), release.as_bytes())?;
     put(
         &suite.join("Release.gpg"),
-        openpgp::detached(&keys.apt, release.as_bytes(), now)?.as_bytes(),
+        openpgp::detached(&keys.all_apt(), release.as_bytes(), now)?.as_bytes(),
     )?;
     put(
         &suite.join("InRelease"),
-        openpgp::cleartext(&keys.apt, &release, now)?.as_bytes(),
+        openpgp::cleartext(&keys.all_apt(), &release, now)?.as_bytes(),
     )?;
     put(
         &dir.join(format!("{}.sources", settings.name)),

@@ -12,7 +12,11 @@ pub(super) fn package(settings: &Settings, keys: &Keys) -> Result<DebPackage, Re
     let doc = format!("usr/share/doc/{name}");
     let changelog = format!(
         "{name} ({version}) stable; urgency=medium\n\n  * The key {}.\n\n -- {maintainer}  {}\n",
-        openpgp::fingerprint(&keys.apt.public()),
+        keys.all_apt()
+            .iter()
+            .map(|key| openpgp::fingerprint(&key.public()))
+            .collect::<Vec<_>>()
+            .join(", and the key "),
         date::rfc_5322(openpgp::KEY_CREATED, "+0000")
     );
     let copyright = format!(

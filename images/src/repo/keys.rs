@@ -61,9 +61,22 @@ pub struct Keys {
     pub apt: SecretKey,
     /// Signs apk's packages and indexes.
     pub apk: SigningKey,
+    /// While keys change: those of before, or those to come. apt's and apk's sign beside the ones above; opkg reads one
+    /// signature alone, so that opkg's is only published.
+    pub also: Option<Box<Keys>>,
 }
 
 impl Keys {
+    /// apt's keys, the present one first.
+    pub(super) fn all_apt(&self) -> Vec<&SecretKey> {
+        std::iter::once(self).chain(self.also.as_deref()).map(|keys| &keys.apt).collect()
+    }
+
+    /// apk's keys, the present one first.
+    pub(super) fn all_apk(&self) -> Vec<&SigningKey> {
+        std::iter::once(self).chain(self.also.as_deref()).map(|keys| &keys.apk).collect()
+    }
+
     /// New keys out of `random`, which must fill the whole slice with bytes nobody can guess.
     ///
     /// # Errors
@@ -76,6 +89,7 @@ impl Keys {
             apk: SigningKey::from_seed(seed)?,
             opkg: SecretKey::generate(random).with_comment(comment("opkg")),
             apt: SecretKey::generate(random).with_comment(comment("apt")),
+            also: None,
         })
     }
 
@@ -126,11 +140,16 @@ impl Keys {
             opkg: secret(OPKG)?,
             apt: secret(APT)?,
             apk: SigningKey::from_pem(&pem).map_err(|e| RepoError::folder(dir, format!("{APK}: {e}")))?,
+            also: None,
         })
     }
 
-    /// APT's certificate.
+    /// APT's certificate, one after the other where there are two.
     pub(super) fn certificate(&self, settings: &Settings) -> Result<Vec<u8>, RepoError> {
-        Ok(openpgp::certificate(&self.apt, &settings.maintainer)?)
+        let mut all = Vec::new();
+        for key in self.all_apt() {
+            all.extend(openpgp::certificate(key, &settings.maintainer)?);
+        }
+        Ok(all)
     }
 }

@@ -301,7 +301,27 @@ impl Repository {
         put(
             &dir.join(self.settings.keyring_file()),
             &keys.certificate(&self.settings)?,
-        )
+        )?;
+        // The others, under names of their own while keys change, and not a day longer.
+        let mut others = Vec::new();
+        if let Some(also) = &keys.also {
+            let opkg = also.opkg.public();
+            let (number, id) = (jos_trust::release::key_number(&opkg), also.apk.public().id_hex());
+            let opkg = jos_trust::release::public_text(&opkg);
+            others.push((dir.join(format!("{name}-opkg-{number}.pub")), opkg));
+            others.push((dir.join(format!("{name}-apk-{id}.pem")), also.apk.public().to_pem()?));
+        }
+        for (path, text) in &others {
+            put(path, text.as_bytes())?;
+        }
+        for path in entries(&dir)? {
+            let file = file_name(&path);
+            let is_other = [format!("{name}-opkg-"), format!("{name}-apk-")].iter().any(|start| file.starts_with(start));
+            if is_other && !others.iter().any(|(other, _)| *other == path) {
+                fs::remove_file(&path).map_err(RepoError::io(&path))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -326,8 +346,14 @@ fn is_part(text: &str) -> bool {
     text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) && text.len() <= 200 && text.bytes().all(ok)
 }
 
-/// The first secret among the texts that a package installs.
+/// The first secret among the texts that a package installs or runs.
 fn secret(report: &Report) -> Option<String> {
+    for script in &report.scripts {
+        if let Some(found) = secrets::find(script.text.as_bytes()) {
+            let (name, line, what) = (&script.name, found.line, found.what);
+            return Some(format!("its script {name} line {line} holds {what}; {}", secrets::HELP));
+        }
+    }
     for entry in report.tree.entries() {
         let EntryKind::File(bytes) = &entry.kind else { continue };
         if std::str::from_utf8(bytes).is_err() {

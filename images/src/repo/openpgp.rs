@@ -43,14 +43,20 @@ pub fn certificate(key: &SecretKey, user: &str) -> Result<Vec<u8>, Refused> {
     Ok([packet(6, &body), packet(13, user.as_bytes()), packet(2, &signature)].concat())
 }
 
-/// Whether this is the [`certificate`] of `key` for `user`.
+/// Whether these are [`certificate`]s for `user`, and that of `key` is one of them.
 #[must_use]
 pub fn is_certificate(bytes: &[u8], key: &PublicKey, user: &str) -> bool {
-    let body = key_body(key);
-    let head = [packet(6, &body), packet(13, user.as_bytes())].concat();
-    let hash = |fields: &[u8]| digest(fields, &certified(&body, user));
-    let signature = bytes.strip_prefix(head.as_slice());
-    signature.is_some_and(|packet| verify_packet(key, (Kind::Certification, &MAY), packet, hash))
+    let is_of = |three: &[&[u8]], key: &PublicKey| {
+        let body = key_body(key);
+        let hash = |fields: &[u8]| digest(fields, &certified(&body, user));
+        matches!(three, [first, name, signature]
+            if *first == packet(6, &body)
+                && *name == packet(13, user.as_bytes())
+                && verify_packet(key, (Kind::Certification, &MAY), signature, hash))
+    };
+    let all = packets(bytes).unwrap_or_default();
+    let own = |three: &[&[u8]]| key_of(three[0]).is_some_and(|key| is_of(three, &key));
+    all.chunks(3).all(own) && all.chunks(3).any(|three| is_of(three, key))
 }
 
 /// What a certification is over (RFC 9580 §5.2.4).
@@ -58,7 +64,7 @@ fn certified(body: &[u8], user: &str) -> Vec<u8> {
     [&hashed_key(body), &[0xb4][..], &length(user.len()), user.as_bytes()].concat()
 }
 
-/// The key in a [`certificate`].
+/// The key in a [`certificate`], the first where several follow each other.
 #[must_use]
 pub fn key_of(certificate: &[u8]) -> Option<PublicKey> {
     let point = certificate.get(21..53)?.try_into().ok()?;
@@ -72,39 +78,46 @@ pub fn fingerprint(key: &PublicKey) -> String {
     print(key).iter().map(|b| format!("{b:02X}")).collect()
 }
 
-/// A detached signature of `bytes` in ASCII armour: `Release.gpg`.
+/// A detached signature of `bytes` by each key, in one ASCII armour: `Release.gpg`.
 ///
 /// # Errors
 /// [`Refused`].
-pub fn detached(key: &SecretKey, bytes: &[u8], time: u32) -> Result<String, Refused> {
-    let signature = signature(key, Kind::Binary, time, &[], bytes)?;
-    Ok(armour("SIGNATURE", &packet(2, &signature)))
+pub fn detached(keys: &[&SecretKey], bytes: &[u8], time: u32) -> Result<String, Refused> {
+    Ok(armour("SIGNATURE", &by_each(keys, Kind::Binary, time, bytes)?))
 }
 
-/// `text` with its signature around it: `InRelease` (RFC 9580 §7).
+fn by_each(keys: &[&SecretKey], kind: Kind, time: u32, message: &[u8]) -> Result<Vec<u8>, Refused> {
+    let mut all = Vec::new();
+    for key in keys {
+        all.extend(packet(2, &signature(key, kind, time, &[], message)?));
+    }
+    Ok(all)
+}
+
+/// `text` with the signature of each key under it: `InRelease` (RFC 9580 §7).
 ///
 /// # Errors
 /// [`Refused`].
-pub fn cleartext(key: &SecretKey, text: &str, time: u32) -> Result<String, Refused> {
-    let signature = signature(key, Kind::Text, time, &[], canonical(text).as_bytes())?;
+pub fn cleartext(keys: &[&SecretKey], text: &str, time: u32) -> Result<String, Refused> {
+    let signatures = by_each(keys, Kind::Text, time, canonical(text).as_bytes())?;
     let escaped: String = text
         .lines()
         .map(|line| format!("{}{line}\n", if line.starts_with('-') { "- " } else { "" }))
         .collect();
-    let armour = armour("SIGNATURE", &packet(2, &signature));
+    let armour = armour("SIGNATURE", &signatures);
     Ok(format!(
         "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{escaped}{armour}"
     ))
 }
 
-/// Whether this is [`detached`]'s signature of `bytes` by `key`.
+/// Whether one of [`detached`]'s signatures of `bytes` is by `key`.
 #[must_use]
 pub fn verify(key: &PublicKey, bytes: &[u8], armoured: &str) -> bool {
     let hash = |fields: &[u8]| digest(fields, bytes);
-    dearmour(armoured).is_some_and(|packet| verify_packet(key, (Kind::Binary, &[]), &packet, hash))
+    any_is_by(key, Kind::Binary, armoured, hash)
 }
 
-/// The text in [`cleartext`]'s message, when its signature is by `key`.
+/// The text in [`cleartext`]'s message, when one of its signatures is by `key`.
 #[must_use]
 pub fn open(key: &PublicKey, message: &str) -> Option<String> {
     let rest = message.strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n")?;
@@ -114,8 +127,30 @@ pub fn open(key: &PublicKey, message: &str) -> Option<String> {
         .map(|line| format!("{}\n", line.strip_prefix("- ").unwrap_or(line)))
         .collect();
     let hash = |fields: &[u8]| digest(fields, canonical(&text).as_bytes());
-    let packet = dearmour(&rest[at..])?;
-    verify_packet(key, (Kind::Text, &[]), &packet, hash).then_some(text)
+    any_is_by(key, Kind::Text, &rest[at..], hash).then_some(text)
+}
+
+fn any_is_by(key: &PublicKey, kind: Kind, armoured: &str, hash: impl Fn(&[u8]) -> [u8; 64]) -> bool {
+    let Some(bytes) = dearmour(armoured) else { return false };
+    let all = packets(&bytes).unwrap_or_default();
+    all.iter().any(|packet| verify_packet(key, (kind, &[]), packet, &hash))
+}
+
+/// Packets as they follow each other, each with its header; none where one is cut off or of a length that we do not write.
+fn packets(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let first = usize::from(*bytes.get(1)?);
+        let size = match first {
+            0..=191 => 2 + first,
+            192..=223 => 3 + ((first - 192) << 8) + usize::from(*bytes.get(2)?) + 192,
+            _ => return None,
+        };
+        let (packet, rest) = bytes.split_at_checked(size)?;
+        all.push(packet);
+        bytes = rest;
+    }
+    Some(all)
 }
 
 /// Lines without trailing blanks, ended as RFC 9580 §5.2.4 says, the last one open.
@@ -301,10 +336,10 @@ mod tests {
         std::fs::write(at("Release"), TEXT).expect("file");
         std::fs::write(
             at("Release.gpg"),
-            detached(&key(), TEXT.as_bytes(), time).expect("signed"),
+            detached(&[&key()], TEXT.as_bytes(), time).expect("signed"),
         )
         .expect("file");
-        let message = cleartext(&key(), TEXT, time).expect("signed");
+        let message = cleartext(&[&key()], TEXT, time).expect("signed");
         std::fs::write(at("InRelease"), &message).expect("file");
         for args in [&["Release.gpg", "Release"][..], &["InRelease"]] {
             let (good, said) = gpgv(args);
@@ -323,10 +358,10 @@ mod tests {
     #[test]
     fn what_is_written_is_verified_and_nothing_else_is() {
         let public = key().public();
-        let message = cleartext(&key(), TEXT, 7).expect("signed");
+        let message = cleartext(&[&key()], TEXT, 7).expect("signed");
         // Trailing blanks are no part of what is signed.
         assert_eq!(open(&public, &message).as_deref(), Some(TEXT));
-        let apart = detached(&key(), b"bytes", 7).expect("signed");
+        let apart = detached(&[&key()], b"bytes", 7).expect("signed");
         assert!(verify(&public, b"bytes", &apart) && !verify(&public, b"bytez", &apart));
         let other = SecretKey::from_bytes(&[4; 32]).public();
         assert!(!verify(&other, b"bytes", &apart) && open(&other, &message).is_none());
@@ -359,7 +394,7 @@ mod tests {
 
     #[test]
     fn equal_input_gives_equal_bytes() {
-        assert_eq!(cleartext(&key(), TEXT, 7), cleartext(&key(), TEXT, 7));
+        assert_eq!(cleartext(&[&key()], TEXT, 7), cleartext(&[&key()], TEXT, 7));
         assert_eq!(certificate(&key(), "a"), certificate(&key(), "a"));
     }
 }

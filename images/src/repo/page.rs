@@ -18,8 +18,12 @@ pub(super) fn render(settings: &Settings, offers: &Offers) -> String {
         ];
         let more = format!(
             "<p>Then <code>apt install {name}-archive-keyring</code> keeps the key up to date. Its fingerprint is \
-             <code class=\"key\">{}</code>.</p>",
-            spaced(&settings.apt_fingerprint)
+             <code class=\"key\">{}</code>{}.</p>",
+            spaced(&settings.apt_fingerprint),
+            settings.also.as_ref().map_or_else(String::new, |also| format!(
+                "; while keys change, <code class=\"key\">{}</code> signs as well",
+                spaced(&also.apt_fingerprint)
+            ))
         );
         sections.push_str(&section(
             "apt",

@@ -37,6 +37,31 @@ pub struct Settings {
     /// The id of apk's key.
     #[serde(default)]
     pub apk_id: String,
+    /// While keys change: the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<Also>,
+}
+
+/// The other keys of a repository whose keys change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Also {
+    /// The OpenPGP fingerprint of APT's key.
+    pub apt_fingerprint: String,
+    /// The number of opkg's key.
+    pub opkg_number: String,
+    /// The id of apk's key.
+    pub apk_id: String,
+}
+
+impl Also {
+    fn of(keys: &Keys) -> Self {
+        Self {
+            apt_fingerprint: openpgp::fingerprint(&keys.apt.public()),
+            opkg_number: jos_trust::release::key_number(&keys.opkg.public()),
+            apk_id: keys.apk.public().id_hex(),
+        }
+    }
 }
 
 /// A setting outside its grammar.
@@ -64,6 +89,7 @@ impl Settings {
             apt_fingerprint: String::new(),
             opkg_number: String::new(),
             apk_id: String::new(),
+            also: None,
         }
     }
 
@@ -92,15 +118,23 @@ impl Settings {
         format!("{}-archive-keyring.gpg", self.name)
     }
 
-    /// Notes the public halves of the keys; with another APT key, the keyring package is a new one.
+    /// Notes the public halves of the keys; with other APT keys, the keyring package is a new one.
     pub(super) fn take_keys(&mut self, keys: &Keys) {
-        let fingerprint = openpgp::fingerprint(&keys.apt.public());
-        if !self.apt_fingerprint.is_empty() && self.apt_fingerprint != fingerprint {
+        let also = keys.also.as_deref().map(Also::of);
+        let other = |also: &Option<Also>| also.as_ref().map(|also| also.apt_fingerprint.clone());
+        let Also {
+            apt_fingerprint,
+            opkg_number,
+            apk_id,
+        } = Also::of(keys);
+        let same = self.apt_fingerprint == apt_fingerprint && other(&self.also) == other(&also);
+        if !self.apt_fingerprint.is_empty() && !same {
             self.keyring_version += 1;
         }
-        self.apt_fingerprint = fingerprint;
-        self.opkg_number = jos_trust::release::key_number(&keys.opkg.public());
-        self.apk_id = keys.apk.public().id_hex();
+        self.apt_fingerprint = apt_fingerprint;
+        self.opkg_number = opkg_number;
+        self.apk_id = apk_id;
+        self.also = also;
     }
 
     /// Refuses a setting outside its grammar.

@@ -11,6 +11,10 @@ use crate::node::{Kind, Node};
 use crate::ruled;
 use crate::text::{AbsPath, Mode, Name, Owner};
 
+mod tool;
+
+pub use tool::{Tool, ToolFile};
+
 /// One appliance, or a base that appliances extend.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
@@ -49,6 +53,9 @@ pub struct Profile {
     /// Further files in the packages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ProfileFile>,
+    /// Packages of programs, in place of an appliance.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
     /// The bootable image; taken by `jos-image` from the image issue on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,

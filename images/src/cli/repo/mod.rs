@@ -81,6 +81,9 @@ struct BuildArgs {
     /// Folder of the secret keys (`jos-image repo key new`)
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
+    /// While keys change: the other folder of keys, which signs as well
+    #[arg(long, value_name = "DIR")]
+    also: Option<PathBuf>,
     /// Names files on devices, such as acme
     #[arg(long)]
     name: String,
@@ -115,6 +118,9 @@ struct AddArgs {
     /// Folder of the secret keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
+    /// While keys change: the other folder of keys, which signs as well
+    #[arg(long, value_name = "DIR")]
+    also: Option<PathBuf>,
     /// Also take packages built with --dev-key, for tests
     #[arg(long)]
     allow_dev: bool,
@@ -124,6 +130,11 @@ struct AddArgs {
 #[command(after_help = "\
 Lists what lies in the folder: to renew the time of APT's index, after packages were removed by hand, or with new keys.
 
+Keys change in three steps, each as long as machines need to take the one before:
+  jos-image repo sign site --keys old --also new     both sign for apt and apk, and the keyring package brings both
+  jos-image repo sign site --keys new --also old     opkg's lists, which bear one signature, are by the new one from here
+  jos-image repo sign site --keys new
+
 Example: jos-image repo sign site --keys keys")]
 struct SignArgs {
     /// The repository's folder
@@ -131,6 +142,9 @@ struct SignArgs {
     /// Folder of the secret keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
+    /// While keys change: the other folder of keys, which signs as well
+    #[arg(long, value_name = "DIR")]
+    also: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -166,15 +180,20 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             settings.valid_days = args.valid_days;
             settings.check().map_err(|e| Failure::invalid(format!("--{e}")))?;
             let repository = Repository::create(&args.dir, settings)?;
-            publish(repository, (&args.packages, args.allow_dev), &args.keys, ui)
+            publish(repository, (&args.packages, args.allow_dev), (&args.keys, args.also.as_deref()), ui)
         }
         Command::Add(args) => publish(
             Repository::open(&args.dir)?,
             (&args.packages, args.allow_dev),
-            &args.keys,
+            (&args.keys, args.also.as_deref()),
             ui,
         ),
-        Command::Sign(args) => publish(Repository::open(&args.dir)?, (&[], false), &args.keys, ui),
+        Command::Sign(args) => publish(
+            Repository::open(&args.dir)?,
+            (&[], false),
+            (&args.keys, args.also.as_deref()),
+            ui,
+        ),
         Command::Verify(args) => check(args, ui),
         Command::Serve(args) => serve::run(args, ui),
     }
@@ -202,8 +221,14 @@ fn new_keys(out: &Path, ui: &Ui) -> Done {
     Ok(0)
 }
 
-fn publish(mut repository: Repository, (packages, dev): (&[PathBuf], bool), keys: &Path, ui: &Ui) -> Done {
-    let keys = Keys::read(keys)?;
+fn publish(
+    mut repository: Repository,
+    (packages, dev): (&[PathBuf], bool),
+    (keys, also): (&Path, Option<&Path>),
+    ui: &Ui,
+) -> Done {
+    let mut keys = Keys::read(keys)?;
+    keys.also = also.map(Keys::read).transpose()?.map(Box::new);
     let files = &found(packages)?;
     let offers = repository.publish(&Packages { files, dev }, &keys, now()?)?;
     let dir = &repository.dir;

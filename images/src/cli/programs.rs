@@ -1,0 +1,67 @@
+//! `jos-image programs`: the compiled programs of devices, in a folder that `--builder prebuilt=DIR` reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::build::{choose, wanted};
+use super::ui::{Done, Failure, Progress, Ui, bytes};
+use crate::builders::{self, cache};
+use crate::targets::{TARGETS, Triple};
+
+/// Compile the programs of devices into a folder, for `build --builder prebuilt=DIR`
+#[derive(clap::Args)]
+#[command(after_help = "\
+DIR/TRIPLE/jos is the program, DIR/TRIPLE/crates.json what it is made of. An installed jos-image carries such a folder.
+
+Example: jos-image programs programs --target debian/arm64 --target openwrt/mipsel_24kc")]
+pub(super) struct Args {
+    /// The folder
+    #[arg(value_name = "DIR")]
+    out: PathBuf,
+    /// Only what these targets need (repeatable); every program when absent
+    #[arg(long, value_name = "TARGET")]
+    target: Vec<String>,
+    /// As of `build`
+    #[arg(long, value_name = "BUILDER")]
+    builder: Option<String>,
+    /// As of `build`
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, ui: &Ui) -> Done {
+    let mut targets = wanted(&args.target)?;
+    if targets.is_empty() {
+        targets.extend(TARGETS);
+    }
+    let builder = choose(args.builder.as_deref(), args.source.as_deref(), None)?;
+    let mut triples: Vec<Triple> = Vec::new();
+    for target in targets {
+        for triple in builder.triples(target)? {
+            if !triples.contains(&triple) {
+                triples.push(triple);
+            }
+        }
+    }
+    let progress = Progress::new(ui.json);
+    let (mut text, mut values) = (String::new(), Vec::new());
+    for triple in &triples {
+        let program = builders::obtain(builder.as_ref(), triple, &cache::default_dir(), &progress)?;
+        let folder = args.out.join(triple.name);
+        let crates = serde_json::to_vec_pretty(&*program.crates).unwrap_or_default();
+        put(&folder, "jos", &program.bytes)?;
+        put(&folder, "crates.json", &crates)?;
+        text.push_str(&format!("{:<32} {:>9}\n", triple.name, bytes(program.bytes.len())));
+        values.push(json!({ "triple": triple.name, "size": program.bytes.len(), "crates": program.crates.len() }));
+    }
+    ui.result(&json!({ "folder": args.out, "programs": values }), text);
+    Ok(0)
+}
+
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let path = folder.join(name);
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes));
+    written.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
+}
