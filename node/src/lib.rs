@@ -15,6 +15,8 @@
 pub mod agents;
 pub mod contract;
 mod error;
+pub mod evals;
+pub mod examples;
 mod execute;
 pub mod gate;
 pub mod hands;

@@ -3,6 +3,7 @@
 //! One broken file hurts nobody else: it is named with its place and its reason, the others load. A name belongs to the first
 //! file, in the order of file names, that takes it.
 
+mod joined;
 mod read;
 mod scan;
 #[cfg(test)]
