@@ -88,9 +88,7 @@ impl NodeError {
     /// What to do next, where that is not plain.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::NotADataDir { .. } => {
-                Some("`jos runtime init` makes one; --data-dir or $JOS_DATA_DIR names another")
-            }
+            Self::NotADataDir { .. } => Some("`jos runtime init` makes one; --data-dir or $JOS_DATA_DIR names another"),
             Self::Duplicate { .. } => Some("leave --id out: a new one is made for each job"),
             _ => None,
         }

@@ -10,7 +10,7 @@ use jos_schemas::documents::runtime::{Job, MachineState};
 use jos_schemas::text::Name;
 use serde_json::{Value, json};
 
-use crate::contract::{Agent, Hands};
+use crate::contract::Agent;
 use crate::join::{Agents, Audited, Trail};
 use crate::records::{Came, Draft};
 use crate::resume::Progress;
@@ -19,18 +19,18 @@ use crate::{gate, machine};
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// The machine's last state.
-    pub state: MachineState,
+    pub(crate) state: MachineState,
     /// Why the job failed; `None` when it did not.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Each decision that acted, and what it gave.
-    pub results: Vec<(String, String, Value)>,
+    pub(crate) results: Vec<(String, String, Value)>,
 }
 
 impl Ended {
     /// The document in `outbox/`.
-    pub fn document(&self, id: &str, agent: &Name) -> Value {
+    pub(crate) fn document(&self, id: &str, agent: &Name) -> Value {
         let result = self.results.last().map(|(.., result)| result);
         let mut document = json!({ "id": id, "agent": agent, "state": self.state, "result": result });
         if self.results.len() > 1 {
@@ -61,13 +61,19 @@ struct Run<'r> {
 impl Executor<'_> {
     /// Runs a job from its beginning.
     pub(crate) fn run(&self, job: &Job, attempt: u32) -> Result<Ended, Halt> {
+        let mut hands = self.agents.hands(&job.agent, &job.id);
+        let ended = self.run_with(job, attempt, &mut *hands)?;
+        settle(&mut *hands, &job.id);
+        Ok(ended)
+    }
+
+    fn run_with(&self, job: &Job, attempt: u32, hands: &mut dyn Audited) -> Result<Ended, Halt> {
         let Some(agent) = self.agent(&job.agent) else {
             let there = self.agents.agents().join(", ");
             let reason = format!("found no agent named {}, expected one of {there}", job.agent);
             return self.end_undecided(job, attempt, Trail::default(), Vec::new(), reason);
         };
-        let mut hands = self.agents.hands(&job.agent);
-        let proposed = agent.decide(job, &mut *hands);
+        let proposed = agent.decide(job, hands);
         let trail = hands.trail();
         let proposals = match proposed {
             Ok(proposals) if proposals.is_empty() => {
@@ -92,14 +98,24 @@ impl Executor<'_> {
         if decisions.iter().any(|decision| decision.kind != "advance") {
             self.append(std::mem::take(&mut drafts))?;
         }
-        let run = Run { job, decisions, results: Vec::new(), state: MachineState::Pending };
-        self.act(run, drafts, &mut *hands)
+        let run = Run {
+            job,
+            decisions,
+            results: Vec::new(),
+            state: MachineState::Pending,
+        };
+        self.act(run, drafts, hands)
     }
 
     /// Goes on where the ledger says that another run of the job stopped. The agent is not asked again.
     pub(crate) fn go_on(&self, job: &Job, attempt: u32, progress: Progress) -> Result<Ended, Halt> {
         let drafts = vec![Draft::resumed(job, self.node, attempt)];
-        let mut run = Run { job, decisions: progress.decisions, results: Vec::new(), state: MachineState::Pending };
+        let mut run = Run {
+            job,
+            decisions: progress.decisions,
+            results: Vec::new(),
+            state: MachineState::Pending,
+        };
         let done = progress.outcomes.len();
         for (decision, came) in run.decisions.iter().zip(&progress.outcomes) {
             if let Some(reason) = &came.reason {
@@ -107,11 +123,14 @@ impl Executor<'_> {
                 return self.end(run, drafts, Some(reason));
             }
             run.state = after(run.state, decision, came);
-            run.results.push((decision.id.clone(), decision.kind.clone(), came.result.clone()));
+            run.results
+                .push((decision.id.clone(), decision.kind.clone(), came.result.clone()));
         }
         run.decisions.drain(..done);
-        let mut hands = self.agents.hands(&job.agent);
-        self.act(run, drafts, &mut *hands)
+        let mut hands = self.agents.hands(&job.agent, &job.id);
+        let ended = self.act(run, drafts, &mut *hands)?;
+        settle(&mut *hands, &job.id);
+        Ok(ended)
     }
 
     /// The agent, also one that came this moment.
@@ -136,7 +155,10 @@ impl Executor<'_> {
     fn unknown(&self, kind: &str) -> String {
         let mut there: Vec<String> = gate::BUILT_IN.map(str::to_owned).to_vec();
         there.extend(self.agents.kinds());
-        format!("found the kind {kind:?}, which nothing here executes; expected one of {}", there.join(", "))
+        format!(
+            "found the kind {kind:?}, which nothing here executes; expected one of {}",
+            there.join(", ")
+        )
     }
 
     /// Executes what is left, in order. `drafts` go in front of the first record.
@@ -150,7 +172,8 @@ impl Executor<'_> {
                 return self.end(run, drafts, Some(reason));
             }
             run.state = after(run.state, decision, &came);
-            run.results.push((decision.id.clone(), decision.kind.clone(), came.result));
+            run.results
+                .push((decision.id.clone(), decision.kind.clone(), came.result));
             let quiet = decision.kind == "advance" && decisions[at..].iter().all(|d| d.kind == "advance");
             if at < last && !quiet {
                 self.append(std::mem::take(&mut drafts))?;
@@ -176,8 +199,16 @@ impl Executor<'_> {
         });
         let trail = hands.trail();
         match did {
-            Ok(result) => Came { result, reason: None, trail },
-            Err(reason) => Came { result: Value::Null, reason: Some(reason), trail },
+            Ok(result) => Came {
+                result,
+                reason: None,
+                trail,
+            },
+            Err(reason) => Came {
+                result: Value::Null,
+                reason: Some(reason),
+                trail,
+            },
         }
     }
 
@@ -185,7 +216,11 @@ impl Executor<'_> {
         let state = last_state(run.state, reason.is_none());
         drafts.push(Draft::ended(&run.job.id, &run.job.agent, state, reason.as_deref()));
         self.append(drafts)?;
-        Ok(Ended { state, reason, results: run.results })
+        Ok(Ended {
+            state,
+            reason,
+            results: run.results,
+        })
     }
 
     /// A job of which nothing was decided.
@@ -198,19 +233,37 @@ impl Executor<'_> {
         reason: String,
     ) -> Result<Ended, Halt> {
         let mut drafts = vec![Draft::job(job, self.node, attempt, 0, &trail)];
-        drafts.extend(refused.iter().map(|(proposal, reason)| Draft::refused(job, proposal, reason)));
-        let run = Run { job, decisions: Vec::new(), results: Vec::new(), state: MachineState::Pending };
+        drafts.extend(
+            refused
+                .iter()
+                .map(|(proposal, reason)| Draft::refused(job, proposal, reason)),
+        );
+        let run = Run {
+            job,
+            decisions: Vec::new(),
+            results: Vec::new(),
+            state: MachineState::Pending,
+        };
         self.end(run, drafts, Some(reason))
     }
 
     /// A job that is given up before anybody was asked again.
     pub(crate) fn give_up(&self, job: &Job, attempt: u32) -> Result<Ended, Halt> {
-        let reason = format!("begun {} times, and the node ended each time before the job did; not begun again", attempt - 1);
+        let reason = format!(
+            "begun {} times, and the node ended each time before the job did; not begun again",
+            attempt - 1
+        );
         self.end_undecided(job, attempt, Trail::default(), Vec::new(), reason)
     }
 
     fn append(&self, drafts: Vec<Draft>) -> Result<(), Halt> {
         self.writer.append(drafts, self.blobs)
+    }
+}
+
+fn settle(hands: &mut dyn Audited, job: &str) {
+    if let Err(e) = hands.settle() {
+        log::warn!("job {job}: {e}");
     }
 }
 

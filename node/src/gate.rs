@@ -39,7 +39,13 @@ pub type Validate<'v> = dyn FnMut(&Decision) -> Result<(), String> + 'v;
 pub fn pass(proposals: Vec<Proposal>, tools: &mut Validate<'_>) -> Result<Vec<Decision>, (Vec<Proposal>, Refusal)> {
     let mut ids = BTreeSet::new();
     let refused = if proposals.len() > MOST {
-        Some(Refusal { at: 0, reason: format!("found {} proposals of one job, expected {MOST} at most", proposals.len()) })
+        Some(Refusal {
+            at: 0,
+            reason: format!(
+                "found {} proposals of one job, expected {MOST} at most",
+                proposals.len()
+            ),
+        })
     } else {
         proposals.iter().enumerate().find_map(|(at, proposal)| {
             let judged = judge(proposal, &mut ids).and_then(|()| match BUILT_IN.contains(&proposal.kind.as_str()) {
@@ -59,18 +65,23 @@ pub fn pass(proposals: Vec<Proposal>, tools: &mut Validate<'_>) -> Result<Vec<De
 pub fn judge(proposal: &Proposal, ids: &mut BTreeSet<String>) -> Result<(), String> {
     let Proposal { id, kind, payload } = proposal;
     if !jobs::is_id(id) {
-        return Err(format!("found the decision id {id:?}, expected letters, digits, '_' and '-'"));
+        return Err(format!(
+            "found the decision id {id:?}, expected letters, digits, '_' and '-'"
+        ));
     }
     if !ids.insert(id.clone()) {
         return Err(format!("found the decision id {id:?} twice in one job"));
     }
     // The kind's rule is the schema's; what was read from a document has passed it, what was made by code has not.
     let document = json!({ "id": id, "kind": kind, "payload": null });
-    read::from_json::<Proposal>(&document).map_err(|_| format!("found the kind {kind:?}, expected a dotted word as \"fs.write\""))?;
+    read::from_json::<Proposal>(&document)
+        .map_err(|_| format!("found the kind {kind:?}, expected a dotted word as \"fs.write\""))?;
     plain(payload, 0)?;
     let size = serde_json::to_vec(payload).map_or(0, |bytes| bytes.len());
     if size > PAYLOAD_LIMIT {
-        return Err(format!("found a payload of {size} bytes, expected {PAYLOAD_LIMIT} at most"));
+        return Err(format!(
+            "found a payload of {size} bytes, expected {PAYLOAD_LIMIT} at most"
+        ));
     }
     match kind.as_str() {
         "advance" => machine::events(payload).map(drop),
@@ -102,7 +113,10 @@ pub fn fs_write(payload: &Value) -> Result<(&str, &str), String> {
 
 /// Queue and message of a `queue.send`.
 pub fn queue_send(payload: &Value) -> Result<(&str, &Value), String> {
-    let queue = payload.get("queue").and_then(Value::as_str).filter(|queue| !queue.is_empty());
+    let queue = payload
+        .get("queue")
+        .and_then(Value::as_str)
+        .filter(|queue| !queue.is_empty());
     let queue = queue.ok_or("queue.send: expected \"queue\", the queue's name")?;
     let message = payload.get("message").ok_or("queue.send: expected \"message\"")?;
     Ok((queue, message))
@@ -111,13 +125,17 @@ pub fn queue_send(payload: &Value) -> Result<(&str, &Value), String> {
 /// Only what every reader of JSON reads as the same value.
 fn plain(value: &Value, depth: usize) -> Result<(), String> {
     if depth > DEEPEST {
-        return Err(format!("found a payload of more than {DEEPEST} lists and tables within each other"));
+        return Err(format!(
+            "found a payload of more than {DEEPEST} lists and tables within each other"
+        ));
     }
     match value {
         Value::Number(n) => match (n.as_i64(), n.as_u64()) {
             (Some(i), _) if i.unsigned_abs() <= MAX_INT => Ok(()),
             (None, None) if n.as_f64().is_some_and(f64::is_finite) => Ok(()),
-            _ => Err(format!("found the number {n} in a payload, expected an integer within ±(2^53−1)")),
+            _ => Err(format!(
+                "found the number {n} in a payload, expected an integer within ±(2^53−1)"
+            )),
         },
         Value::Array(items) => items.iter().try_for_each(|item| plain(item, depth + 1)),
         Value::Object(members) => members.values().try_for_each(|item| plain(item, depth + 1)),
@@ -151,9 +169,15 @@ mod tests {
 
     #[test]
     fn the_source_is_set_by_the_gate_and_ids_are_unique_in_a_job() {
-        let passed = pass(vec![proposal("a", "x.y", json!({"source": "operator"}))], &mut |_| Ok(())).unwrap();
+        let passed = pass(vec![proposal("a", "x.y", json!({"source": "operator"}))], &mut |_| {
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(passed[0].source, Source::Agent);
-        let twice = vec![proposal("a", "advance", Value::Null), proposal("a", "advance", Value::Null)];
+        let twice = vec![
+            proposal("a", "advance", Value::Null),
+            proposal("a", "advance", Value::Null),
+        ];
         assert!(pass(twice, &mut |_| Ok(())).unwrap_err().1.reason.contains("twice"));
     }
 

@@ -24,9 +24,7 @@ pub(crate) const ATTEMPTS: u32 = 5;
 /// Whether a text may name a job.
 pub fn is_id(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    (1..=128).contains(&text.len())
-        && text.bytes().all(plain)
-        && text.as_bytes()[0].is_ascii_alphanumeric()
+    (1..=128).contains(&text.len()) && text.bytes().all(plain) && text.as_bytes()[0].is_ascii_alphanumeric()
 }
 
 fn bad_id(found: &str) -> NodeError {
@@ -81,7 +79,10 @@ pub fn standing(data: &DataDir, id: &str) -> Result<Option<&'static str>, NodeEr
         }
     }
     let claimed = data.names("claimed")?;
-    let runs = claimed.iter().filter_map(|name| Claim::of(name)).any(|claim| claim.id == id);
+    let runs = claimed
+        .iter()
+        .filter_map(|name| Claim::of(name))
+        .any(|claim| claim.id == id);
     Ok(runs.then_some("it runs"))
 }
 
@@ -93,7 +94,10 @@ pub fn submit(data: &DataDir, job: &Job) -> Result<(), NodeError> {
     let document = json!({ "id": job.id, "agent": job.agent, "input": job.input });
     let bytes = serde_json::to_vec(&document).map_err(|e| NodeError::invalid(&job.id, e))?;
     if bytes.len() as u64 > JOB_LIMIT {
-        let what = format!("found a job of {} bytes, expected {JOB_LIMIT} at most; put large input into a file and name it", bytes.len());
+        let what = format!(
+            "found a job of {} bytes, expected {JOB_LIMIT} at most; put large input into a file and name it",
+            bytes.len()
+        );
         return Err(NodeError::invalid(format!("job {}", job.id), what));
     }
     let door = Door::of(data)?;
@@ -129,9 +133,14 @@ pub(crate) fn claim(data: &DataDir, door: &Door, name: &str, node: &str) -> Resu
     let before = ["processed", "failed", "outbox"]
         .iter()
         .any(|folder| data.path(&format!("{folder}/{id}.json")).symlink_metadata().is_ok())
-        || data.names("claimed")?.iter().any(|c| c.split_once('@').is_some_and(|(of, _)| of == id));
+        || data
+            .names("claimed")?
+            .iter()
+            .any(|c| c.split_once('@').is_some_and(|(of, _)| of == id));
     if before {
-        let free = (1_u32..).map(|n| format!("{id}.again-{n}.json")).find(|name| !data.path(&format!("failed/{name}")).exists());
+        let free = (1_u32..)
+            .map(|n| format!("{id}.again-{n}.json"))
+            .find(|name| !data.path(&format!("failed/{name}")).exists());
         let reason = format!("job {id}: there was one of this id already; the first is kept");
         return refuse(data, &from, &free.unwrap_or_default(), &reason);
     }
@@ -156,7 +165,11 @@ fn refuse(data: &DataDir, from: &str, name: &str, reason: &str) -> Result<Taken,
 }
 
 fn put_reason(data: &DataDir, name: &str, reason: &str) -> Result<(), NodeError> {
-    data.put(&format!("failed/{name}.reason"), format!("{}\n", reason.trim_end()).as_bytes(), Durable::Derived)
+    data.put(
+        &format!("failed/{name}.reason"),
+        format!("{}\n", reason.trim_end()).as_bytes(),
+        Durable::Derived,
+    )
 }
 
 /// The job ended well: its result is put where it is looked for.
@@ -197,13 +210,17 @@ pub fn parse(id: &str, bytes: &[u8]) -> Result<Job, String> {
     members.entry("id").or_insert_with(|| id.into());
     let job: Job = read::from_json(&Value::Object(members)).map_err(|e| e.to_string().trim_end().to_owned())?;
     if job.id != id {
-        return Err(format!("found the id {:?} in the file of {id:?}, expected them to be the same", job.id));
+        return Err(format!(
+            "found the id {:?} in the file of {id:?}, expected them to be the same",
+            job.id
+        ));
     }
     Ok(job)
 }
 
 fn as_ours(members: &mut Map<String, Value>) {
-    if !members.contains_key("agent") && members.get("kind").is_some_and(|kind| kind != "jos.job")
+    if !members.contains_key("agent")
+        && members.get("kind").is_some_and(|kind| kind != "jos.job")
         && let Some(kind) = members.remove("kind")
     {
         members.insert("agent".into(), kind);
@@ -253,7 +270,11 @@ mod tests {
         let own = parse("j1", br#"{"kind":"jos.job","id":"j1","agent":"planner"}"#).unwrap();
         assert_eq!(own.input, Value::Null);
         assert!(parse("j1", br#"{"id":"../schedules/x","agent":"a"}"#).is_err());
-        assert!(parse("j1", br#"{"id":"j2","agent":"a"}"#).unwrap_err().contains("\"j2\""));
+        assert!(
+            parse("j1", br#"{"id":"j2","agent":"a"}"#)
+                .unwrap_err()
+                .contains("\"j2\"")
+        );
         assert!(parse("j1", b"[]").is_err());
         assert!(parse("j1", br#"{"agent":"a","agent":"b"}"#).is_err());
     }

@@ -46,7 +46,10 @@ struct Pulse {
 
 /// Which start of which machine this is; empty where the system does not say.
 pub(crate) fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 impl Lease {
@@ -61,13 +64,24 @@ impl Lease {
             claims: Mutex::new((0, false)),
             changed: Condvar::new(),
             beat: AtomicU32::new(0),
-            me: Beat { pid: std::process::id(), boot: boot(), beat: 0 },
+            me: Beat {
+                pid: std::process::id(),
+                boot: boot(),
+                beat: 0,
+            },
         });
         state.write(&file);
         let (pulse, into) = (Arc::clone(&state), Arc::clone(&file));
-        let thread = std::thread::Builder::new().name("lease".into()).spawn(move || pulse.run(&into, lease / 3));
+        let thread = std::thread::Builder::new()
+            .name("lease".into())
+            .spawn(move || pulse.run(&into, lease / 3));
         let thread = Some(thread.map_err(NodeError::io(&path, "start a thread"))?);
-        Ok(Self { path, file, state, thread })
+        Ok(Self {
+            path,
+            file,
+            state,
+            thread,
+        })
     }
 
     /// A claim more, or one less.
@@ -98,7 +112,11 @@ impl Drop for Lease {
 impl Pulse {
     fn write(&self, file: &File) {
         let beat = self.beat.fetch_add(1, Ordering::Relaxed);
-        let text = serde_json::to_vec(&Beat { beat, ..self.me.clone() }).unwrap_or_default();
+        let text = serde_json::to_vec(&Beat {
+            beat,
+            ..self.me.clone()
+        })
+        .unwrap_or_default();
         // Padded, so that a shorter text leaves nothing of a longer one behind.
         let line = format!("{:<120}\n", String::from_utf8_lossy(&text));
         let _ = file.write_all_at(line.as_bytes(), 0);
@@ -162,12 +180,17 @@ impl Others {
 pub fn alive(data: &DataDir) -> Result<BTreeMap<String, Beat>, NodeError> {
     let mut found = BTreeMap::new();
     for name in data.names("state/nodes")? {
-        let Some(node) = name.strip_suffix(".json") else { continue };
+        let Some(node) = name.strip_suffix(".json") else {
+            continue;
+        };
         let path = data.path(&format!("state/nodes/{name}"));
         let held = File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
         if held {
             let text = fs::read_to_string(&path).unwrap_or_default();
-            found.insert(node.to_owned(), serde_json::from_str(text.trim_end()).unwrap_or_default());
+            found.insert(
+                node.to_owned(),
+                serde_json::from_str(text.trim_end()).unwrap_or_default(),
+            );
         }
     }
     Ok(found)

@@ -29,6 +29,7 @@ pub mod place;
 mod pool;
 mod records;
 pub mod registry;
+pub mod replay;
 mod resume;
 pub mod roles;
 pub mod serve;

@@ -43,8 +43,15 @@ pub fn step(state: MachineState, event: &str) -> Result<MachineState, String> {
         return Ok(*to);
     }
     let words: Vec<&str> = allowed().map(|(_, name, _)| *name).collect();
-    let expected = if words.is_empty() { "no event".to_owned() } else { words.join(" or ") };
-    Err(format!("the machine is {}: found the event {event:?}, expected {expected}", word(state)))
+    let expected = if words.is_empty() {
+        "no event".to_owned()
+    } else {
+        words.join(" or ")
+    };
+    Err(format!(
+        "the machine is {}: found the event {event:?}, expected {expected}",
+        word(state)
+    ))
 }
 
 /// The events that an `advance` payload names.
@@ -52,17 +59,33 @@ pub fn events(payload: &Value) -> Result<Vec<&str>, String> {
     let members = match payload {
         Value::Null => return Ok(USUAL.to_vec()),
         Value::Object(members) => members,
-        _ => return Err("advance: found a payload that is no object, expected {\"events\": [\u{2026}], \"note\": \u{2026}}".into()),
+        _ => {
+            return Err(
+                "advance: found a payload that is no object, expected {\"events\": [\u{2026}], \"note\": \u{2026}}"
+                    .into(),
+            );
+        }
     };
     let listed = match members.get("events") {
         None | Some(Value::Null) => return Ok(USUAL.to_vec()),
         Some(Value::Array(listed)) if (1..=MOST).contains(&listed.len()) => listed,
-        Some(_) => return Err(format!("advance: expected \"events\" to be a list of 1 to {MOST} events")),
+        Some(_) => {
+            return Err(format!(
+                "advance: expected \"events\" to be a list of 1 to {MOST} events"
+            ));
+        }
     };
     let known = |event: &Value| EVENTS.into_iter().find(|name| event.as_str() == Some(name));
     listed
         .iter()
-        .map(|event| known(event).ok_or_else(|| format!("advance: found the event {event}, expected one of {}", EVENTS.join(", "))))
+        .map(|event| {
+            known(event).ok_or_else(|| {
+                format!(
+                    "advance: found the event {event}, expected one of {}",
+                    EVENTS.join(", ")
+                )
+            })
+        })
         .collect()
 }
 
@@ -95,7 +118,10 @@ mod tests {
     #[test]
     fn events_are_listed_and_known() {
         assert_eq!(events(&json!({})), Ok(vec!["start", "complete"]));
-        assert_eq!(events(&json!({"events": ["start", "fail"], "note": 1})), Ok(vec!["start", "fail"]));
+        assert_eq!(
+            events(&json!({"events": ["start", "fail"], "note": 1})),
+            Ok(vec!["start", "fail"])
+        );
         assert!(events(&json!({"events": []})).is_err());
         assert!(events(&json!({"events": ["begin"]})).unwrap_err().contains("\"begin\""));
         assert!(events(&json!("start")).is_err());

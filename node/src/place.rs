@@ -124,7 +124,11 @@ impl DataDir {
         let written = (|| {
             // Left by a process of the same id that was killed: nobody else uses the name.
             let _ = fs::remove_file(&temp);
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&temp)?;
             file.write_all(bytes)?;
             if durable == Durable::Yes {
                 file.sync_all()?;
@@ -153,9 +157,7 @@ impl DataDir {
     /// Removes a file. Missing is fine.
     pub fn remove(&self, below: &str) -> Result<(), NodeError> {
         match fs::remove_file(self.path(below)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(NodeError::io(&self.path(below), "remove it")(e))
-            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(NodeError::io(&self.path(below), "remove it")(e)),
             _ => Ok(()),
         }
     }

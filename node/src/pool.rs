@@ -152,7 +152,12 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
     let disk = jobs::disk(root, &shared.outside.hex(8))?;
     let state = jobs::disk(&root.join("state"), &shared.outside.hex(8))?;
     let blobs = Blobs::open(&state, BLOBS)?;
-    let executor = Executor { agents: &*shared.agents, writer, blobs: &blobs, node: &shared.node };
+    let executor = Executor {
+        agents: &*shared.agents,
+        writer,
+        blobs: &blobs,
+        node: &shared.node,
+    };
     while let Some(work) = shared.queue.next() {
         let claimed = match work {
             Work::Again(claim, progress) => Some((claim, progress)),
@@ -166,6 +171,10 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
             }
         }
         shared.queue.done();
+        if shared.queue.is_idle() {
+            // Whoever waits for that is told after it is so.
+            shared.board.touch();
+        }
     }
     Ok(())
 }
@@ -200,12 +209,16 @@ fn run(
     let job = match jobs::read(disk, claim) {
         Ok(job) => job,
         Err(reason) => {
-            shared.board.ended(&claim.id, "", None, Some(&reason), (shared.outside.now)());
+            shared
+                .board
+                .ended(&claim.id, "", None, Some(&reason), (shared.outside.now)());
             log::warn!("job {}: {reason}", claim.id);
             return patiently(shared, || jobs::fail(&shared.data, claim, &reason));
         }
     };
-    shared.board.began(&claim.id, job.agent.as_str(), (shared.outside.now)());
+    shared
+        .board
+        .began(&claim.id, job.agent.as_str(), (shared.outside.now)());
     if claim.attempt > 1 {
         shared.board.resumed();
     }
@@ -216,7 +229,9 @@ fn run(
             return Err(Halt::Stopped);
         }
         Err(Halt::Never(why)) => {
-            shared.board.ended(&claim.id, job.agent.as_str(), None, Some(&why), (shared.outside.now)());
+            shared
+                .board
+                .ended(&claim.id, job.agent.as_str(), None, Some(&why), (shared.outside.now)());
             return patiently(shared, || jobs::fail(&shared.data, claim, &why));
         }
     };
@@ -228,7 +243,13 @@ fn run(
         Some(reason) => patiently(shared, || jobs::fail(&shared.data, claim, reason)),
     };
     let now = (shared.outside.now)();
-    shared.board.ended(&job.id, job.agent.as_str(), Some(ended.state), ended.reason.as_deref(), now);
+    shared.board.ended(
+        &job.id,
+        job.agent.as_str(),
+        Some(ended.state),
+        ended.reason.as_deref(),
+        now,
+    );
     moved
 }
 

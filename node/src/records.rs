@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::join::Trail;
 
 /// The name that a node's records carry.
-pub const NAME: &str = "runtime";
+pub(crate) const NAME: &str = "runtime";
 
 /// What came of a decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,7 +140,11 @@ impl Draft {
         let mut payload = self.head;
         if let Some(act) = self.act {
             let bytes = canonical(&act)?;
-            payload["act"] = if bytes.len() > BLOB_LIMIT { blobs.keep(&bytes)? } else { act };
+            payload["act"] = if bytes.len() > BLOB_LIMIT {
+                blobs.keep(&bytes)?
+            } else {
+                act
+            };
         }
         Ok(Entry {
             time: Utc::from_unix(now),
@@ -154,7 +158,10 @@ impl Draft {
     }
 }
 
-#[expect(clippy::unwrap_used, reason = "the constant follows the rule; a test holds it to that")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "the constant follows the rule; a test holds it to that"
+)]
 fn name() -> Name {
     Name::new(NAME).unwrap()
 }
@@ -217,7 +224,11 @@ mod tests {
             kind: "x".into(),
             payload: hostile.clone(),
         };
-        let came = Came { result: hostile, reason: None, trail: Trail::default() };
+        let came = Came {
+            result: hostile,
+            reason: None,
+            trail: Trail::default(),
+        };
         for draft in [
             Draft::job(&job, "n", 1, 0, &Trail::default()),
             Draft::decision(&job, &decision),

@@ -27,7 +27,9 @@ impl Progress {
     pub(crate) fn end(&self) -> Option<Ended> {
         let (state, reason) = self.ended.clone()?;
         let good = self.decisions.iter().zip(&self.outcomes).filter(|(_, came)| came.ok());
-        let results = good.map(|(d, came)| (d.id.clone(), d.kind.clone(), came.result.clone())).collect();
+        let results = good
+            .map(|(d, came)| (d.id.clone(), d.kind.clone(), came.result.clone()))
+            .collect();
         Some(Ended { state, reason, results })
     }
 
@@ -46,16 +48,23 @@ pub(crate) fn progress(
     let mut wrong = None;
     archive.lines(&mut |line| {
         let id = line.cause.and_then(|cause| cause.strip_prefix("job "));
-        let Some(id) = id.filter(|id| wanted.contains(*id)) else { return };
+        let Some(id) = id.filter(|id| wanted.contains(*id)) else {
+            return;
+        };
         let note = |found: &mut BTreeMap<String, Progress>| -> Result<(), String> {
             let read = Read::of(line, archive)?;
             if line.kind == "job" {
                 // A later run of an id that was used before counts.
-                let progress = Progress { decides: read.decides, ..Progress::default() };
+                let progress = Progress {
+                    decides: read.decides,
+                    ..Progress::default()
+                };
                 found.insert(id.to_owned(), progress);
                 return Ok(());
             }
-            let Some(progress) = found.get_mut(id) else { return Ok(()) };
+            let Some(progress) = found.get_mut(id) else {
+                return Ok(());
+            };
             match line.kind {
                 "decision" => progress.decisions.push(read.document()?),
                 "outcome" => progress.outcomes.push(read.document()?),

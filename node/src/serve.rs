@@ -88,7 +88,15 @@ pub fn serve(
     };
     shared.agents.refresh();
     let shared = Arc::new(shared);
-    let mut host = Host { shared: &shared, settings, watch, others: Others::default(), foreign: true, since: (outside.now)(), written: None };
+    let mut host = Host {
+        shared: &shared,
+        settings,
+        watch,
+        others: Others::default(),
+        foreign: true,
+        since: (outside.now)(),
+        written: None,
+    };
     host.note(&writer, "began")?;
     host.begin()?;
     let workers: Vec<_> = (0..settings.workers.max(1))
@@ -112,7 +120,13 @@ pub fn serve(
         let _ = ledger.join();
     }
     let _ = host.write_status(false);
-    looped.map(|()| if quiet && left == 0 { Served::Quiet } else { Served::Left(left) })
+    looped.map(|()| {
+        if quiet && left == 0 {
+            Served::Quiet
+        } else {
+            Served::Left(left)
+        }
+    })
 }
 
 struct Host<'h> {
@@ -140,7 +154,11 @@ impl Host<'_> {
         let unclean = self.reclaim()?;
         let names = self.shared.data.names("inbox")?;
         if unclean {
-            let ids = names.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect();
+            let ids = names
+                .iter()
+                .filter_map(|name| name.strip_suffix(".json"))
+                .map(str::to_owned)
+                .collect();
             let mut over = self.progress(&ids)?;
             over.retain(|_, progress| progress.end().is_some());
             self.shared.queue.set_over(over);
@@ -157,7 +175,10 @@ impl Host<'_> {
             let mut wait = Watch::EVERY;
             let mut sooner = |duration: Duration| wait = Some(wait.map_or(duration, |w| w.min(duration)));
             if self.shared.board.is_dirty() {
-                sooner(self.written.map_or(Duration::ZERO, |at| STATUS_EVERY.saturating_sub(at.elapsed())));
+                sooner(
+                    self.written
+                        .map_or(Duration::ZERO, |at| STATUS_EVERY.saturating_sub(at.elapsed())),
+                );
             }
             if self.foreign {
                 sooner((self.settings.lease / 3).saturating_sub(looked.elapsed()));
@@ -201,11 +222,7 @@ impl Host<'_> {
         });
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {
-                // Between two writings of the status nobody need be woken again.
-                let recent = self.written.is_some_and(|at| at.elapsed() < STATUS_EVERY);
-                if recent || self.shared.board.is_dirty() {
-                    self.shared.board.drain();
-                }
+                self.shared.board.drain();
                 Ok(())
             }
             Err(e) => Err(NodeError::invalid("poll", e)),
@@ -213,10 +230,17 @@ impl Host<'_> {
     }
 
     fn take_up(&mut self, seen: &Seen) -> Result<(), NodeError> {
-        let inbox = seen.names.iter().filter(|(folder, _)| folder == "inbox").map(|(_, name)| name.clone());
+        let inbox = seen
+            .names
+            .iter()
+            .filter(|(folder, _)| folder == "inbox")
+            .map(|(_, name)| name.clone());
         self.shared.queue.add(json_only(inbox.collect()));
         let others = |name: &str| Claim::of(name).is_some_and(|claim| claim.node != self.shared.node);
-        let foreign = seen.names.iter().any(|(folder, name)| folder == "claimed" && others(name));
+        let foreign = seen
+            .names
+            .iter()
+            .any(|(folder, name)| folder == "claimed" && others(name));
         self.foreign |= foreign || (seen.lost && seen.folders.contains("claimed"));
         if seen.lost {
             self.shared.queue.add(json_only(self.shared.data.names("inbox")?));
@@ -231,9 +255,18 @@ impl Host<'_> {
     /// Takes over the claims of nodes that are dead. Whether there was such a node.
     fn reclaim(&mut self) -> Result<bool, NodeError> {
         let data = &self.shared.data;
-        let claims: Vec<Claim> = data.names("claimed")?.iter().filter_map(|name| Claim::of(name)).collect();
+        let claims: Vec<Claim> = data
+            .names("claimed")?
+            .iter()
+            .filter_map(|name| Claim::of(name))
+            .collect();
         let mut nodes: BTreeSet<String> = claims.iter().map(|claim| claim.node.clone()).collect();
-        nodes.extend(data.names("state/nodes")?.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned));
+        nodes.extend(
+            data.names("state/nodes")?
+                .iter()
+                .filter_map(|name| name.strip_suffix(".json"))
+                .map(str::to_owned),
+        );
         nodes.remove(&self.shared.node);
         let mut taken = Vec::new();
         let mut unclean = false;
@@ -246,7 +279,11 @@ impl Host<'_> {
             unclean = true;
             let _inside = self.shared.door.enter()?;
             for claim in claims.iter().filter(|claim| claim.node == node) {
-                let ours = Claim { node: self.shared.node.clone(), attempt: claim.attempt + 1, ..claim.clone() };
+                let ours = Claim {
+                    node: self.shared.node.clone(),
+                    attempt: claim.attempt + 1,
+                    ..claim.clone()
+                };
                 if data.take(&claim.path(), &ours.path())? {
                     log::warn!("job {}: node {node} ended before it did; taken over", claim.id);
                     taken.push(ours);
@@ -283,7 +320,14 @@ impl Host<'_> {
             if names.len() <= most + most / 10 {
                 continue;
             }
-            let age = |name: &String| self.shared.data.path(&format!("{folder}/{name}")).metadata().and_then(|m| m.modified()).ok();
+            let age = |name: &String| {
+                self.shared
+                    .data
+                    .path(&format!("{folder}/{name}"))
+                    .metadata()
+                    .and_then(|m| m.modified())
+                    .ok()
+            };
             let mut aged: Vec<_> = names.iter().map(|name| (age(name), name)).collect();
             aged.sort();
             for (_, name) in &aged[..names.len() - most] {

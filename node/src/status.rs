@@ -56,7 +56,11 @@ impl Board {
         let (tell, told) = UnixStream::pair()?;
         tell.set_nonblocking(true)?;
         told.set_nonblocking(true)?;
-        Ok(Self { inner: Mutex::default(), tell, told })
+        Ok(Self {
+            inner: Mutex::default(),
+            tell,
+            told,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

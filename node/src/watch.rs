@@ -37,7 +37,10 @@ mod system {
 
     /// nix gives no number of a descriptor; its text has it.
     fn number(watch: WatchDescriptor) -> i32 {
-        let digits: String = format!("{watch:?}").chars().filter(|c| c.is_ascii_digit() || *c == '-').collect();
+        let digits: String = format!("{watch:?}")
+            .chars()
+            .filter(|c| c.is_ascii_digit() || *c == '-')
+            .collect();
         digits.parse().unwrap_or(-1)
     }
 
@@ -56,7 +59,10 @@ mod system {
                 let watch = inotify.add_watch(&data.path(folder), what).map_err(failed)?;
                 numbers.insert(number(watch), (*folder).to_owned());
             }
-            Ok(Self { inotify, folders: numbers })
+            Ok(Self {
+                inotify,
+                folders: numbers,
+            })
         }
 
         /// What has changed since the last call. Never waits.
@@ -74,13 +80,21 @@ mod system {
                         seen.lost = true;
                         continue;
                     }
-                    let Some(folder) = self.folders.get(&number(event.wd)) else { continue };
-                    let name = event.name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                    let Some(folder) = self.folders.get(&number(event.wd)) else {
+                        continue;
+                    };
+                    let name = event
+                        .name
+                        .map(|name| name.to_string_lossy().into_owned())
+                        .unwrap_or_default();
                     if name.starts_with('.') {
                         continue;
                     }
                     seen.folders.insert(folder.clone());
-                    if event.mask.intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO) {
+                    if event
+                        .mask
+                        .intersects(AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO)
+                    {
                         seen.names.push((folder.clone(), name));
                     }
                 }

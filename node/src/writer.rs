@@ -49,10 +49,6 @@ impl Bell {
         self.rung.notify_all();
     }
 
-    pub(crate) fn stopped(&self) -> bool {
-        self.lock().stop
-    }
-
     /// What the node waits for, in words.
     pub(crate) fn waiting(&self) -> Option<String> {
         self.lock().waiting.clone()
@@ -101,8 +97,13 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("ledger".into()).spawn(run);
         let thread = thread.map_err(NodeError::io(root, "start a thread"))?;
-        told.recv().map_err(|_| NodeError::invalid(root.display(), "the ledger's thread ended"))??;
-        let writer = Self { submitter, bell: Arc::clone(bell), outside: outside.clone() };
+        told.recv()
+            .map_err(|_| NodeError::invalid(root.display(), "the ledger's thread ended"))??;
+        let writer = Self {
+            submitter,
+            bell: Arc::clone(bell),
+            outside: outside.clone(),
+        };
         Ok((writer, thread))
     }
 
@@ -146,6 +147,10 @@ impl Writer {
             log::warn!("{why}");
             self.bell.set_waiting(Some(why));
         }
-        if self.bell.wait(AGAIN) { Err(Halt::Stopped) } else { Ok(()) }
+        if self.bell.wait(AGAIN) {
+            Err(Halt::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }
