@@ -10,8 +10,6 @@ use jos_node::contract::AgentError;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// For one question, besides what the node itself takes to serve it.
-const TIME: Duration = Duration::from_secs(30);
 /// Bytes of a line: a file's content as JSON, at its longest.
 const LINE: usize = 8 << 20;
 /// Bytes in all.
@@ -25,6 +23,7 @@ pub(super) struct Started {
     input: ChildStdin,
     output: ChildStdout,
     errors: Option<ChildStderr>,
+    time: Duration,
     left: Duration,
     heard: Vec<u8>,
     /// Of `heard`, how many bytes hold no newline.
@@ -35,7 +34,7 @@ pub(super) struct Started {
 }
 
 impl Started {
-    pub(super) fn new(mut child: Child) -> Result<Self, AgentError> {
+    pub(super) fn new(mut child: Child, time: Duration) -> Result<Self, AgentError> {
         let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = taken else {
             return Err(AgentError::Failed("it has no streams".into()));
@@ -48,7 +47,8 @@ impl Started {
             input,
             output,
             errors: Some(errors),
-            left: TIME,
+            time,
+            left: time,
             heard: Vec::new(),
             searched: 0,
             total: 0,
@@ -60,7 +60,7 @@ impl Started {
     /// Waits until something can be read, or written where that is wanted; takes the time from what is left.
     fn wait(&mut self, writes: bool) -> Result<(), AgentError> {
         if self.left.is_zero() {
-            return Err(AgentError::Limit(format!("it did not answer within {} s", TIME.as_secs())));
+            return Err(AgentError::Limit(format!("it did not answer within {} s", self.time.as_secs())));
         }
         let begun = Instant::now();
         let timeout = PollTimeout::try_from(self.left).unwrap_or(PollTimeout::MAX);

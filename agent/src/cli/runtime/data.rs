@@ -65,10 +65,9 @@ impl Place {
 
 /// What agents and tools are run with on this machine.
 pub(crate) fn means(model: Arc<dyn Model>) -> Means {
-    let unconfined_too = std::env::var_os(programs::UNCONFINED).is_some_and(|word| word == "1");
     Means {
         model,
-        programs: Some(Arc::new(programs::Confined { unconfined_too })),
+        programs: Some(Arc::new(programs::Confined::of_environment())),
     }
 }
 
