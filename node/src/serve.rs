@@ -28,6 +28,7 @@ use crate::place::{BLOBS, DataDir, Door, Durable, LEDGER};
 use crate::pool::{Queue, Shared, work};
 use crate::records::Draft;
 use crate::resume;
+use crate::schedules::Schedules;
 use crate::status::Board;
 use crate::watch::{Seen, Watch};
 use crate::writer::{Bell, Writer};
@@ -96,8 +97,10 @@ pub fn serve(
         foreign: true,
         since: (outside.now)(),
         written: None,
+        schedules: Schedules::load(data)?,
+        writer: &writer,
     };
-    host.note(&writer, "began")?;
+    host.note(vec![Draft::node(&host.shared.node, "began")])?;
     host.begin()?;
     let workers: Vec<_> = (0..settings.workers.max(1))
         .map(|n| {
@@ -115,11 +118,14 @@ pub fn serve(
     if quiet {
         workers.into_iter().for_each(|worker| drop(worker.join()));
         // The disk may be full; the note is not worth waiting for.
-        let _ = host.note(&writer, "ended");
+        let _ = host.note(vec![Draft::node(&host.shared.node, "ended")]);
+    }
+    let _ = host.write_status(false);
+    drop(host);
+    if quiet {
         drop(writer);
         let _ = ledger.join();
     }
-    let _ = host.write_status(false);
     looped.map(|()| {
         if quiet && left == 0 {
             Served::Quiet
@@ -138,15 +144,51 @@ struct Host<'h> {
     foreign: bool,
     since: i64,
     written: Option<Instant>,
+    schedules: Schedules,
+    writer: &'h Writer,
 }
 
 impl Host<'_> {
-    fn note(&self, writer: &Writer, word: &str) -> Result<(), NodeError> {
-        let root = self.shared.data.root();
-        let disk = jobs::disk(&root.join("state"), &self.shared.outside.hex(8))?;
+    fn note(&self, drafts: Vec<Draft>) -> Result<(), NodeError> {
+        let disk = jobs::disk(&self.shared.data.path("state"), &self.shared.outside.hex(8))?;
         let blobs = Blobs::open(&disk, BLOBS)?;
-        let _ = writer.append(vec![Draft::node(&self.shared.node, word)], &blobs);
+        // Told to end meanwhile: then nobody waits for it.
+        let _ = self.writer.append(drafts, &blobs);
         Ok(())
+    }
+
+    /// Submits what is due.
+    fn fire(&mut self) -> Result<(), NodeError> {
+        let fired = self
+            .schedules
+            .fire(&self.shared.data, &self.shared.door, (self.shared.outside.now)());
+        match fired {
+            Ok(fired) if fired.is_empty() => Ok(()),
+            Ok(fired) => {
+                self.shared
+                    .queue
+                    .add(fired.iter().map(|fired| format!("{}.json", fired.job)));
+                self.shared.board.touch();
+                self.note(
+                    fired
+                        .iter()
+                        .map(|f| Draft::fired(&f.schedule, &f.job, &f.due))
+                        .collect(),
+                )
+            }
+            Err(e) => {
+                // A full disk: it is tried again when something happens, at the latest in a minute.
+                log::warn!("schedules: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    /// How long until a schedule is due. Clocks are set and machines sleep, so it is looked at once a minute at least.
+    fn until_due(&self) -> Option<Duration> {
+        let now = (self.shared.outside.now)();
+        let due = self.schedules.next(&self.shared.data, now)?;
+        Some(Duration::from_secs(due.saturating_sub(now).clamp(0, 60).unsigned_abs()).max(Duration::from_millis(250)))
     }
 
     /// Takes up what is there: first what dead nodes left, then what waits.
@@ -183,12 +225,14 @@ impl Host<'_> {
             if self.foreign {
                 sooner((self.settings.lease / 3).saturating_sub(looked.elapsed()));
             }
+            self.until_due().into_iter().for_each(&mut sooner);
             self.wait(signal, wait)?;
             if stopping() {
                 return Ok(());
             }
             let seen = self.watch.take()?;
             self.take_up(&seen)?;
+            self.fire()?;
             if self.foreign && looked.elapsed() >= self.settings.lease / 3 {
                 looked = Instant::now();
                 self.reclaim()?;
@@ -247,6 +291,10 @@ impl Host<'_> {
         }
         if seen.lost || seen.folders.contains("agents") || seen.folders.contains("tools") {
             self.shared.agents.refresh();
+            self.shared.board.touch();
+        }
+        if seen.lost || seen.folders.contains("schedules") {
+            self.schedules = Schedules::load(&self.shared.data)?;
             self.shared.board.touch();
         }
         Ok(())
@@ -352,7 +400,15 @@ impl Host<'_> {
         document["waiting"] = json!(shared.bell.waiting());
         document["agents"] = json!(shared.agents.agents());
         document["kinds"] = json!(shared.agents.kinds());
-        document["broken"] = json!(shared.agents.broken());
+        let mut broken = shared.agents.broken();
+        broken.extend(self.schedules.broken.iter().cloned());
+        document["broken"] = json!(broken);
+        let now = (shared.outside.now)();
+        let about = self.schedules.all().map(|planned| {
+            let next = planned.next(&shared.data, now).map(Utc::from_unix);
+            json!({ "name": planned.schedule.name, "agent": planned.schedule.agent, "next": next })
+        });
+        document["schedules"] = about.collect();
         let text = serde_json::to_vec_pretty(&document).unwrap_or_default();
         // A full disk must not end the node; the next writing says it.
         if let Err(e) = shared.data.put("status.json", &text, Durable::Derived) {
