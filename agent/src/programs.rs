@@ -100,7 +100,6 @@ pub(crate) fn become_it() -> ExitCode {
     failed(&format!("cannot start {}: {error}", program.to_string_lossy()))
 }
 
-#[expect(clippy::print_stderr, reason = "the node reads it there")]
 fn failed(why: &str) -> ExitCode {
     eprintln!("{why}");
     ExitCode::from(126)

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 /// Bytes of address space: room for an interpreter.
+#[cfg(target_os = "linux")]
 const MEMORY: u64 = 512 << 20;
 /// Seconds of a CPU.
 const CPU: u64 = 20;
@@ -51,7 +52,7 @@ const SYSTEM: [&str; 9] = [
     "/usr/lib64",
     "/usr/local/bin",
     "/usr/local/lib",
-    "/usr/share/zoneinfo",
+    "/usr/share",
     "/bin",
     "/lib",
     "/lib64",

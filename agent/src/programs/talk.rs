@@ -64,7 +64,10 @@ impl Started {
         }
         let begun = Instant::now();
         let timeout = PollTimeout::try_from(self.left).unwrap_or(PollTimeout::MAX);
-        let mut all = vec![PollFd::new(self.output.as_fd(), PollFlags::POLLIN)];
+        let mut all = Vec::with_capacity(3);
+        if !self.ended {
+            all.push(PollFd::new(self.output.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(errors) = &self.errors {
             all.push(PollFd::new(errors.as_fd(), PollFlags::POLLIN));
         }

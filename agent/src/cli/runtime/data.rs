@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jos_node::NodeError;
 use jos_node::contract::Model;
 use jos_node::join::{Agents, Outside};
+use jos_node::models::Echo;
 use jos_node::place::DataDir;
 use jos_node::registry::{Means, Registry};
 use jos_runtime::world::{Clock, Random};
@@ -51,6 +52,11 @@ impl Place {
     /// The agents of the directory, with the model that is meant for it.
     pub(crate) fn agents(&self) -> Result<Arc<dyn Agents>, Failure> {
         Ok(Arc::new(Registry::new(&self.root, means(self.model()?))))
+    }
+
+    /// The same for who only looks at what there is, and asks no model.
+    pub(crate) fn agents_unasked(&self) -> Arc<dyn Agents> {
+        Arc::new(Registry::new(&self.root, means(Arc::new(Echo))))
     }
 
     /// The model that its agents ask.
