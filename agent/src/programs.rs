@@ -53,7 +53,9 @@ impl Programs for Confined {
         };
         let mut command = Command::new(this);
         command.arg0(NAME).env_clear().current_dir("/");
-        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");
+        command
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("LANG", "C.UTF-8");
         if self.unconfined_too {
             command.arg("--unconfined-too");
         }
@@ -61,8 +63,13 @@ impl Programs for Confined {
             command.arg("--read").arg(file);
         }
         command.arg("--").args(&launch.argv);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|e| AgentError::Failed(format!("cannot start it: {e}")))?;
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command
+            .spawn()
+            .map_err(|e| AgentError::Failed(format!("cannot start it: {e}")))?;
         Ok(Box::new(talk::Started::new(child, self.time)?))
     }
 }

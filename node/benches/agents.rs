@@ -43,9 +43,19 @@ fn main() {
     let text = json!({ "text": "one two\nthree" });
     let message = json!({ "message": { "draft": "ACCEPT", "task": "t" } });
     println!("| what | µs |\n|---|---|");
-    println!("| a module asked (text-metrics) | {:.1} |", median(|| asked(&registry, "text-metrics", &text)));
-    println!("| prompts asked (reviewer, echo) | {:.1} |", median(|| asked(&registry, "reviewer", &message)));
-    println!("| no file changed (registry of {}) | {:.1} |", registry.agents().len(), median(|| refreshed(&registry)));
+    println!(
+        "| a module asked (text-metrics) | {:.1} |",
+        median(|| asked(&registry, "text-metrics", &text))
+    );
+    println!(
+        "| prompts asked (reviewer, echo) | {:.1} |",
+        median(|| asked(&registry, "reviewer", &message))
+    );
+    println!(
+        "| no file changed (registry of {}) | {:.1} |",
+        registry.agents().len(),
+        median(|| refreshed(&registry))
+    );
 }
 
 fn median(mut run: impl FnMut() -> f64) -> f64 {

@@ -109,11 +109,31 @@ fn planes_no_module_of_the_execution_plane_knows_a_model() {
 
 #[test]
 fn no_server_nothing_listens_but_the_hub_and_the_console() {
-    let words = ["TcpListener", "UnixListener", "UdpSocket::bind", "libc::listen", "socket::listen"];
-    for folder in ["schemas/src", "trust/src", "runtime/src", "link/src", "node/src", "agent/src"] {
+    let words = [
+        "TcpListener",
+        "UnixListener",
+        "UdpSocket::bind",
+        "libc::listen",
+        "socket::listen",
+    ];
+    for folder in [
+        "schemas/src",
+        "trust/src",
+        "runtime/src",
+        "link/src",
+        "node/src",
+        "agent/src",
+    ] {
         let mut all = sources(folder);
-        all.retain(|(path, _)| !path.components().any(|part| part.as_os_str().to_string_lossy().starts_with("console")));
-        none(&with(&all, &words), "a socket that listens belongs to the hub or the console");
+        all.retain(|(path, _)| {
+            !path
+                .components()
+                .any(|part| part.as_os_str().to_string_lossy().starts_with("console"))
+        });
+        none(
+            &with(&all, &words),
+            "a socket that listens belongs to the hub or the console",
+        );
     }
 }
 
@@ -121,8 +141,19 @@ fn no_server_nothing_listens_but_the_hub_and_the_console() {
 fn comms_agents_meet_in_queues_alone() {
     let mut forms = sources("node/src/agents");
     forms.extend(sources("node/src/tools"));
-    let words = ["Registry", "registry::", "dyn Agents", "join::", "std::net", "std::process", "mpsc"];
-    none(&with(&forms, &words), "an agent or a tool refers to no other, and to no way out but its hands");
+    let words = [
+        "Registry",
+        "registry::",
+        "dyn Agents",
+        "join::",
+        "std::net",
+        "std::process",
+        "mpsc",
+    ];
+    none(
+        &with(&forms, &words),
+        "an agent or a tool refers to no other, and to no way out but its hands",
+    );
     // What is shipped to be learned from holds to it too: no module imports anything but its hands.
     for folder in ["examples", "docs/agent-kit/template"] {
         for kind in ["agents", "tools"] {
@@ -145,16 +176,32 @@ fn texts(folder: &Path, extension: &str) -> Vec<String> {
 
 #[test]
 fn zero_infrastructure_neither_build_of_the_agent_knows_a_database_or_a_broker() {
-    for features in [["--no-default-features", "--features", "device"], ["--no-default-features", "--features", "full"]] {
+    for features in [
+        ["--no-default-features", "--features", "device"],
+        ["--no-default-features", "--features", "full"],
+    ] {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut tree = Command::new(cargo);
-        tree.args(["tree", "--locked", "--offline", "--edges", "normal,no-proc-macro", "--prefix", "none"]);
-        tree.args(["--format", "{p}", "--package", "jos-agent"]).args(features).current_dir(workspace());
+        tree.args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--edges",
+            "normal,no-proc-macro",
+            "--prefix",
+            "none",
+        ]);
+        tree.args(["--format", "{p}", "--package", "jos-agent"])
+            .args(features)
+            .current_dir(workspace());
         let built = run(&mut tree).ok().stdout;
         let names: Vec<&str> = built.lines().filter_map(|line| line.split(' ').next()).collect();
         assert!(names.contains(&"jos-agent"), "{built}");
         let found: Vec<_> = INFRASTRUCTURE.iter().filter(|name| names.contains(name)).collect();
-        assert!(found.is_empty(), "{features:?} is built with {found:?}: a node needs files and threads, nothing else");
+        assert!(
+            found.is_empty(),
+            "{features:?} is built with {found:?}: a node needs files and threads, nothing else"
+        );
     }
 }
 
@@ -168,6 +215,9 @@ fn the_roles_in_the_docs_are_those_of_the_node() {
         .collect();
     assert!(roles.len() >= 5, "{roles:?}");
     for role in roles {
-        assert!(docs.contains(&format!("| `{role}` |")), "docs/building-agents.md does not show the role {role}");
+        assert!(
+            docs.contains(&format!("| `{role}` |")),
+            "docs/building-agents.md does not show the role {role}"
+        );
     }
 }

@@ -225,8 +225,17 @@ fn seccomp() -> Result<(), String> {
         .and_then(|itself| SeccompRule::new(vec![itself, nothing?]));
     rules.insert(libc::SYS_prlimit64, vec![own_limits.map_err(|e| e.to_string())?]);
     // What C libraries ask of a stream: whether it is a terminal, how much is in it, that it closes.
-    let asked = [libc::TCGETS, libc::FIONREAD, libc::FIOCLEX, libc::FIONCLEX, libc::TIOCGWINSZ];
-    let asked: Result<Vec<_>, _> = asked.iter().map(|what| when(1, SeccompCmpOp::Eq, *what as u64)).collect();
+    let asked = [
+        libc::TCGETS,
+        libc::FIONREAD,
+        libc::FIOCLEX,
+        libc::FIONCLEX,
+        libc::TIOCGWINSZ,
+    ];
+    let asked: Result<Vec<_>, _> = asked
+        .iter()
+        .map(|what| when(1, SeccompCmpOp::Eq, *what as u64))
+        .collect();
     rules.insert(libc::SYS_ioctl, asked?);
     // All else is "not there": sockets, processes, mounts, keys, other processes' memory, writing names.
     let refuse = SeccompAction::Errno(libc::ENOSYS as u32);

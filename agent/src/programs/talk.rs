@@ -60,7 +60,10 @@ impl Started {
     /// Waits until something can be read, or written where that is wanted; takes the time from what is left.
     fn wait(&mut self, writes: bool) -> Result<(), AgentError> {
         if self.left.is_zero() {
-            return Err(AgentError::Limit(format!("it did not answer within {} s", self.time.as_secs())));
+            return Err(AgentError::Limit(format!(
+                "it did not answer within {} s",
+                self.time.as_secs()
+            )));
         }
         let begun = Instant::now();
         let timeout = PollTimeout::try_from(self.left).unwrap_or(PollTimeout::MAX);
@@ -127,7 +130,8 @@ impl Started {
         let line = String::from_utf8(self.heard[..end].to_vec());
         self.heard.drain(..=end);
         self.searched = 0;
-        line.map(Some).map_err(|_| AgentError::Failed("it said something that is not UTF-8".into()))
+        line.map(Some)
+            .map_err(|_| AgentError::Failed("it said something that is not UTF-8".into()))
     }
 }
 
@@ -168,7 +172,10 @@ impl Talk for Started {
         // What it complained of comes with its end; a program that closed its output and lives on is not waited for.
         while self.errors.is_some() && self.wait(false).is_ok() && self.take().is_ok() {}
         let _ = self.child.kill();
-        let status = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
+        let status = self
+            .child
+            .wait()
+            .map_or_else(|e| e.to_string(), |status| status.to_string());
         let complaint = String::from_utf8_lossy(&self.complaint);
         match complaint.trim() {
             "" => status,

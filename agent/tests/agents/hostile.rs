@@ -51,13 +51,19 @@ fn a_program_reaches_no_file_no_network_no_process_and_no_environment() {
         ("another agent's document", "open(my $f, '<', $0 =~ s{pl$}{json}r)"),
         ("a new file", "open(my $f, '>', '/tmp/jos-hostile')"),
         ("its own file", "open(my $f, '>>', $0)"),
-        ("another's memory", "open(my $f, '<', '/proc/' . getppid() . '/environ')"),
+        (
+            "another's memory",
+            "open(my $f, '<', '/proc/' . getppid() . '/environ')",
+        ),
         ("a socket", "socket(my $s, 2, 1, 0)"),
         ("a local socket", "socket(my $s, 1, 1, 0)"),
         ("a child", "defined(my $pid = fork())"),
         ("a shell", "system('/bin/true') == 0"),
         ("a signal", "kill(0, getppid())"),
-        ("the environment", "grep { $_ ne 'PATH' && $_ ne 'LANG' && $_ ne 'PWD' } keys %ENV"),
+        (
+            "the environment",
+            "grep { $_ ne 'PATH' && $_ ne 'LANG' && $_ ne 'PWD' } keys %ENV",
+        ),
         ("a new root", "chroot('/')"),
         ("a link", "symlink('/etc', '/tmp/jos-hostile-link')"),
     ] {
@@ -89,8 +95,15 @@ fn a_program_cannot_say_that_it_is_somebody_else() {
     assert!(said.contains("unknown field `source`"), "{said}");
     let greedy = r#"$| = 1; print qq({"propose":{"kind":"fs.write","payload":{"path":"agents/guest.json","content":"x"}}}\n{"done":null}\n);"#;
     let (node, said) = ends(greedy);
-    assert!(said.contains("guest was not granted fs.write on agents/guest.json") || said.contains("agents/guest.json"), "{said}");
-    assert!(fs::read_to_string(node.data().join("agents/guest.json")).expect("there").contains("jos.runtime_agent"));
+    assert!(
+        said.contains("guest was not granted fs.write on agents/guest.json") || said.contains("agents/guest.json"),
+        "{said}"
+    );
+    assert!(
+        fs::read_to_string(node.data().join("agents/guest.json"))
+            .expect("there")
+            .contains("jos.runtime_agent")
+    );
 }
 
 #[test]
@@ -101,7 +114,8 @@ print qq({"read":"facts/disk"}\n); my $given = <STDIN>;
 my $well = $denied =~ /was not granted fs.read on outbox/ && $given =~ /disk_used_percent/;
 print $well ? qq({"propose":{"kind":"advance","payload":{"events":["start","complete"]}}}\n{"done":null}\n) : qq({"fail":"held otherwise"}\n);"#;
     let node = node(asks);
-    let document = json!({ "kind": "jos.runtime_agent", "name": "guest", "argv": ["perl", "./guest.pl"], "roles": ["observer"] });
+    let document =
+        json!({ "kind": "jos.runtime_agent", "name": "guest", "argv": ["perl", "./guest.pl"], "roles": ["observer"] });
     node.put("agents/guest.json", &document.to_string());
     node.ok(&["submit", "guest", "--id", "g"]);
     node.ok(&["serve", "--drain"]);

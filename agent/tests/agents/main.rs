@@ -28,8 +28,14 @@ impl Node {
 
     fn run(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jos"));
-        command.args(words).current_dir(self.dir.path()).env("JOS_DATA_DIR", self.data());
-        command.env("JOS_PROGRAM_SECONDS", "5").env("JOS_TEST_SECRET", "s3cret").env_remove("JOS_LLM");
+        command
+            .args(words)
+            .current_dir(self.dir.path())
+            .env("JOS_DATA_DIR", self.data());
+        command
+            .env("JOS_PROGRAM_SECONDS", "5")
+            .env("JOS_TEST_SECRET", "s3cret")
+            .env_remove("JOS_LLM");
         command.output().expect("the program runs")
     }
 
@@ -84,13 +90,19 @@ fn the_examples_pass_their_own_evals() {
         .filter(|name| name.starts_with("eval-"))
         .collect();
     assert_eq!(left, Vec::<String>::new(), "an eval leaves nothing behind");
-    assert!(!node.data().join("artifacts/inventory.txt").exists(), "an eval is isolated from the node's data");
+    assert!(
+        !node.data().join("artifacts/inventory.txt").exists(),
+        "an eval is isolated from the node's data"
+    );
 }
 
 #[test]
 fn the_kits_templates_pass_unmodified() {
     let node = Node::new(&[]);
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/agent-kit/template"), &node.data());
+    copy(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/agent-kit/template"),
+        &node.data(),
+    );
     let (_, value) = node.eval();
     assert_eq!(passed(&value), 8);
 }
@@ -105,13 +117,23 @@ fn a_case_without_a_check_and_one_that_differs_fail_by_name() {
     };
     node.put("evals/empty.json", &case("empty", json!({})));
     node.put("evals/good.json", &case("good", json!({ "state": "DONE" })));
-    node.put("evals/wrong.json", &case("wrong", json!({ "state": "FAILED", "reason": "x" })));
+    node.put(
+        "evals/wrong.json",
+        &case("wrong", json!({ "state": "FAILED", "reason": "x" })),
+    );
     let (code, value) = node.eval();
     assert_eq!(code, Some(1));
-    assert_eq!((value["passed"].as_u64(), value["failed"].as_u64()), (Some(1), Some(2)), "{value:#}");
+    assert_eq!(
+        (value["passed"].as_u64(), value["failed"].as_u64()),
+        (Some(1), Some(2)),
+        "{value:#}"
+    );
     let text = value.to_string();
     assert!(text.contains("at least one"), "{text}");
-    assert!(text.contains("state: found \\\"DONE\\\", expected \\\"FAILED\\\""), "{text}");
+    assert!(
+        text.contains("state: found \\\"DONE\\\", expected \\\"FAILED\\\""),
+        "{text}"
+    );
     assert_eq!(node.run(&["eval", "nobody"]).status.code(), Some(2));
     node.ok(&["eval", "good"]);
 }
@@ -124,11 +146,19 @@ fn an_agent_of_each_form_is_added_and_works_and_one_that_cannot_be_loaded_is_not
     assert_eq!(node.ok(&["add-agent", &file("judge.jos")])["agent"], "judge");
     node.ok(&["add-agent", &file("first.wat"), "--name", "second"]);
     node.ok(&["add-agent", &file("doubler.sh"), "--name", "twice"]);
-    assert_eq!(node.run(&["add-agent", &file("judge.jos")]).status.code(), Some(2), "it is there already");
+    assert_eq!(
+        node.run(&["add-agent", &file("judge.jos")]).status.code(),
+        Some(2),
+        "it is there already"
+    );
     node.put("../bad.wat", "(module)");
     assert_eq!(node.run(&["add-agent", "bad.wat"]).status.code(), Some(2));
     assert!(!node.data().join("agents/bad.json").exists());
-    for (agent, input) in [("judge", r#"{"text":"accept"}"#), ("second", r#"{"go":true}"#), ("twice", r#"{"n":4}"#)] {
+    for (agent, input) in [
+        ("judge", r#"{"text":"accept"}"#),
+        ("second", r#"{"go":true}"#),
+        ("twice", r#"{"n":4}"#),
+    ] {
         node.ok(&["submit", agent, "--id", agent, "--input", input]);
     }
     node.ok(&["serve", "--drain"]);

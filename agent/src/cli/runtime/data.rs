@@ -12,8 +12,8 @@ use jos_node::registry::{Means, Registry};
 use jos_runtime::world::{Clock, Random};
 
 use crate::cli::Failure;
-use crate::{models, programs};
 use crate::world::{Kernel, SystemClock};
+use crate::{models, programs};
 
 const VARIABLE: &str = "JOS_DATA_DIR";
 const USUAL: &str = ".jos-data";
@@ -62,9 +62,11 @@ impl Place {
     /// The model that its agents ask.
     pub(crate) fn model(&self) -> Result<Arc<dyn Model>, Failure> {
         let environment = std::env::vars_os();
-        let environment = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment =
+            environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         models::choose(&self.root, &environment.collect()).map_err(|why| {
-            Failure::invalid(why).help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
+            Failure::invalid(why)
+                .help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
         })
     }
 }
