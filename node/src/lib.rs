@@ -34,6 +34,7 @@ pub mod replay;
 mod resume;
 pub mod roles;
 pub mod schedules;
+mod seals;
 pub mod serve;
 mod status;
 pub mod tools;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use jos_runtime::ledger::{Archive, Blobs};
 use jos_schemas::text::Utc;
+use jos_trust::SecretKey;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
@@ -29,6 +30,7 @@ use crate::pool::{Queue, Shared, work};
 use crate::records::Draft;
 use crate::resume;
 use crate::schedules::Schedules;
+use crate::seals;
 use crate::status::Board;
 use crate::watch::{Seen, Watch};
 use crate::writer::{Bell, Writer};
@@ -41,6 +43,9 @@ const STATUS_EVERY: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_millis(400);
 /// So many ids are remembered by the files in `processed/` and `failed/`.
 const KEPT: usize = 10_000;
+
+/// So many records lie between two signed checkpoints, about.
+const SEAL_EVERY: u64 = 1000;
 
 /// How a node runs.
 #[derive(Clone, Debug)]
@@ -99,8 +104,11 @@ pub fn serve(
         written: None,
         schedules: Schedules::load(data)?,
         writer: &writer,
+        key: seals::key(data, &shared.door, outside)?,
+        sealed: 0,
     };
     host.note(vec![Draft::node(&host.shared.node, "began")])?;
+    host.seal()?;
     host.begin()?;
     let workers: Vec<_> = (0..settings.workers.max(1))
         .map(|n| {
@@ -119,6 +127,7 @@ pub fn serve(
         workers.into_iter().for_each(|worker| drop(worker.join()));
         // The disk may be full; the note is not worth waiting for.
         let _ = host.note(vec![Draft::node(&host.shared.node, "ended")]);
+        let _ = host.seal();
     }
     let _ = host.write_status(false);
     drop(host);
@@ -146,6 +155,9 @@ struct Host<'h> {
     written: Option<Instant>,
     schedules: Schedules,
     writer: &'h Writer,
+    key: SecretKey,
+    /// So many records there were at the last checkpoint.
+    sealed: u64,
 }
 
 impl Host<'_> {
@@ -154,6 +166,15 @@ impl Host<'_> {
         let blobs = Blobs::open(&disk, BLOBS)?;
         // Told to end meanwhile: then nobody waits for it.
         let _ = self.writer.append(drafts, &blobs);
+        Ok(())
+    }
+
+    /// Signs how far the ledger has come.
+    fn seal(&mut self) -> Result<(), NodeError> {
+        if let Some(document) = seals::now(&self.shared.data, &self.shared.outside, &self.key)? {
+            self.sealed = self.writer.count();
+            self.note(vec![Draft::checkpoint(document)])?;
+        }
         Ok(())
     }
 
@@ -239,6 +260,9 @@ impl Host<'_> {
             }
             if self.shared.board.is_dirty() && self.written.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
                 self.write_status(true)?;
+                if self.writer.count() >= self.sealed + SEAL_EVERY {
+                    self.seal().unwrap_or_else(|e| log::warn!("checkpoint: {e}"));
+                }
                 finished += 1;
                 if finished.is_multiple_of(64) {
                     self.trim()?;
@@ -392,7 +416,7 @@ impl Host<'_> {
         let mut document = shared.board.document();
         document["node"] = json!(shared.node);
         document["pid"] = json!(std::process::id());
-        document["running_node"] = json!(running);
+        document["serving"] = json!(running);
         document["since"] = json!(Utc::from_unix(self.since));
         document["at"] = json!(Utc::from_unix((shared.outside.now)()));
         document["workers"] = json!(self.settings.workers);

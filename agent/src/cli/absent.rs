@@ -3,7 +3,7 @@
 use super::Failure;
 
 /// Of [`super::desk`] and [`super::runtime`], by their first word.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "key",
     "sign",
     "verify",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 18] = [
     "logs",
     "eval",
     "add-agent",
+    "schedule",
 ];
 /// The same of `jos trust`.
 const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];

@@ -7,6 +7,7 @@ mod eval;
 mod init;
 mod logs;
 mod replay;
+mod schedule;
 mod serve;
 mod status;
 mod submit;
@@ -53,6 +54,7 @@ pub(super) enum ShortVerb {
     Logs(logs::Args),
     Eval(eval::Args),
     AddAgent(add_agent::Args),
+    Schedule(schedule::Args),
 }
 
 /// Run agents on this machine: jobs in, proposals gated and recorded, results out
@@ -85,6 +87,7 @@ pub(super) fn run_short(verb: &ShortVerb, data_dir: Option<&Path>, ui: &Ui) -> D
         ShortVerb::Logs(args) => logs::run(args, &place, ui),
         ShortVerb::Eval(args) => eval::run(args, &place, ui),
         ShortVerb::AddAgent(args) => add_agent::run(args, &place, ui),
+        ShortVerb::Schedule(args) => schedule::run(args, &place, ui),
     }
 }
 
