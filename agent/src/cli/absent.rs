@@ -3,7 +3,7 @@
 use super::Failure;
 
 /// Of [`super::desk`] and [`super::runtime`], by their first word.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "key",
     "sign",
     "verify",
@@ -20,6 +20,8 @@ const COMMANDS: [&str; 17] = [
     "status",
     "watch",
     "logs",
+    "eval",
+    "add-agent",
     "schedule",
 ];
 /// The same of `jos trust`.

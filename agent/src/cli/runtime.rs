@@ -1,7 +1,9 @@
 //! `jos runtime …`: a node that runs agents, and every verb of it in its short form (`jos submit`).
 
+mod add_agent;
 mod blame;
 mod data;
+mod eval;
 mod init;
 mod logs;
 mod replay;
@@ -50,6 +52,8 @@ pub(super) enum ShortVerb {
     Status(status::Args),
     Watch(watch::Args),
     Logs(logs::Args),
+    Eval(eval::Args),
+    AddAgent(add_agent::Args),
     Schedule(schedule::Args),
 }
 
@@ -81,6 +85,8 @@ pub(super) fn run_short(verb: &ShortVerb, data_dir: Option<&Path>, ui: &Ui) -> D
         ShortVerb::Status(args) => status::run(&place, ui, args),
         ShortVerb::Watch(args) => watch::run(args, &place, ui),
         ShortVerb::Logs(args) => logs::run(args, &place, ui),
+        ShortVerb::Eval(args) => eval::run(args, &place, ui),
+        ShortVerb::AddAgent(args) => add_agent::run(args, &place, ui),
         ShortVerb::Schedule(args) => schedule::run(args, &place, ui),
     }
 }

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jos_node::NodeError;
-use jos_node::join::{Agents, Alone, Outside};
+use jos_node::contract::Model;
+use jos_node::join::{Agents, Outside};
+use jos_node::models::Echo;
 use jos_node::place::DataDir;
+use jos_node::registry::{Means, Registry};
 use jos_runtime::world::{Clock, Random};
 
 use crate::cli::Failure;
 use crate::world::{Kernel, SystemClock};
+use crate::{models, programs};
 
 const VARIABLE: &str = "JOS_DATA_DIR";
 const USUAL: &str = ".jos-data";
@@ -45,9 +49,33 @@ impl Place {
         DataDir::open(&self.root).map_err(failure)
     }
 
-    /// The agents of the directory.
-    pub(crate) fn agents(&self) -> Arc<dyn Agents> {
-        Arc::new(Alone)
+    /// The agents of the directory, with the model that is meant for it.
+    pub(crate) fn agents(&self) -> Result<Arc<dyn Agents>, Failure> {
+        Ok(Arc::new(Registry::new(&self.root, means(self.model()?))))
+    }
+
+    /// The same for who only looks at what there is, and asks no model.
+    pub(crate) fn agents_unasked(&self) -> Arc<dyn Agents> {
+        Arc::new(Registry::new(&self.root, means(Arc::new(Echo))))
+    }
+
+    /// The model that its agents ask.
+    pub(crate) fn model(&self) -> Result<Arc<dyn Model>, Failure> {
+        let environment = std::env::vars_os();
+        let environment =
+            environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        models::choose(&self.root, &environment.collect()).map_err(|why| {
+            Failure::invalid(why)
+                .help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
+        })
+    }
+}
+
+/// What agents and tools are run with on this machine.
+pub(crate) fn means(model: Arc<dyn Model>) -> Means {
+    Means {
+        model,
+        programs: Some(Arc::new(programs::Confined::of_environment())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `jos runtime init`: a data directory.
 
+use jos_node::examples;
 use jos_node::place::DataDir;
 use serde_json::json;
 
@@ -13,12 +14,16 @@ use crate::cli::{Done, Failure, Ui};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     jos runtime init                            ./.jos-data\n  \
+    jos runtime init --with-examples            with agents, tools, evals and schedules to begin with\n  \
     jos runtime init --data-dir /srv/hive\n  \
     jos runtime init --force                    makes what is missing of one that is there")]
 pub(crate) struct Args {
     /// Go on where there is one already: make what is missing, keep what is there
     #[arg(long)]
     force: bool,
+    /// Put the examples there as well: agents, tools, evals, schedules
+    #[arg(long)]
+    with_examples: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
@@ -27,13 +32,24 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
         return Err(Failure::invalid(message).help("use it as it is, or --force to make what is missing"));
     }
     let (data, made) = DataDir::create(place.root()).map_err(failure)?;
+    let examples = if args.with_examples {
+        examples::put(&data).map_err(failure)?
+    } else {
+        Vec::new()
+    };
     let shown = data.root().display();
-    let value = json!({ "data_dir": data.root(), "made": made });
+    let value = json!({ "data_dir": data.root(), "made": made, "examples": examples });
     ui.result(
         &value,
         format!(
-            "{shown}: {}\nnext: `jos serve` runs the node, `jos submit advance` gives it work\n",
-            said(&made)
+            "{shown}: {}{}\nnext: `jos serve` runs the node, `jos submit {}` gives it work\n",
+            said(&made),
+            if examples.is_empty() {
+                String::new()
+            } else {
+                format!(", {} files of examples", examples.len())
+            },
+            if args.with_examples { "system-health" } else { "advance" },
         ),
     );
     Ok(0)

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
-    let agents = place.agents();
+    let agents = place.agents_unasked();
     agents.refresh();
     let kinds: BTreeSet<String> = agents.kinds().into_iter().collect();
     drop(agents);
