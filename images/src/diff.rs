@@ -113,7 +113,13 @@ pub fn diff(a: &Report, b: &Report) -> Vec<Difference> {
 }
 
 fn fields(a: &Report, b: &Report, all: &mut Vec<Difference>) {
-    let names: BTreeSet<&str> = a.control.fields.iter().chain(&b.control.fields).map(|(name, _)| name.as_str()).collect();
+    let names: BTreeSet<&str> = a
+        .control
+        .fields
+        .iter()
+        .chain(&b.control.fields)
+        .map(|(name, _)| name.as_str())
+        .collect();
     for name in names {
         let (old, new) = (a.control.get(name), b.control.get(name));
         if old != new {
@@ -144,7 +150,12 @@ fn scripts(a: &Report, b: &Report, all: &mut Vec<Difference>) {
 }
 
 fn files(a: &Report, b: &Report, all: &mut Vec<Difference>) {
-    let paths: BTreeSet<&str> = a.tree.entries().chain(b.tree.entries()).map(|e| e.path.as_str()).collect();
+    let paths: BTreeSet<&str> = a
+        .tree
+        .entries()
+        .chain(b.tree.entries())
+        .map(|e| e.path.as_str())
+        .collect();
     for path in paths {
         let shown = format!("/{path}");
         match (a.tree.get(path), b.tree.get(path)) {
@@ -174,7 +185,11 @@ fn entry(path: &str, (old, old_kept): (&Entry, &str), (new, new_kept): (&Entry, 
     let pairs = [
         ("kind", kind(old), kind(new)),
         ("mode", format!("{:04o}", old.mode), format!("{:04o}", new.mode)),
-        ("owner", format!("{}:{}", old.uid, old.gid), format!("{}:{}", new.uid, new.gid)),
+        (
+            "owner",
+            format!("{}:{}", old.uid, old.gid),
+            format!("{}:{}", new.uid, new.gid),
+        ),
         ("conffile", old_kept.to_owned(), new_kept.to_owned()),
     ];
     for (attribute, old, new) in pairs.into_iter().filter(|(_, old, new)| old != new) {
@@ -212,7 +227,10 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 fn lines(old: &str, new: &str) -> String {
-    TextDiff::from_lines(old, new).unified_diff().context_radius(3).to_string()
+    TextDiff::from_lines(old, new)
+        .unified_diff()
+        .context_radius(3)
+        .to_string()
 }
 
 impl fmt::Display for Difference {

@@ -63,7 +63,9 @@ impl Look<'_> {
     }
 
     fn json(&mut self, file: &str) -> Value {
-        let Some(text) = self.text(file) else { return Value::Null };
+        let Some(text) = self.text(file) else {
+            return Value::Null;
+        };
         serde_json::from_str(&text).unwrap_or_else(|e| {
             self.note(file, format!("is no JSON: {e}"));
             Value::Null
@@ -121,7 +123,11 @@ pub fn verify(folder: &Path, trusted: Option<&PublicKey>) -> std::io::Result<Che
 
 /// The key that signed, once its signature was checked; none where there is no signature to check.
 fn signature(trusted: Option<&PublicKey>, look: &mut Look<'_>) -> Option<PublicKey> {
-    if trusted.is_none() && ![SIGNATURE, KEY, provenance::FILE].iter().any(|f| look.files.contains_key(*f)) {
+    if trusted.is_none()
+        && ![SIGNATURE, KEY, provenance::FILE]
+            .iter()
+            .any(|f| look.files.contains_key(*f))
+    {
         return None;
     }
     let key = match trusted {
@@ -172,7 +178,10 @@ fn outputs(manifest: &Value, look: &mut Look<'_>) -> BTreeSet<String> {
         let package = [".deb", ".ipk", ".apk", ".pkg"].iter().any(|end| name.ends_with(end));
         let report = package.then(|| inspect(bytes));
         if !same {
-            look.note(&name, "is not the file that manifest.json names: size or SHA-256 differ");
+            look.note(
+                &name,
+                "is not the file that manifest.json names: size or SHA-256 differ",
+            );
         }
         match report {
             Some(Ok(report)) => report.problems.iter().for_each(|problem| look.note(&name, problem)),
@@ -197,7 +206,9 @@ fn bill(outputs: &BTreeSet<String>, look: &mut Look<'_>) {
 }
 
 fn statements(manifest: &Value, outputs: &BTreeSet<String>, key: &PublicKey, look: &mut Look<'_>) {
-    let Some(text) = look.text(provenance::FILE) else { return };
+    let Some(text) = look.text(provenance::FILE) else {
+        return;
+    };
     let mut about: BTreeSet<String> = BTreeSet::new();
     for (at, line) in text.lines().enumerate() {
         let line_number = at + 1;
@@ -226,13 +237,21 @@ fn statements(manifest: &Value, outputs: &BTreeSet<String>, key: &PublicKey, loo
         let byproducts = predicate["runDetails"]["byproducts"].as_array().into_iter().flatten();
         let files = byproducts.chain(std::iter::once(subject)).cloned().collect::<Vec<_>>();
         if !outputs.contains(name) || !about.insert(name.to_owned()) {
-            wrong(format!("is about {name:?}, which is no output, or had its statement already"));
+            wrong(format!(
+                "is about {name:?}, which is no output, or had its statement already"
+            ));
         }
         for file in &files {
             let name = file["name"].as_str().unwrap_or_default();
             let sum = look.sum(name).unwrap_or_default();
             if file["digest"]["sha256"] != sum.as_str() {
-                look.note(name, format!("is not the file that line {line_number} of {} is about", provenance::FILE));
+                look.note(
+                    name,
+                    format!(
+                        "is not the file that line {line_number} of {} is about",
+                        provenance::FILE
+                    ),
+                );
             }
         }
     }

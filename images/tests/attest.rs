@@ -18,7 +18,9 @@ fn built() -> Bench {
 
 fn envelopes(bench: &Bench) -> Vec<Value> {
     let text = String::from_utf8(bench.read("dist/lobby/provenance.intoto.jsonl")).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
 }
 
 fn decoded(value: &Value) -> Vec<u8> {
@@ -30,7 +32,9 @@ fn each_output_has_a_statement_of_slsa_provenance_and_openssl_verifies_its_signa
     let bench = built();
     // The public key as openssl reads one (RFC 8410), out of what signify reads.
     let public = String::from_utf8(bench.read("dist/lobby/SHA256SUMS.pub")).expect("text");
-    let public = STANDARD.decode(public.lines().nth(1).expect("two lines")).expect("base64");
+    let public = STANDARD
+        .decode(public.lines().nth(1).expect("two lines"))
+        .expect("base64");
     let head = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     bench.write("key.der", [&head, &public[10..]].concat());
     let mut subjects = Vec::new();
@@ -60,13 +64,22 @@ fn each_output_has_a_statement_of_slsa_provenance_and_openssl_verifies_its_signa
         let from = definition["resolvedDependencies"].as_array().expect("list");
         let names: Vec<&str> = from.iter().filter_map(|d| d["name"].as_str()).collect();
         let (triple, other) = match subject.ends_with("arm64.deb") {
-            true => ("program:aarch64-unknown-linux-musl", "program:mipsel-unknown-linux-musl"),
-            false => ("program:mipsel-unknown-linux-musl", "program:aarch64-unknown-linux-musl"),
+            true => (
+                "program:aarch64-unknown-linux-musl",
+                "program:mipsel-unknown-linux-musl",
+            ),
+            false => (
+                "program:mipsel-unknown-linux-musl",
+                "program:aarch64-unknown-linux-musl",
+            ),
         };
         for name in ["baseline:lobby/baseline.toml", "profile:lobby.toml", triple] {
             assert!(names.contains(&name), "{subject}: {names:?}");
         }
-        assert!(!names.contains(&other), "{subject} was made of the other program as well: {names:?}");
+        assert!(
+            !names.contains(&other),
+            "{subject} was made of the other program as well: {names:?}"
+        );
         subjects.push(subject);
     }
     let packages: Vec<_> = bench.names(FOLDER);
@@ -82,7 +95,10 @@ fn each_output_has_a_statement_of_slsa_provenance_and_openssl_verifies_its_signa
 fn a_sound_folder_is_verified_and_says_by_which_key() {
     let bench = built();
     let said = bench.run(&["verify", FOLDER]).ok();
-    assert!(said.contains("3 outputs, each as signed, by the key that lies beside them"), "{said}");
+    assert!(
+        said.contains("3 outputs, each as signed, by the key that lies beside them"),
+        "{said}"
+    );
     bench.write("known.pub", bench.read("dist/lobby/SHA256SUMS.pub"));
     let said = bench.run(&["verify", FOLDER, "--trusted", "known.pub"]).ok();
     assert_eq!(said, "3 outputs, each as signed\n");
@@ -100,11 +116,17 @@ fn every_changed_missing_or_strange_file_of_a_folder_is_found_and_named() {
         bench.write(&path, changed);
         let run = bench.run(&["verify", FOLDER]);
         let said = run.stdout() + &run.stderr();
-        assert!(run.code() != 0 && !said.contains("each as signed"), "{name} was changed: {said}");
+        assert!(
+            run.code() != 0 && !said.contains("each as signed"),
+            "{name} was changed: {said}"
+        );
         std::fs::remove_file(bench.path(&path)).expect("removed");
         let run = bench.run(&["verify", FOLDER]);
         let said = run.stdout() + &run.stderr();
-        assert!(run.code() != 0 && !said.contains("each as signed"), "{name} was removed: {said}");
+        assert!(
+            run.code() != 0 && !said.contains("each as signed"),
+            "{name} was removed: {said}"
+        );
         bench.write(&path, bytes);
     }
     bench.write(&format!("{FOLDER}/extra.deb"), "x");
@@ -123,7 +145,10 @@ fn another_signers_folder_is_refused_by_the_key_that_was_known() {
     let run = bench.run(&["verify", FOLDER, "--trusted", "known.pub"]);
     assert_eq!(run.code(), 1);
     let said = run.stdout();
-    for expected in ["SHA256SUMS.sig: is no signature", "line 1 has no signature by the trusted key"] {
+    for expected in [
+        "SHA256SUMS.sig: is no signature",
+        "line 1 has no signature by the trusted key",
+    ] {
         assert!(said.contains(expected), "{said}");
     }
     bench.run(&["verify", "again/lobby", "--trusted", "known.pub"]).ok();
@@ -142,14 +167,23 @@ fn without_the_secret_key_the_same_sources_give_the_same_bytes_and_others_say_wh
     let run = rebuild();
     assert_eq!(run.code(), 1, "{}", run.stderr());
     let said = run.stdout();
-    assert!(said.contains("lobby-printer_1.4.2-1_arm64.deb: comes out otherwise"), "{said}");
-    assert!(said.contains("field Depends: \"adduser, cups\" → \"adduser, cups, avahi-daemon\""), "{said}");
+    assert!(
+        said.contains("lobby-printer_1.4.2-1_arm64.deb: comes out otherwise"),
+        "{said}"
+    );
+    assert!(
+        said.contains("field Depends: \"adduser, cups\" → \"adduser, cups, avahi-daemon\""),
+        "{said}"
+    );
 
     bench.edit(", \"avahi-daemon\"]", "]");
     let text = String::from_utf8(bench.read("lobby/baseline.toml")).expect("text");
     bench.write("lobby/baseline.toml", text.replace("hello", "goodbye"));
     let said = rebuild().invalid();
-    assert!(said.contains("is not the baseline that was signed and packaged"), "{said}");
+    assert!(
+        said.contains("is not the baseline that was signed and packaged"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -179,7 +213,10 @@ fn diff_says_in_what_two_packages_differ_and_nothing_of_equal_ones() {
     let baseline = find("content", "path", "/usr/share/jos/baseline.json").expect("the baseline");
     let lines = baseline["diff"].as_str().expect("lines");
     assert!(lines.lines().any(|l| l.starts_with('-') && l.contains('3')), "{lines}");
-    assert!(find("content", "path", "/usr/bin/jos").is_none(), "the program is the same");
+    assert!(
+        find("content", "path", "/usr/bin/jos").is_none(),
+        "the program is the same"
+    );
 
     let ipk = "dist/lobby/lobby-printer_1.4.2-1_mipsel_24kc.ipk";
     let run = bench.run(&["diff", deb, ipk]);
@@ -194,7 +231,10 @@ fn an_enrolment_token_is_in_no_statement() {
     let token = format!("jos1-{}", "a".repeat(160));
     bench.write("token", &token);
     let profile = String::from_utf8(bench.read("lobby.toml")).expect("text");
-    bench.write("lobby.toml", profile + "\n[hub]\nurl = \"https://hub.example\"\ntoken = \"token\"\n");
+    bench.write(
+        "lobby.toml",
+        profile + "\n[hub]\nurl = \"https://hub.example\"\ntoken = \"token\"\n",
+    );
     bench.build(&[]).ok();
     for envelope in envelopes(&bench) {
         let payload = String::from_utf8(decoded(&envelope["payload"])).expect("text");

@@ -42,8 +42,14 @@ fn bench() -> Bench {
     bench.write("acme.toml", PROFILE);
     bench.write("built/amd64/probe", program("x86_64-unknown-linux-musl"));
     bench.write("built/arm64/probe", program("aarch64-unknown-linux-musl"));
-    bench.write("built/any/man/acme-probe.1", ".TH ACME-PROBE 1\n.SH NAME\nacme-probe \\- measures\n");
-    bench.write("collector.service", "[Service]\nExecStart=/usr/sbin/acme-collector\n\n[Install]\nWantedBy=multi-user.target\n");
+    bench.write(
+        "built/any/man/acme-probe.1",
+        ".TH ACME-PROBE 1\n.SH NAME\nacme-probe \\- measures\n",
+    );
+    bench.write(
+        "collector.service",
+        "[Service]\nExecStart=/usr/sbin/acme-collector\n\n[Install]\nWantedBy=multi-user.target\n",
+    );
     bench.write("collector.conf", "u acme-collector - \"collector\"\n");
     bench.write("collector.default", "# nothing\n");
     bench
@@ -55,7 +61,11 @@ const BUILD: [&str; 5] = ["build", "acme.toml", "--built", "built", "--dev-key"]
 fn a_profile_of_tools_gives_a_package_for_each_tool_and_cpu_and_is_verified_as_any_other() {
     let bench = bench();
     bench.run(&BUILD).ok();
-    let debs: Vec<_> = bench.names("dist/acme").into_iter().filter(|n| n.ends_with(".deb")).collect();
+    let debs: Vec<_> = bench
+        .names("dist/acme")
+        .into_iter()
+        .filter(|n| n.ends_with(".deb"))
+        .collect();
     assert_eq!(
         debs,
         [
@@ -68,18 +78,43 @@ fn a_profile_of_tools_gives_a_package_for_each_tool_and_cpu_and_is_verified_as_a
     let deb = "dist/acme/acme-probe_2.0.0-1_arm64.deb";
     assert_eq!(bench.tool("dpkg-deb", &["-f", deb, "Depends"]).trim(), "cups-client");
     let listing = bench.tool("dpkg-deb", &["-c", deb]);
-    assert!(listing.contains("-rwxr-xr-x root/root") && listing.contains("./usr/bin/acme-probe"), "{listing}");
+    assert!(
+        listing.contains("-rwxr-xr-x root/root") && listing.contains("./usr/bin/acme-probe"),
+        "{listing}"
+    );
     assert!(listing.contains("./usr/share/man/man1/acme-probe.1.gz"), "{listing}");
-    assert!(!listing.contains("etc/jos") && !listing.contains("usr/share/jos"), "no part of an agent: {listing}");
+    assert!(
+        !listing.contains("etc/jos") && !listing.contains("usr/share/jos"),
+        "no part of an agent: {listing}"
+    );
     let control = bench.tool("dpkg-deb", &["-I", deb]);
     assert!(!control.contains("postinst"), "nothing is run: {control}");
 
     let said = bench
-        .run(&["verify", "dist/acme", "--rebuild", "--built", "built", "--profile", "acme.toml"])
+        .run(&[
+            "verify",
+            "dist/acme",
+            "--rebuild",
+            "--built",
+            "built",
+            "--profile",
+            "acme.toml",
+        ])
         .ok();
-    assert!(said.contains("4 outputs") && said.contains("the same to the byte"), "{said}");
+    assert!(
+        said.contains("4 outputs") && said.contains("the same to the byte"),
+        "{said}"
+    );
     for deb in debs.iter().filter(|deb| deb.contains("probe")) {
-        let report = bench.tool("lintian", &["--fail-on", "error,warning", "--allow-root", &format!("dist/acme/{deb}")]);
+        let report = bench.tool(
+            "lintian",
+            &[
+                "--fail-on",
+                "error,warning",
+                "--allow-root",
+                &format!("dist/acme/{deb}"),
+            ],
+        );
         assert!(!report.contains("E:"), "{report}");
     }
 }
@@ -97,9 +132,15 @@ fn a_tools_unit_is_enabled_its_user_made_and_its_scripts_pass_shellcheck() {
     let text = String::from_utf8(bench.read("control/postinst")).expect("text");
     let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what} in {text}"));
     assert!(place("systemd-sysusers") < place("deb-systemd-helper enable"), "{text}");
-    assert!(text.contains("acme-collector.conf") && text.contains("start acme-collector.service"), "{text}");
+    assert!(
+        text.contains("acme-collector.conf") && text.contains("start acme-collector.service"),
+        "{text}"
+    );
     assert!(!text.contains('@') && !text.contains("systemd-tmpfiles"), "{text}");
-    assert_eq!(String::from_utf8_lossy(&bench.read("control/conffiles")), "/etc/default/acme-collector\n");
+    assert_eq!(
+        String::from_utf8_lossy(&bench.read("control/conffiles")),
+        "/etc/default/acme-collector\n"
+    );
 }
 
 #[test]
@@ -110,7 +151,10 @@ fn a_tool_for_another_cpu_a_missing_one_and_a_secret_are_refused_at_their_line()
     assert!(said.contains("acme.toml:19:") && said.contains("aarch64"), "{said}");
     std::fs::remove_file(bench.path("built/arm64/probe")).expect("removed");
     let said = bench.run(&BUILD).invalid();
-    assert!(said.contains("arm64/probe is not there") && said.contains("--built"), "{said}");
+    assert!(
+        said.contains("arm64/probe is not there") && said.contains("--built"),
+        "{said}"
+    );
     bench.write("built/arm64/probe", program("aarch64-unknown-linux-musl"));
     bench.write("collector.default", format!("-----BEGIN {} KEY-----\n", "EC PRIVATE"));
     let said = bench.run(&BUILD).invalid();

@@ -201,15 +201,29 @@ fn an_upgrade_keeps_a_changed_conffile_a_removal_keeps_the_state_and_a_purge_lea
         .ok();
     let changed = ["/etc/jos/agent.toml", "/etc/jos/policy.toml"].map(|path| content(&machine, path));
     let main = machine.property("night-light", "MainPID");
-    let identity = || machine.sh("cd /var/lib/jos/identity && sha256sum -- *").ok().text().to_owned();
-    let head = || machine.run(&["jos", "ledger", "head", "night-light"]).ok().text().to_owned();
+    let identity = || {
+        machine
+            .sh("cd /var/lib/jos/identity && sha256sum -- *")
+            .ok()
+            .text()
+            .to_owned()
+    };
+    let head = || {
+        machine
+            .run(&["jos", "ledger", "head", "night-light"])
+            .ok()
+            .text()
+            .to_owned()
+    };
     let (known, noted) = (identity(), head());
     machine.apt_install(&second).ok();
     let status = settled(&machine, 2);
     agrees_with_systemctl(&machine, &status);
     assert_eq!(identity(), known, "an upgrade keeps the device's keys");
     // The whole history is there, and what was noted before the upgrade is a part of it.
-    machine.run(&["jos", "ledger", "verify", "night-light", "--anchor", &noted]).ok();
+    machine
+        .run(&["jos", "ledger", "verify", "night-light", "--anchor", &noted])
+        .ok();
     assert_ne!(
         machine.property("night-light", "MainPID"),
         main,

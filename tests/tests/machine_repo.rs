@@ -286,7 +286,9 @@ fn an_older_index_that_is_still_valid_takes_nothing_back() {
 
 /// The keyring that the machine believes, put back as it was.
 fn believe(bench: &Bench, keyring: &str) {
-    bench.machine.put(&bench.at(keyring), "/usr/share/keyrings/acme-archive-keyring.gpg");
+    bench
+        .machine
+        .put(&bench.at(keyring), "/usr/share/keyrings/acme-archive-keyring.gpg");
     bench.forget();
 }
 
@@ -331,13 +333,20 @@ fn keys_change_in_three_steps_and_a_machine_that_takes_the_keyring_package_never
     believe(&bench, "old.gpg");
     let update = bench.update();
     assert!(!update.succeeded(), "{update}");
-    assert!(format!("{}{}", update.stdout, update.stderr).contains("NO_PUBKEY"), "{update}");
+    assert!(
+        format!("{}{}", update.stdout, update.stderr).contains("NO_PUBKEY"),
+        "{update}"
+    );
 }
 
 /// The folder that `scripts/tools` lays out, of the programs under test.
 fn built_tools(bench: &Bench) {
     let built = bench.at("built");
-    for (name, program) in [("jos", jos_path()), ("jos-image", jos_image_path()), ("jos-hub", jos_hub_path())] {
+    for (name, program) in [
+        ("jos", jos_path()),
+        ("jos-image", jos_image_path()),
+        ("jos-hub", jos_hub_path()),
+    ] {
         let to = built.join("amd64").join(name);
         fs::create_dir_all(built.join("amd64")).expect("made");
         sh("strip", &["-o", path(&to), path(program)]).ok();
@@ -363,7 +372,9 @@ fn built_tools(bench: &Bench) {
     command.args(["programs", path(&programs), "--target", "debian/amd64", "--source"]);
     command.arg(workspace());
     if let Some(made) = std::env::var_os("JOS_DEVICE_PROGRAMS") {
-        command.arg("--builder").arg(format!("prebuilt={}", Path::new(&made).display()));
+        command
+            .arg("--builder")
+            .arg(format!("prebuilt={}", Path::new(&made).display()));
     }
     run_within(&mut command, Duration::from_secs(1500), &[]).ok();
 }
@@ -372,16 +383,32 @@ fn built_tools(bench: &Bench) {
 fn our_own_tools_install_from_their_repository_bake_in_an_empty_folder_and_run_a_hub() {
     let bench = Bench::new();
     built_tools(&bench);
-    run(jos().args(["key", "new", "--out", "admin.key"]).current_dir(bench.desk.path())).ok();
+    run(jos()
+        .args(["key", "new", "--out", "admin.key"])
+        .current_dir(bench.desk.path()))
+    .ok();
     let profiles = workspace().join("profiles");
     let mut build = jos_image();
-    build.args(["build", "jos-tools", "--target", "debian/amd64", "--built", "built", "--key", "admin.key"]);
+    build.args([
+        "build",
+        "jos-tools",
+        "--target",
+        "debian/amd64",
+        "--built",
+        "built",
+        "--key",
+        "admin.key",
+    ]);
     build.arg("--profiles").arg(&profiles).current_dir(bench.desk.path());
     run_within(&mut build, Duration::from_secs(600), &[]).ok();
     for deb in fs::read_dir(bench.at("dist/jos-tools")).expect("folder").flatten() {
         let name = deb.file_name().to_string_lossy().into_owned();
         if name.ends_with(".deb") {
-            sh("lintian", &["--allow-root", "--fail-on", "error,warning", path(&deb.path())]).ok();
+            sh(
+                "lintian",
+                &["--allow-root", "--fail-on", "error,warning", path(&deb.path())],
+            )
+            .ok();
         }
     }
     bench.image(&["repo", "add", "site", "--keys", "keys", "dist"]);
@@ -395,31 +422,51 @@ fn our_own_tools_install_from_their_repository_bake_in_an_empty_folder_and_run_a
     let m = &bench.machine;
 
     // No checkout, no compiler, an empty folder: a profile of one's own, and one that was installed.
-    m.sh("mkdir /root/desk; cd /root/desk; jos-image new lamp --from base/debian").ok();
-    m.sh("cd /root/desk; sed -i 's|debian/arm64|debian/amd64|' lamp.toml").ok();
+    m.sh("mkdir /root/desk; cd /root/desk; jos-image new lamp --from base/debian")
+        .ok();
+    m.sh("cd /root/desk; sed -i 's|debian/arm64|debian/amd64|' lamp.toml")
+        .ok();
     let build = "cd /root/desk; jos-image build lamp.toml sensor-gateway --target debian/amd64 --dev-key";
     m.run_within(&["sh", "-euc", build], LONG).ok();
-    m.run_within(&["sh", "-euc", "cd /root/desk; jos-image verify dist/lamp --rebuild"], LONG).ok();
+    m.run_within(
+        &["sh", "-euc", "cd /root/desk; jos-image verify dist/lamp --rebuild"],
+        LONG,
+    )
+    .ok();
     let deb = m.sh("ls /root/desk/dist/lamp/*.deb").ok().text().to_owned();
-    let inside = m.sh(&format!("dpkg-deb --fsys-tarfile {deb} | tar -xOf - ./usr/bin/jos | sha256sum")).ok();
-    let carried = m.sh("sha256sum </usr/lib/jos/programs/x86_64-unknown-linux-musl/jos").ok();
+    let inside = m
+        .sh(&format!(
+            "dpkg-deb --fsys-tarfile {deb} | tar -xOf - ./usr/bin/jos | sha256sum"
+        ))
+        .ok();
+    let carried = m
+        .sh("sha256sum </usr/lib/jos/programs/x86_64-unknown-linux-musl/jos")
+        .ok();
     assert_eq!(inside.text(), carried.text(), "the program that the package carries");
-    for text in ["man/man1/jos-hub.1.gz", "man/man1/jos-image.1.gz", "bash-completion/completions/jos-hub"] {
+    for text in [
+        "man/man1/jos-hub.1.gz",
+        "man/man1/jos-image.1.gz",
+        "bash-completion/completions/jos-hub",
+    ] {
         m.sh(&format!("test -s /usr/share/{text}")).ok();
     }
 
     // The hub waits for its folder, and runs as a user of its own from then on.
     assert_eq!(m.run(&["systemctl", "is-enabled", "jos-hub"]).text(), "enabled");
     assert_eq!(m.property("jos-hub", "ActiveState"), "inactive");
-    m.sh("runuser -u jos-hub -- jos-hub init --data /var/lib/jos-hub --address https://127.0.0.1:8443").ok();
+    m.sh("runuser -u jos-hub -- jos-hub init --data /var/lib/jos-hub --address https://127.0.0.1:8443")
+        .ok();
     m.sh("systemctl start jos-hub").ok();
     wait::until_true("the hub answers", LONG, || {
-        m.sh("jos-hub device list --url https://127.0.0.1:8444 --token-file /var/lib/jos-hub/admin.token").succeeded()
+        m.sh("jos-hub device list --url https://127.0.0.1:8444 --token-file /var/lib/jos-hub/admin.token")
+            .succeeded()
     });
     let user = m.sh("stat -c %U /proc/$(systemctl show -P MainPID jos-hub)").ok();
     assert_eq!(user.text(), "jos-hub");
-    m.sh("systemd-analyze security --threshold=20 jos-hub.service >/dev/null").ok();
+    m.sh("systemd-analyze security --threshold=20 jos-hub.service >/dev/null")
+        .ok();
     // A purge takes the package's files; the fleet's authority is nobody's but the admin's.
     m.run_within(&["apt-get", "purge", "-y", "jos-hub"], LONG).ok();
-    m.sh("test ! -e /usr/bin/jos-hub && test -s /var/lib/jos-hub/ca.key").ok();
+    m.sh("test ! -e /usr/bin/jos-hub && test -s /var/lib/jos-hub/ca.key")
+        .ok();
 }

@@ -199,7 +199,8 @@ fn draft(
         None if signing.published.is_some() => {
             let earlier = signing.published.as_ref().and_then(|p| p.baselines.get(&system));
             let earlier = earlier.and_then(|bytes| parse("baseline.json", bytes, Format::Json).ok());
-            let same = |other: &Node| to_json_text(&without_signatures(other)) == to_json_text(&without_signatures(&node));
+            let same =
+                |other: &Node| to_json_text(&without_signatures(other)) == to_json_text(&without_signatures(&node));
             let Some(earlier) = earlier.filter(same) else {
                 let message = format!("{shown} is not the baseline that was signed and packaged");
                 let help = "build from the sources of that release: the same profile, and all that it names";

@@ -93,12 +93,14 @@ impl Reader<'_, '_> {
                 Ok(own)
             })
         } else {
-            std::fs::read(&path).map_err(|e| FormatError::io(&path, e)).and_then(|bytes| {
-                let mut own = Tree::new();
-                let entry = Entry::file(below, file.mode.as_ref().map_or(0o644, |m| m.bits()), bytes);
-                own.insert(if file.conffile { entry.as_conffile() } else { entry })?;
-                Ok(own)
-            })
+            std::fs::read(&path)
+                .map_err(|e| FormatError::io(&path, e))
+                .and_then(|bytes| {
+                    let mut own = Tree::new();
+                    let entry = Entry::file(below, file.mode.as_ref().map_or(0o644, |m| m.bits()), bytes);
+                    own.insert(if file.conffile { entry.as_conffile() } else { entry })?;
+                    Ok(own)
+                })
         };
         let help = "a package holds files, directories and links below its root, each once";
         match read {

@@ -65,7 +65,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let wanted = wanted(&args.target)?;
     let epoch = epoch()?;
     let signing = args.keys.signing()?;
-    let apps = assemble_all(&args.profiles, &finder, &wanted, &signing, (args.built.as_deref(), epoch), ui)?;
+    let apps = assemble_all(
+        &args.profiles,
+        &finder,
+        &wanted,
+        &signing,
+        (args.built.as_deref(), epoch),
+        ui,
+    )?;
     if let Some(target) = wanted.iter().find(|t| !apps.iter().any(|a| a.targets.contains(t))) {
         let failure = Failure::invalid(format!("--target: no profile named here is for {}", target.name));
         return Err(failure.help("`jos-image explain PROFILE` shows for which targets it is"));
@@ -192,7 +199,11 @@ pub(super) fn for_all(
     choose(given, source, jobs)
 }
 
-pub(super) fn choose(given: Option<&str>, source: Option<&Path>, jobs: Option<usize>) -> Result<Box<dyn Builder>, Failure> {
+pub(super) fn choose(
+    given: Option<&str>,
+    source: Option<&Path>,
+    jobs: Option<usize>,
+) -> Result<Box<dyn Builder>, Failure> {
     let cache = toolchain::cache_dir();
     let sources = || Sources::find(source);
     Ok(match given {
@@ -217,7 +228,12 @@ pub(super) type Programs = BTreeMap<&'static str, Program>;
 
 /// Compiles what is not in the cache, `workers` programs at a time: most of a compilation is optimising one crate after
 /// the other, which keeps one processor busy.
-pub(super) fn programs(builder: &dyn Builder, apps: &[Appliance], workers: usize, ui: &Ui) -> Result<Programs, Failure> {
+pub(super) fn programs(
+    builder: &dyn Builder,
+    apps: &[Appliance],
+    workers: usize,
+    ui: &Ui,
+) -> Result<Programs, Failure> {
     let mut triples: Vec<Triple> = Vec::new();
     for target in apps.iter().filter(|a| a.tools.is_empty()).flat_map(|a| &a.targets) {
         for triple in builder.triples(target)? {

@@ -82,7 +82,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             (true, Some(_)) => "",
             (true, None) => ", by the key that lies beside them; --trusted takes the one that you know",
         });
-        text.push_str(if args.rebuild { "; built again, the same to the byte\n" } else { "\n" });
+        text.push_str(if args.rebuild {
+            "; built again, the same to the byte\n"
+        } else {
+            "\n"
+        });
     }
     ui.result(
         &json!({
@@ -110,18 +114,33 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
     let text = |name: &str| manifest[name].as_str().unwrap_or_default().to_owned();
     if text("jos_image") != env!("CARGO_PKG_VERSION") {
         let (made, own) = (text("jos_image"), env!("CARGO_PKG_VERSION"));
-        ui.note(format!("made by jos-image {made}, this is {own}: differences may come from that"));
+        ui.note(format!(
+            "made by jos-image {made}, this is {own}: differences may come from that"
+        ));
     }
     let finder = finder(args.profiles_dir.as_deref(), args.source.as_deref());
     let beside = format!("{}.toml", text("profile"));
-    let named = if Path::new(&beside).is_file() { beside } else { text("profile") };
+    let named = if Path::new(&beside).is_file() {
+        beside
+    } else {
+        text("profile")
+    };
     let profile = args.profile.clone().unwrap_or(named);
     let named = manifest["targets"].as_array().into_iter().flatten();
     let wanted: Vec<&'static Target> = named.filter_map(|t| targets::find(t.as_str()?)).collect();
-    let epoch = manifest["source_date_epoch"].as_u64().and_then(|n| u32::try_from(n).ok());
+    let epoch = manifest["source_date_epoch"]
+        .as_u64()
+        .and_then(|n| u32::try_from(n).ok());
     let epoch = epoch.ok_or_else(|| Failure::invalid("manifest.json: no source_date_epoch"))?;
     let signing = published(&args.folder, &manifest)?;
-    let apps = assemble_all(&[profile], &finder, &wanted, &signing, (args.built.as_deref(), epoch), ui)?;
+    let apps = assemble_all(
+        &[profile],
+        &finder,
+        &wanted,
+        &signing,
+        (args.built.as_deref(), epoch),
+        ui,
+    )?;
     let builder = for_all(&apps, args.builder.as_deref(), args.source.as_deref(), None)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let programs = programs(builder.as_ref(), &apps, workers, ui)?;
@@ -173,7 +192,10 @@ fn published(folder: &Path, manifest: &Value) -> Result<Signing, Failure> {
         }
     }
     let mut inputs = manifest["inputs"].as_array().into_iter().flatten();
-    let input = inputs.find(|input| input["role"] == "trust").cloned().unwrap_or_default();
+    let input = inputs
+        .find(|input| input["role"] == "trust")
+        .cloned()
+        .unwrap_or_default();
     let name = input["name"].as_str().unwrap_or("trust.json").to_owned();
     Ok(Signing {
         key: None,

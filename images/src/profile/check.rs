@@ -148,7 +148,12 @@ fn tools(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
     for (i, name) in targets.iter().enumerate() {
         if targets::find(name).is_some_and(|t| t.system != System::Debian) {
             let help = "tools are packaged for debian/…; leave this target out";
-            problems.at(node, &format!("/target/targets/{i}"), format!("{name:?} takes no tools"), help);
+            problems.at(
+                node,
+                &format!("/target/targets/{i}"),
+                format!("{name:?} takes no tools"),
+                help,
+            );
         }
     }
     let appliance = [

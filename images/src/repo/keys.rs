@@ -69,12 +69,18 @@ pub struct Keys {
 impl Keys {
     /// apt's keys, the present one first.
     pub(super) fn all_apt(&self) -> Vec<&SecretKey> {
-        std::iter::once(self).chain(self.also.as_deref()).map(|keys| &keys.apt).collect()
+        std::iter::once(self)
+            .chain(self.also.as_deref())
+            .map(|keys| &keys.apt)
+            .collect()
     }
 
     /// apk's keys, the present one first.
     pub(super) fn all_apk(&self) -> Vec<&SigningKey> {
-        std::iter::once(self).chain(self.also.as_deref()).map(|keys| &keys.apk).collect()
+        std::iter::once(self)
+            .chain(self.also.as_deref())
+            .map(|keys| &keys.apk)
+            .collect()
     }
 
     /// New keys out of `random`, which must fill the whole slice with bytes nobody can guess.

@@ -316,7 +316,9 @@ impl Repository {
         }
         for path in entries(&dir)? {
             let file = file_name(&path);
-            let is_other = [format!("{name}-opkg-"), format!("{name}-apk-")].iter().any(|start| file.starts_with(start));
+            let is_other = [format!("{name}-opkg-"), format!("{name}-apk-")]
+                .iter()
+                .any(|start| file.starts_with(start));
             if is_other && !others.iter().any(|(other, _)| *other == path) {
                 fs::remove_file(&path).map_err(RepoError::io(&path))?;
             }

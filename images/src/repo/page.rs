@@ -101,11 +101,15 @@ pub(super) fn render(settings: &Settings, offers: &Offers) -> String {
             "",
         ));
     }
+    let accent = settings
+        .accent
+        .as_deref()
+        .map_or_else(String::new, |accent| format!(":root {{ --accent: {accent}; }}\n"));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{title}: packages</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <title>{title}: packages</title>\n<style>\n{STYLE}{accent}</style>\n</head>\n<body>\n<main>\n\
          <h1>{title}</h1>\n<p class=\"lead\">Packages for your devices. Every list is signed; a device that has the key takes \
          nothing else.</p>\n{sections}<footer>{url}</footer>\n</main>\n</body>\n</html>\n"
     )
