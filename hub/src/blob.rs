@@ -17,7 +17,6 @@ use tokio::sync::mpsc;
 use crate::actor::Actor;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
-use crate::random;
 use crate::store::audit::{self, Act};
 use crate::store::blobs::{self, CHUNK};
 use crate::store::{self, tenants};
@@ -42,7 +41,7 @@ pub async fn take(hub: &Hub, actor: &Actor, tenant: &str, body: Body) -> Done<Bl
     }
     drop(conn);
     // Under a name that nobody can ask for, until its hash is known.
-    let key = random::id("upload");
+    let key = blobs::upload(hub.clock.now());
     let taken = pieces(hub, &key, body).await;
     let now = hub.clock.now();
     let mut tx = hub.store.write().await?;

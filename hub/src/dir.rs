@@ -8,8 +8,11 @@
 //!   freshness.key(.pub)  0600, 0644   jos key files; the public half goes into trust documents
 //!   challenge.key        0600   makes the challenges of renewals
 //!   admin.token          0600   the first API token
-//!   hub.db               0600   SQLite
+//!   hub.db               0600   SQLite; not there where the database is PostgreSQL
 //! ```
+//!
+//! Nothing but `server.*` is ever written there after `init`, so several hubs on one PostgreSQL each have a copy of it,
+//! without `server.*`: each makes its own.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -59,6 +62,12 @@ pub enum DirError {
         /// What is missing.
         file: &'static str,
     },
+    /// A folder with a database of its own, and another database was named.
+    #[error("{} is there, and the hub was told of a database elsewhere", path.display())]
+    TwoDatabases {
+        /// The database in the folder.
+        path: PathBuf,
+    },
     /// Others can read a secret.
     #[error("{} has mode {mode:04o}: others can read this secret", path.display())]
     Exposed {
@@ -83,6 +92,13 @@ impl DirError {
         match self {
             Self::Io { .. } | Self::Malformed { .. } => None,
             Self::NotEmpty { .. } => Some("name another folder, or move that one away first".to_owned()),
+            Self::NoHub { path, file: "hub.db" } if path.join("hub.json").is_file() => Some(
+                "a hub whose database is PostgreSQL is told so each time: JOS_HUB_DATABASE_URL=postgres://…".to_owned(),
+            ),
+            Self::TwoDatabases { .. } => Some(
+                "a hub has one of them: leave JOS_HUB_DATABASE_URL away for this folder, or make a hub in another one"
+                    .to_owned(),
+            ),
             Self::NoHub { path, .. } => Some(format!("`jos-hub init --data {}` makes one", path.display())),
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
         }
@@ -121,15 +137,22 @@ impl Dir {
         Self::at(path)
     }
 
-    /// A directory that a hub was made in.
-    pub fn open(path: &Path) -> Result<Self, DirError> {
-        for file in ["hub.json", "hub.db"] {
-            if !path.join(file).is_file() {
-                return Err(DirError::NoHub {
-                    path: path.to_owned(),
-                    file,
-                });
-            }
+    /// A directory that a hub was made in, with its database or, where that is `elsewhere`, without.
+    pub fn open(path: &Path, elsewhere: bool) -> Result<Self, DirError> {
+        let database = path.join("hub.db");
+        if elsewhere && database.exists() {
+            return Err(DirError::TwoDatabases { path: database });
+        }
+        let needed: &[&'static str] = if elsewhere {
+            &["hub.json"]
+        } else {
+            &["hub.json", "hub.db"]
+        };
+        if let Some(file) = needed.iter().find(|file| !path.join(file).is_file()) {
+            return Err(DirError::NoHub {
+                path: path.to_owned(),
+                file,
+            });
         }
         Self::at(path)
     }

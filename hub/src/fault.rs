@@ -143,9 +143,8 @@ impl std::fmt::Display for Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
-        // Full and locked pass; the device comes again and nothing of its own is lost.
-        let passing = ["disk is full", "disk I/O error", "database is locked", "timed out"];
-        if passing.iter().any(|words| text.contains(words)) {
+        // Full, locked and away pass; the device comes again and nothing of its own is lost.
+        if error.passes() {
             let mut fault = Self::busy();
             fault.cause = Some(text);
             return fault;

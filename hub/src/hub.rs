@@ -1,7 +1,7 @@
 //! The hub itself: what every request reaches. Owns its keys, its clock, its store and what wakes those who wait.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jos_trust::SecretKey;
@@ -18,9 +18,11 @@ use crate::metrics::Metrics;
 use crate::pages::Dashboard;
 use crate::random;
 use crate::rates::Rates;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Database, Store, StoreError};
 use crate::{api_token, names};
 
+/// Under which the database keeps the fingerprint of the CA that its hub was made with.
+const OWN_CA: &str = "ca";
 /// The tenant that every hub has.
 pub const DEFAULT_TENANT: &str = "default";
 /// Long polls that look at once: half of the store's connections.
@@ -35,7 +37,7 @@ pub enum OpenError {
     /// The database.
     #[error("{path}: {source}")]
     Store {
-        /// The file.
+        /// The file, or the URL without its password.
         path: String,
         /// What is wrong.
         source: StoreError,
@@ -46,6 +48,16 @@ pub enum OpenError {
     /// The freshness key.
     #[error("{0}")]
     Key(#[from] KeyFileError),
+    /// The folder is of one hub and the database of another.
+    #[error("the database {database} belongs to the hub with the CA {found}, the folder to the one with {own}")]
+    OtherHub {
+        /// The database.
+        database: String,
+        /// The fingerprint that it holds.
+        found: String,
+        /// The folder's.
+        own: String,
+    },
     /// A file that is not what a hub writes.
     #[error("{path}: {reason}")]
     Malformed {
@@ -62,6 +74,20 @@ impl OpenError {
         match self {
             Self::Dir(error) => error.help(),
             Self::Key(error) => error.help(),
+            Self::Store {
+                source: StoreError::Taken,
+                ..
+            } => Some(
+                "one more hub on it needs no init: copy the first one's folder without server.key and server.pem"
+                    .to_owned(),
+            ),
+            Self::Store {
+                source: StoreError::Empty,
+                ..
+            } => Some("`jos-hub init` makes one in it".to_owned()),
+            Self::OtherHub { .. } => {
+                Some("give this folder the database that it was made with, or this database its own folder".to_owned())
+            }
             Self::Store { .. } | Self::Ca(_) | Self::Malformed { .. } => None,
         }
     }
@@ -82,6 +108,31 @@ pub struct Made {
     pub admin_token: String,
     /// The tenant that is there.
     pub tenant: String,
+}
+
+/// Where a hub is: its folder, and its database where that lies elsewhere.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder.
+    pub data: PathBuf,
+    /// The database, where it is not in the folder.
+    pub database: Option<Database>,
+}
+
+impl Place {
+    /// A folder with everything in it.
+    pub fn folder(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            database: None,
+        }
+    }
+
+    fn database(&self, dir: &Dir) -> Database {
+        self.database
+            .clone()
+            .unwrap_or_else(|| Database::File(dir.file("hub.db")))
+    }
 }
 
 /// A hub that is open.
@@ -114,8 +165,15 @@ pub struct Hub {
 }
 
 /// Makes a hub in an empty directory: its authority, keys, database and first API token.
-pub async fn init(path: &Path, addresses: &[String], clock: &Clock) -> Result<Made, OpenError> {
-    let dir = Dir::create(path)?;
+pub async fn init(place: &Place, addresses: &[String], clock: &Clock) -> Result<Made, OpenError> {
+    if let Some(database) = &place.database {
+        // Before anything is written: the folder of a hub that is there lies elsewhere.
+        let free = Store::is_free(database)
+            .await
+            .and_then(|free| if free { Ok(()) } else { Err(StoreError::Taken) });
+        free.map_err(of_store(database))?;
+    }
+    let dir = Dir::create(&place.data)?;
     let now = clock.now();
     let authority = ca::make(now)?;
     dir.write_secret("ca.key", authority.key.as_bytes())?;
@@ -139,14 +197,14 @@ pub async fn init(path: &Path, addresses: &[String], clock: &Clock) -> Result<Ma
     dir.write_secret("challenge.key", random::hex(32).as_bytes())?;
     let token = api_token::ApiToken::new(ca.fingerprint());
     dir.write_secret("admin.token", format!("{}\n", *token.line()).as_bytes())?;
-    dir.write_secret("hub.db", b"")?;
-    let of_store = |source| OpenError::Store {
-        path: dir.file("hub.db").display().to_string(),
-        source,
-    };
-    let store = Store::create(&dir.file("hub.db")).await.map_err(of_store)?;
+    let database = place.database(&dir);
+    if let Database::File(_) = database {
+        dir.write_secret("hub.db", b"")?;
+    }
+    let store = Store::create(&database).await.map_err(of_store(&database))?;
     let filled = async {
         let mut tx = store.write().await?;
+        store::set_meta(&mut tx, OWN_CA, &ca.fingerprint().to_string()).await?;
         store::tenants::add(&mut tx, DEFAULT_TENANT, now).await?;
         store::tenants::add_api_token(&mut tx, "admin", &token.hash(), "made by init", now).await?;
         let act = store::audit::Act {
@@ -160,7 +218,7 @@ pub async fn init(path: &Path, addresses: &[String], clock: &Clock) -> Result<Ma
         tx.commit().await?;
         Ok(())
     };
-    filled.await.map_err(of_store)?;
+    filled.await.map_err(of_store(&database))?;
     store.close().await;
     // Last: a directory without it holds no hub.
     dir.write_settings(addresses)?;
@@ -174,19 +232,33 @@ pub async fn init(path: &Path, addresses: &[String], clock: &Clock) -> Result<Ma
     })
 }
 
+fn of_store(database: &Database) -> impl Fn(StoreError) -> OpenError {
+    let path = database.to_string();
+    move |source| OpenError::Store {
+        path: path.clone(),
+        source,
+    }
+}
+
 impl Hub {
-    /// Opens the hub of a directory.
-    pub async fn open(path: &Path, clock: Clock) -> Result<Arc<Self>, OpenError> {
-        let dir = Dir::open(path)?;
+    /// Opens a hub.
+    pub async fn open(place: &Place, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let dir = Dir::open(&place.data, place.database.is_some())?;
         let settings = dir.settings()?;
         let ca = Ca::open(&dir.read("ca.pem")?, &dir.read_secret("ca.key")?)?;
         let freshness = keyfile::read_secret(&dir.file("freshness.key"))?;
         let challenge = dir.read_secret("challenge.key")?;
-        let database = dir.file("hub.db");
-        let store = Store::open(&database).await.map_err(|source| OpenError::Store {
-            path: database.display().to_string(),
-            source,
-        })?;
+        let database = place.database(&dir);
+        let store = Store::open(&database).await.map_err(of_store(&database))?;
+        let found = async { store::meta(&mut *store.read().await?, OWN_CA).await };
+        let found = found.await.map_err(of_store(&database))?.unwrap_or_default();
+        if found != ca.fingerprint().to_string() {
+            return Err(OpenError::OtherHub {
+                database: database.to_string(),
+                found,
+                own: ca.fingerprint().to_string(),
+            });
+        }
         Ok(Arc::new(Self {
             ca,
             freshness,
@@ -227,10 +299,15 @@ impl Hub {
         })
     }
 
-    /// Wakes who waits, after a change that this process committed.
+    /// Wakes who waits, after a change that some hub on this database committed.
     pub async fn changed(&self) -> Done<()> {
         let mut conn = self.store.read().await?;
-        self.wake(store::generation(&mut conn).await?);
+        // In this order: what is read of the devices is then of that generation, or of none that was asked for.
+        let generation = store::generation(&mut conn).await?;
+        match store::concerned(&mut conn).await? {
+            Some((of, devices)) if of == generation => self.wake_only(generation, devices),
+            _ => self.wake(generation),
+        }
         Ok(())
     }
 

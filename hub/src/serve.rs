@@ -22,6 +22,7 @@ use crate::api::{self, App, Caller};
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::count;
+use crate::store::Listener;
 use crate::tls::{self, OwnCertificate, TlsError};
 use crate::{ca, history, rollout, store};
 
@@ -56,8 +57,12 @@ impl Default for Limits {
 const HEAD: usize = 16 << 10;
 /// Lines of a request's head, at most.
 const HEADERS: usize = 48;
-/// How often changes of other processes on the same database are looked for.
+/// How often changes of other processes on the same database are looked for, where the database does not tell of them.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same where it does: a connection that died without a word is found out by this.
+const LOOK_ALL_THE_SAME: Duration = Duration::from_secs(10);
+/// Between two tries to listen again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often the hub's own certificate is looked at.
 const CERTIFICATE: Duration = Duration::from_secs(6 * 3600);
 
@@ -104,10 +109,11 @@ pub async fn start(
     let own = Arc::new(OwnCertificate::load(&hub)?);
     own.renew(&hub)?;
     let mut tx = hub.store.write().await?;
-    store::blobs::sweep(&mut tx).await?;
+    store::blobs::sweep(&mut tx, hub.clock.now()).await?;
     let generation = store::generation(&mut tx).await?;
     tx.commit().await?;
     hub.wake(generation);
+    let listener = Listener::begin(hub.store.database()).await?;
 
     let (of_devices, devices) = listen(devices).await?;
     let (of_admins, admins) = listen(admins).await?;
@@ -144,6 +150,7 @@ pub async fn start(
     let mut watchers = JoinSet::new();
     watchers.spawn(rollout::steward::watch_over(hub.clone(), ended.clone()));
     watchers.spawn(history::watch_over(hub.clone(), ended.clone()));
+    watchers.spawn(listen_on(hub.clone(), listener, ended.clone()));
     watchers.spawn(watch_over(hub.clone(), own, ended));
     Ok(Server {
         devices,
@@ -264,9 +271,33 @@ async fn connection(stream: TcpStream, address: SocketAddr, permit: OwnedSemapho
     drop(permit);
 }
 
-/// Hears changes that other processes make on the same database, and keeps the hub's certificate fresh.
+/// Hears of changes that other hubs make on the same database, where it tells of them.
+async fn listen_on(hub: Arc<Hub>, listener: Option<Listener>, mut ended: watch::Receiver<bool>) {
+    let Some(mut listener) = listener else { return };
+    loop {
+        let heard = tokio::select! {
+            () = told(&mut ended) => return,
+            heard = listener.hear() => heard,
+        };
+        let done = match heard {
+            Ok(()) => hub.changed().await.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(cause) = done {
+            tracing::warn!(cause, "changes of other hubs are not heard");
+            tokio::select! {
+                () = told(&mut ended) => return,
+                () = tokio::time::sleep(LISTEN_AGAIN) => {}
+            }
+        }
+    }
+}
+
+/// Looks for changes that other processes make on the same database, and keeps the hub's certificate fresh.
 async fn watch_over(hub: Arc<Hub>, own: Arc<OwnCertificate>, mut ended: watch::Receiver<bool>) {
-    let (mut look, mut certificate) = (interval(LOOK), interval(CERTIFICATE));
+    let is_told = hub.store.database().is_shared();
+    let look = if is_told { LOOK_ALL_THE_SAME } else { LOOK };
+    let (mut look, mut certificate) = (interval(look), interval(CERTIFICATE));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -40,8 +40,13 @@ pub struct OwnCertificate {
 }
 
 impl OwnCertificate {
-    /// The one in the data directory.
+    /// The one in the data directory; a folder that was copied for one more hub has none yet.
     pub fn load(hub: &Hub) -> Result<Self, TlsError> {
+        if !hub.dir.file("server.key").exists() {
+            return Ok(Self {
+                current: RwLock::new(made(hub)?),
+            });
+        }
         let pair = Pair {
             certificate: hub.dir.read("server.pem").map_err(failed)?,
             key: hub.dir.read_secret("server.key").map_err(failed)?,
@@ -58,17 +63,23 @@ impl OwnCertificate {
         if ends - now > RENEW_WITH_LEFT {
             return Ok(false);
         }
-        let pair = hub.ca.server(&names::of(&hub.addresses), now).map_err(failed)?;
-        let certified = certified(&pair)?;
-        hub.dir
-            .replace("server.key", 0o600, pair.key.as_bytes())
-            .map_err(failed)?;
-        hub.dir
-            .replace("server.pem", 0o644, pair.certificate.as_bytes())
-            .map_err(failed)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = certified;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = made(hub)?;
         Ok(true)
     }
+}
+
+/// A new key with its certificate, in the data directory.
+fn made(hub: &Hub) -> Result<(Arc<CertifiedKey>, i64), TlsError> {
+    let names = names::of(&hub.addresses);
+    let pair = hub.ca.server(&names, hub.clock.now()).map_err(failed)?;
+    let certified = certified(&pair)?;
+    hub.dir
+        .replace("server.key", 0o600, pair.key.as_bytes())
+        .map_err(failed)?;
+    hub.dir
+        .replace("server.pem", 0o644, pair.certificate.as_bytes())
+        .map_err(failed)?;
+    Ok(certified)
 }
 
 fn certified(pair: &Pair) -> Result<(Arc<CertifiedKey>, i64), TlsError> {

@@ -7,6 +7,7 @@
 //! | [`builders`] | compiling the device program, and its cache |
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
+//! | [`image`] | bootable images |
 //! | [`repo`] | repositories of packages |
 //! | [`sbom`], [`provenance`] | the bill of materials beside packages, and the signed statement about each |
 //! | [`verify`], [`diff`] | whether what was made is what was signed; what differs between two packages |
@@ -21,6 +22,7 @@ pub mod builders;
 pub mod cli;
 pub mod diff;
 pub mod formats;
+pub mod image;
 pub mod manifest;
 pub mod output;
 pub mod profile;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::bake::{Appliance, Input, Package};
 use crate::builders::{Program, Provenance};
 use crate::formats::hash::sha256;
+use crate::image::Made;
 
 /// The `kind` of a manifest.
 pub const KIND: &str = "jos.image.manifest";
@@ -30,6 +31,8 @@ struct Manifest<'a> {
     baselines: Vec<BaselineOf<'a>>,
     programs: Vec<ProgramOf<'a>>,
     targets: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImageOf<'a>>,
     outputs: Vec<Output<'a>>,
 }
 
@@ -50,6 +53,16 @@ struct ProgramOf<'a> {
     provenance: &'a Provenance,
 }
 
+#[derive(Serialize)]
+struct ImageOf<'a> {
+    board: &'static str,
+    file: &'a str,
+    /// SHA-256 of the base root as an archive.
+    base: &'a str,
+    /// How many Debian packages; the bill of materials lists them.
+    packages: usize,
+}
+
 /// One file that was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct Output<'a> {
@@ -58,28 +71,38 @@ pub struct Output<'a> {
     /// File name.
     pub file: &'a str,
     /// Bytes.
-    pub size: usize,
+    pub size: u64,
     /// SHA-256.
     pub sha256: String,
 }
 
 /// The outputs of a build, sorted by name.
 #[must_use]
-pub fn outputs(packages: &[Package]) -> Vec<Output<'_>> {
-    let one = |p: &'static str, file, bytes: &[u8]| Output {
-        target: p,
-        file,
-        size: bytes.len(),
-        sha256: sha256(bytes),
+pub fn outputs<'a>(packages: &'a [Package], images: &'a [Made]) -> Vec<Output<'a>> {
+    let of_package = |p: &'a Package| Output {
+        target: p.target,
+        file: &p.name,
+        size: p.bytes.len() as u64,
+        sha256: sha256(&p.bytes),
     };
-    let mut all: Vec<Output<'_>> = packages.iter().map(|p| one(p.target, &p.name, &p.bytes)).collect();
+    let of_image = |i: &'a Made| Output {
+        target: i.board.name,
+        file: &i.name,
+        size: i.size,
+        sha256: i.sha256.clone(),
+    };
+    let mut all: Vec<Output<'_>> = packages
+        .iter()
+        .map(of_package)
+        .chain(images.iter().map(of_image))
+        .collect();
     all.sort_by(|a, b| a.file.cmp(b.file));
     all
 }
 
 /// `manifest.json`.
 #[must_use]
-pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package]) -> String {
+pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package], images: &[Made]) -> String {
     let mut programs: Vec<&Program> = programs.iter().collect();
     programs.sort_by(|a, b| a.triple.cmp(&b.triple));
     let manifest = Manifest {
@@ -120,15 +143,25 @@ pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package]) -> 
             })
             .collect(),
         targets: app.targets.iter().map(|t| t.name).collect(),
-        outputs: outputs(packages),
+        images: images
+            .iter()
+            .map(|i| ImageOf {
+                board: i.board.name,
+                file: &i.name,
+                base: &i.base,
+                packages: i.packages.len(),
+            })
+            .collect(),
+        outputs: outputs(packages, images),
     };
     serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n"
 }
 
-/// `SHA256SUMS`, as sha256sum(1) writes and checks it: packages and the texts beside them, sorted by name.
+/// `SHA256SUMS`, as sha256sum(1) writes and checks it: packages, images and the texts beside them, sorted by name.
 #[must_use]
-pub fn sums(packages: &[Package], texts: &[(&str, &str)]) -> String {
+pub fn sums(packages: &[Package], images: &[Made], texts: &[(&str, &str)]) -> String {
     let mut lines: Vec<(String, String)> = packages.iter().map(|p| (p.name.clone(), sha256(&p.bytes))).collect();
+    lines.extend(images.iter().map(|i| (i.name.clone(), i.sha256.clone())));
     lines.extend(
         texts
             .iter()

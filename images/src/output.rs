@@ -98,11 +98,12 @@ fn listed(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Puts `files` (name and bytes) into `folder` in place of what an earlier build left there.
+/// Puts `files` (name and bytes) into `folder` in place of what an earlier build left there, with `large` ones (name and
+/// where they lie, on the same file system), which are moved there.
 ///
 /// # Errors
 /// [`OutputError`]; the folder is then as it was.
-pub fn publish(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), OutputError> {
+pub fn publish(folder: &Path, files: &[(&str, &[u8])], large: &[(&str, &Path)]) -> Result<(), OutputError> {
     check(folder)?;
     let parent = folder
         .parent()
@@ -122,6 +123,12 @@ pub fn publish(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), OutputError
             f.sync_all()
         });
         written.map_err(OutputError::io(&path))?;
+    }
+    for (file, from) in large {
+        let moved = File::open(from)
+            .and_then(|f| f.sync_all())
+            .and_then(|()| fs::rename(from, new.0.join(file)));
+        moved.map_err(OutputError::io(*from))?;
     }
     let sync = |dir: &Path| File::open(dir).and_then(|d| d.sync_all()).map_err(OutputError::io(dir));
     sync(&new.0)?;
@@ -157,8 +164,8 @@ mod tests {
     fn a_set_replaces_the_set_before_it_whole() {
         let dir = tempfile::tempdir().expect("folder");
         let out = dir.path().join("out");
-        publish(&out, &[("a.deb", b"1"), ("manifest.json", MANIFEST)]).expect("first");
-        publish(&out, &[("manifest.json", b"{}")]).expect("second");
+        publish(&out, &[("a.deb", b"1"), ("manifest.json", MANIFEST)], &[]).expect("first");
+        publish(&out, &[("manifest.json", b"{}")], &[]).expect("second");
         let names: Vec<_> = fs::read_dir(&out)
             .expect("folder")
             .map(|e| e.expect("entry").file_name())
@@ -175,7 +182,7 @@ mod tests {
     fn a_folder_with_somebody_elses_file_is_left_alone() {
         let dir = tempfile::tempdir().expect("folder");
         fs::write(dir.path().join("thesis.txt"), "x").expect("file");
-        let refused = publish(dir.path(), &[("manifest.json", MANIFEST)]).expect_err("foreign");
+        let refused = publish(dir.path(), &[("manifest.json", MANIFEST)], &[]).expect_err("foreign");
         assert!(refused.to_string().contains("thesis.txt"), "{refused}");
         assert_eq!(fs::read(dir.path().join("thesis.txt")).expect("file"), b"x");
     }

@@ -9,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use jos_trust::{PublicKey, SecretKey, envelope, release};
 use serde_json::{Value, json};
 
-use crate::bake::{Appliance, Package};
+use crate::bake::Appliance;
 use crate::builders::Program;
 use crate::formats::hash::sha256;
+use crate::manifest::Output;
 
 /// Its file.
 pub const FILE: &str = "provenance.intoto.jsonl";
@@ -23,13 +24,21 @@ const PREDICATE: &str = "https://slsa.dev/provenance/v1";
 const BUILD_TYPE: &str = "https://github.com/josfox/jos/blob/main/docs/images.md#provenance";
 const BUILDER: &str = "https://github.com/josfox/jos#jos-image";
 
-/// The statement about one output. `programs` are those of its target; `beside` the lists that came out with it.
+/// The statement about one output. `base` is the hash of the root that an image was made from, `programs` are those of its
+/// target; `beside` the lists that came out with it.
 #[must_use]
-pub fn statement(app: &Appliance, package: &Package, programs: &[Program], beside: &[(&str, &str)]) -> Value {
+pub fn statement(
+    app: &Appliance,
+    output: &Output<'_>,
+    base: Option<&str>,
+    programs: &[Program],
+    beside: &[(&str, &str)],
+) -> Value {
     let mut dependencies: Vec<Value> = app
         .inputs
         .iter()
         .map(|input| json!({ "name": format!("{}:{}", input.role, input.name), "digest": { "sha256": input.sha256 } }))
+        .chain(base.map(|sha256| json!({ "name": "base", "digest": { "sha256": sha256 } })))
         .collect();
     for program in programs {
         let mut annotations = serde_json::to_value(&program.provenance).unwrap_or_default();
@@ -46,14 +55,14 @@ pub fn statement(app: &Appliance, package: &Package, programs: &[Program], besid
         .collect();
     json!({
         "_type": STATEMENT,
-        "subject": [{ "name": package.name, "digest": { "sha256": sha256(&package.bytes) } }],
+        "subject": [{ "name": output.file, "digest": { "sha256": output.sha256 } }],
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {
                     "profile": app.profile,
-                    "target": package.target,
+                    "target": output.target,
                     "version": app.full_version(),
                 },
                 "internalParameters": { "source_date_epoch": app.epoch, "dev_key": app.dev },

@@ -1,10 +1,10 @@
 //! `sbom.cdx.json`: what is in a profile's packages, as a CycloneDX 1.6 bill of materials.
 //!
 //! Owns: its content: the appliance, its packages, the program for each CPU, and every crate in these with version, licence,
-//! checksum and what it uses. Nothing in it depends on the machine, the folder or the clock.
+//! checksum and what it uses, and the Debian packages in its images. Nothing in it depends on the machine, the folder or the clock.
 //! Never: lists what a package asks the system for; that is the package manager's to choose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jos_schemas::text::Utc;
 use serde_json::{Value, json};
@@ -12,19 +12,23 @@ use serde_json::{Value, json};
 use crate::bake::{Appliance, Package};
 use crate::builders::{Crate, Program};
 use crate::formats::hash::sha256;
+use crate::image::{Debian, Made};
 
 /// Its file.
 pub const FILE: &str = "sbom.cdx.json";
 
 /// The bill of materials of everything a profile gave.
 #[must_use]
-pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package]) -> String {
+pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package], images: &[Made]) -> String {
     let mut sorted: Vec<&Program> = programs.iter().collect();
     sorted.sort_by(|a, b| a.triple.cmp(&b.triple));
     let mut components: Vec<Value> = packages.iter().map(of_package).collect();
+    components.extend(images.iter().map(of_image));
     components.extend(sorted.iter().map(|program| of_program(program)));
     let tools = of_tools(app, packages);
     components.extend(tools.iter().map(|tool| tool.component.clone()));
+    let debian: BTreeSet<&Debian> = images.iter().flat_map(|image| &image.packages).collect();
+    components.extend(debian.iter().map(|one| of_debian(one)));
     let mut crates = BTreeMap::new();
     let own = sorted.iter().flat_map(|program| program.crates.iter());
     for one in own.chain(tools.iter().flat_map(|tool| tool.crates)) {
@@ -33,7 +37,7 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package]) -> Stri
     components.extend(crates.iter().map(|(purl, one)| of_crate(purl, one)));
     let mut dependencies = vec![json!({
         "ref": "appliance",
-        "dependsOn": packages.iter().map(package_ref).collect::<Vec<_>>(),
+        "dependsOn": packages.iter().map(package_ref).chain(images.iter().map(image_ref)).collect::<Vec<_>>(),
     })];
     for package in packages {
         let own = crate::targets::find(package.target).map_or(&[][..], |target| target.programs);
@@ -46,6 +50,10 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package]) -> Stri
             .chain(brought.map(|tool| tool.reference.clone()))
             .collect();
         dependencies.push(json!({ "ref": package_ref(package), "dependsOn": inside }));
+    }
+    for image in images {
+        let uses: Vec<_> = image.packages.iter().map(debian_purl).collect();
+        dependencies.push(json!({ "ref": image_ref(image), "dependsOn": uses }));
     }
     for program in &sorted {
         let root = program.crates.iter().find(|one| one.name == "jos-agent");
@@ -143,6 +151,29 @@ fn of_package(package: &Package) -> Value {
     })
 }
 
+fn of_image(image: &Made) -> Value {
+    json!({
+        "type": "file",
+        "bom-ref": image_ref(image),
+        "name": image.name,
+        "hashes": [{ "alg": "SHA-256", "content": image.sha256 }],
+        "properties": [
+            { "name": "jos:board", "value": image.board.name },
+            { "name": "jos:base", "value": image.base },
+        ],
+    })
+}
+
+fn of_debian(package: &Debian) -> Value {
+    json!({
+        "type": "library",
+        "bom-ref": debian_purl(package),
+        "name": package.name,
+        "version": package.version,
+        "purl": debian_purl(package),
+    })
+}
+
 fn of_program(program: &Program) -> Value {
     let mut properties = vec![json!({ "name": "jos:triple", "value": program.triple })];
     properties.extend(
@@ -181,6 +212,17 @@ fn of_crate(purl: &str, one: &Crate) -> Value {
 
 fn package_ref(package: &Package) -> String {
     format!("package:{}", package.name)
+}
+
+fn image_ref(image: &Made) -> String {
+    format!("image:{}", image.name)
+}
+
+/// The purl specification has `+`, `:` and `~` of a version percent-encoded but for the last.
+fn debian_purl(package: &Debian) -> String {
+    let version = package.version.replace('+', "%2B").replace(':', "%3A");
+    let name = package.name.replace('+', "%2B");
+    format!("pkg:deb/debian/{name}@{version}?arch={}", package.architecture)
 }
 
 fn program_ref(program: &Program) -> String {

@@ -13,3 +13,20 @@
 //! ```
 
 pub mod contract;
+mod error;
+mod execute;
+pub mod gate;
+pub mod jobs;
+pub mod join;
+pub mod lease;
+pub mod machine;
+pub mod place;
+mod pool;
+mod records;
+mod resume;
+pub mod serve;
+mod status;
+pub mod watch;
+mod writer;
+
+pub use error::NodeError;

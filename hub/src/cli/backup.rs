@@ -8,7 +8,7 @@ use super::door::{Where, failed_to_open, runtime};
 use super::ui::{Done, Failure, Ui};
 use crate::clock::Clock;
 use crate::dir::{Dir, DirError};
-use crate::hub::{Hub, OpenError};
+use crate::hub::{Hub, OpenError, Place};
 
 /// Files besides the database, and whether they are secrets. `hub.json` comes last: a directory without it is no hub.
 const FILES: [(&str, bool); 9] = [
@@ -22,8 +22,8 @@ const FILES: [(&str, bool); 9] = [
     ("admin.token", true),
     ("hub.json", false),
 ];
-/// Once the admin has taken it away, the token's file may be gone.
-const MAY_BE_ABSENT: &str = "admin.token";
+/// Once the admin has taken it away, the token's file may be gone. The hub's own certificate is made where it is not there.
+const MAY_BE_ABSENT: [&str; 3] = ["admin.token", "server.pem", "server.key"];
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -49,18 +49,27 @@ pub(super) struct RestoreArgs {
 }
 
 pub(super) fn backup(args: &BackupArgs, place: &Where, ui: &Ui) -> Done {
-    copy(place.data("backup")?, &args.to)?;
-    let done = json!({ "backup": args.to });
-    ui.result(
-        &done,
-        format!("the hub is copied to {}; the copy holds its secrets", args.to.display()),
-    );
+    let place = place.place("backup")?;
+    copy(&place, &args.to)?;
+    let elsewhere = place.database.as_ref().map(ToString::to_string);
+    let done = json!({ "backup": args.to, "database": elsewhere });
+    let mut said = format!("the hub is copied to {}; the copy holds its secrets", args.to.display());
+    if let Some(database) = elsewhere {
+        said.push_str(&format!(
+            "\nits database is not: back up {database} with pg_dump, or as PostgreSQL's manual says"
+        ));
+    }
+    ui.result(&done, said);
     Ok(())
 }
 
 pub(super) fn restore(args: &RestoreArgs, place: &Where, ui: &Ui) -> Done {
-    let data = place.data("restore")?;
-    copy(&args.from, data)?;
+    let Place { data, database } = place.place("restore")?;
+    let from = Place {
+        data: args.from.clone(),
+        database,
+    };
+    copy(&from, &data)?;
     ui.result(
         &json!({ "restored": data }),
         format!("the hub is back in {}", data.display()),
@@ -68,7 +77,7 @@ pub(super) fn restore(args: &RestoreArgs, place: &Where, ui: &Ui) -> Done {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Done {
+fn copy(from: &Place, to: &Path) -> Done {
     let runtime = runtime()?;
     runtime.block_on(async {
         let hub = Hub::open(from, Clock::default())
@@ -78,21 +87,21 @@ fn copy(from: &Path, to: &Path) -> Done {
         if !wrong.is_empty() {
             return Err(Failure::failed(format!(
                 "{}: the database is damaged: {}",
-                from.display(),
+                from.data.display(),
                 wrong.join("; ")
             ))
             .help("take an earlier backup"));
         }
         let target = Dir::create(to).map_err(in_dir)?;
-        // Made first with its mode, so that the database is never there for others to read.
-        target.write_secret("hub.db", b"").map_err(in_dir)?;
-        hub.store
-            .copy_to(&target.file("hub.db"))
-            .await
-            .map_err(Failure::failed)?;
+        if from.database.is_none() {
+            // Made first with its mode, so that the database is never there for others to read.
+            target.write_secret("hub.db", b"").map_err(in_dir)?;
+            let copied = hub.store.copy_to(&target.file("hub.db")).await;
+            copied.map_err(Failure::failed)?;
+        }
         hub.store.close().await;
         for (name, secret) in FILES {
-            if name == MAY_BE_ABSENT && !hub.dir.file(name).exists() {
+            if MAY_BE_ABSENT.contains(&name) && !hub.dir.file(name).exists() {
                 continue;
             }
             if secret {

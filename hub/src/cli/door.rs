@@ -21,7 +21,8 @@ use crate::actor::{self, Actor};
 use crate::api::{self, App};
 use crate::api_token::ApiToken;
 use crate::clock::Clock;
-use crate::hub::{Hub, OpenError};
+use crate::hub::{Hub, OpenError, Place};
+use crate::store::Database;
 use crate::{blob, ca, tls};
 use jos_link::wire::Problem;
 
@@ -37,6 +38,10 @@ pub(super) struct Where {
     /// The hub's address for admins, from anywhere: https://HOST:PORT
     #[arg(long, value_name = "URL", global = true, requires = "token_file")]
     url: Option<String>,
+    /// Where the hub's database is, if it is not in DIR: postgres://USER@HOST/NAME. JOS_HUB_DATABASE_URL says the same, and
+    /// shows no password to those who list processes
+    #[arg(long, value_name = "URL", global = true, conflicts_with = "url")]
+    database: Option<String>,
     /// File with the API token, as `jos-hub init` wrote it to admin.token
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
@@ -65,8 +70,23 @@ pub(super) enum Door {
 }
 
 impl Where {
-    /// The data directory, for what is done on the hub's machine alone.
-    pub(super) fn data(&self, what: &str) -> Result<&Path, Failure> {
+    /// The data directory and the database, for what is done on the hub's machine alone.
+    pub(super) fn place(&self, what: &str) -> Result<Place, Failure> {
+        let data = self.data(what)?.to_owned();
+        let database = self.database()?;
+        Ok(Place { data, database })
+    }
+
+    /// The database where it is not in the data directory.
+    fn database(&self) -> Result<Option<Database>, Failure> {
+        let of_environment = || std::env::var("JOS_HUB_DATABASE_URL").ok().filter(|url| !url.is_empty());
+        let url = self.database.clone().or_else(of_environment);
+        url.map(|url| Database::of_url(&url))
+            .transpose()
+            .map_err(Failure::invalid)
+    }
+
+    fn data(&self, what: &str) -> Result<&Path, Failure> {
         self.data.as_deref().ok_or_else(|| {
             Failure::invalid(format!(
                 "{what} is done on the hub's own machine, on its data directory"
@@ -78,7 +98,10 @@ impl Where {
     /// Opens the way.
     pub(super) fn open(&self) -> Result<Door, Failure> {
         match (&self.data, &self.url, &self.token_file) {
-            (Some(data), _, _) => local(data),
+            (Some(data), _, _) => local(&Place {
+                data: data.clone(),
+                database: self.database()?,
+            }),
             (None, Some(url), Some(token)) => remote(url, token),
             _ => Err(Failure::invalid("which hub?").help(
                 "--data DIR on the hub's own machine, or --url https://HOST:PORT --token-file FILE from anywhere",
@@ -97,10 +120,10 @@ pub(super) fn failed_to_open(error: &OpenError) -> Failure {
     Failure::failed(error).maybe_help(error.help())
 }
 
-fn local(data: &Path) -> Result<Door, Failure> {
+fn local(place: &Place) -> Result<Door, Failure> {
     let runtime = runtime()?;
     let hub: Arc<Hub> = runtime
-        .block_on(Hub::open(data, Clock::default()))
+        .block_on(Hub::open(place, Clock::default()))
         .map_err(|error| failed_to_open(&error))?;
     // Nothing here waits, so nothing has to be told of an end.
     let (_, ending) = tokio::sync::watch::channel(false);

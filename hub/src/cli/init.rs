@@ -12,6 +12,7 @@ use crate::hub;
 Examples:
   jos-hub init --data /var/lib/jos-hub --address https://hub.example:8443
   jos-hub init --data hub --address https://192.0.2.7:8443 --address https://[2001:db8::7]:8443
+  JOS_HUB_DATABASE_URL=postgres://hub@db.example/fleet jos-hub init --data hub       one of several hubs, on PostgreSQL
 
 DIR must be empty or not there: a hub is never made over another. It will hold every secret of the hub; its mode is 0700.")]
 pub(super) struct Args {
@@ -21,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
-    let data = place.data("init")?;
+    let place = place.place("init")?;
     let addresses = if args.addresses.is_empty() {
         vec![format!("https://{}:8443", host())]
     } else {
@@ -33,7 +34,7 @@ pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
         )));
     }
     let made = runtime()?
-        .block_on(hub::init(data, &addresses, &Clock::default()))
+        .block_on(hub::init(&place, &addresses, &Clock::default()))
         .map_err(|error| failed_to_open(&error))?;
     let text = format!(
         "a hub was made in {}

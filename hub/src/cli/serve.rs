@@ -16,6 +16,7 @@ use crate::serve::{self, Limits};
 #[command(after_help = "\
 Examples:
   jos-hub serve --data /var/lib/jos-hub
+  JOS_HUB_DATABASE_URL=postgres://hub@db.example/fleet jos-hub serve --data hub    any number of hubs, one database
   jos-hub serve --data hub --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --json    prints the ports it took
 
 Devices need to reach --listen. Admins, their browsers and Prometheus reach --admin-listen, which is loopback unless you
@@ -37,7 +38,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
-    let data = place.data("serve")?;
+    let place = place.place("serve")?;
     logging(args);
     let limits = Limits {
         connections: connections(),
@@ -46,7 +47,7 @@ pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let hub = Hub::open(data, Clock::default())
+        let hub = Hub::open(&place, Clock::default())
             .await
             .map_err(|error| failed_to_open(&error))?;
         // Before the listeners are there: whoever reads the addresses may end the hub at once.

@@ -161,15 +161,13 @@ async fn write(hub: &Hub, read: &RolloutRow, state: &StateRow, fleet: &[Member],
     if !over && turn.let_in.is_empty() {
         return Ok(tx.commit().await?);
     }
-    if !over {
-        store::bump(&mut tx).await?;
-    }
-    let generation = store::generation(&mut tx).await?;
-    tx.commit().await?;
     if over {
+        tx.commit().await?;
         return hub.changed().await;
     }
     let woken: HashSet<String> = turn.let_in.iter().map(|(at, _)| fleet[*at].id.clone()).collect();
+    let generation = store::bump_for(&mut tx, &woken).await?;
+    tx.commit().await?;
     hub.wake_only(generation, woken);
     Ok(())
 }

@@ -4,6 +4,7 @@
 use sqlx::Row;
 
 use super::{Conn, Stored, count, signed};
+use crate::random;
 
 /// Bytes of a chunk; the last one of a blob may be shorter.
 pub const CHUNK: usize = 256 << 10;
@@ -71,9 +72,23 @@ pub async fn discard(conn: &mut Conn, key: &str) -> Stored<()> {
     Ok(())
 }
 
-/// Drops what uploads left behind that a crash cut off.
-pub async fn sweep(conn: &mut Conn) -> Stored<u64> {
-    let done = sqlx::query("DELETE FROM chunks WHERE sha256 NOT IN (SELECT sha256 FROM blobs)")
+/// A day: no upload takes longer.
+const LONGEST_UPLOAD: i64 = 86_400;
+
+/// A name for the chunks of an upload that begins now, which nobody can ask for.
+pub fn upload(now: i64) -> String {
+    format!("{}-{}", began(now), *random::hex(16))
+}
+
+/// Sorts by time, and before and after every hash.
+fn began(now: i64) -> String {
+    format!("upload-{:012x}", now.max(0))
+}
+
+/// Drops what uploads left behind that a crash cut off. Younger ones may be under way, on another hub too.
+pub async fn sweep(conn: &mut Conn, now: i64) -> Stored<u64> {
+    let done = sqlx::query("DELETE FROM chunks WHERE sha256 >= 'upload-' AND sha256 < $1")
+        .bind(began(now - LONGEST_UPLOAD))
         .execute(conn)
         .await?;
     Ok(done.rows_affected())

@@ -7,9 +7,11 @@ pub mod agents;
 pub mod alarms;
 pub mod audit;
 pub mod blobs;
+mod database;
 pub mod devices;
 pub mod glances;
 pub mod history;
+mod listen;
 pub mod rollouts;
 mod schema;
 pub mod states;
@@ -18,14 +20,17 @@ pub mod tokens;
 pub mod trusts;
 pub mod users;
 
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub use database::Database;
+pub use listen::Listener;
 
 /// A connection, or the inside of a transaction.
 pub type Conn = AnyConnection;
@@ -78,6 +83,12 @@ pub enum StoreError {
         /// What is there, shortened.
         found: String,
     },
+    /// A new hub was to be made in a database that has one.
+    #[error("the database holds a hub already; a hub is never made over another")]
+    Taken,
+    /// Nothing is in it.
+    #[error("the database holds no hub")]
+    Empty,
     /// Written by another generation of the hub.
     #[error("the database has format {found}, this program knows {expected}")]
     Format {
@@ -86,6 +97,28 @@ pub enum StoreError {
         /// The number known.
         expected: u32,
     },
+}
+
+impl StoreError {
+    /// Whether the same may be done some time later: the disk is full, another writer takes long, the database is away.
+    pub fn passes(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+            // PostgreSQL's classes: connection, resources, the operator's hand; a lock that was not given in time, a
+            // transaction that was ended because it stood still.
+            sqlx::Error::Database(found) => {
+                let code = found.code().unwrap_or_default();
+                let text = found.message();
+                ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
+                    || ["55P03", "25P03", "57014", "40001", "40P01"].contains(&&*code)
+                    || ["disk is full", "disk I/O error", "database is locked"]
+                        .iter()
+                        .any(|words| text.contains(words))
+            }
+            other => other.to_string().contains("timed out"),
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -100,17 +133,21 @@ pub type Stored<T> = Result<T, StoreError>;
 /// The database.
 #[derive(Clone, Debug)]
 pub struct Store {
+    database: Database,
     pool: AnyPool,
     turns: Arc<Mutex<()>>,
 }
 
 impl Store {
-    /// Makes the database at `path`, which is an empty file that only its owner can read.
-    pub async fn create(path: &Path) -> Stored<Self> {
-        let store = Self::connect(path).await?;
+    /// Makes the tables in a database that is empty: a file that only its owner can read, or one of PostgreSQL.
+    pub async fn create(database: &Database) -> Stored<Self> {
+        let store = Self::connect(database).await?;
         let mut tx = store.write().await?;
-        for statement in schema::STATEMENTS {
-            (&mut *tx).execute(*statement).await?;
+        if is_taken(&mut tx, database).await? {
+            return Err(StoreError::Taken);
+        }
+        for statement in schema::statements(database) {
+            (&mut *tx).execute(fixed(statement)).await?;
         }
         set_meta(&mut tx, "format", &schema::FORMAT.to_string()).await?;
         set_meta(&mut tx, "generation", "0").await?;
@@ -118,10 +155,13 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database at `path`.
-    pub async fn open(path: &Path) -> Stored<Self> {
-        let store = Self::connect(path).await?;
+    /// Opens a database that a hub was made in.
+    pub async fn open(database: &Database) -> Stored<Self> {
+        let store = Self::connect(database).await?;
         let mut conn = store.read().await?;
+        if !is_taken(&mut conn, database).await? {
+            return Err(StoreError::Empty);
+        }
         let found = meta(&mut conn, "format").await?.unwrap_or_else(|| "none".to_owned());
         if found != schema::FORMAT.to_string() {
             return Err(StoreError::Format {
@@ -133,31 +173,28 @@ impl Store {
         Ok(store)
     }
 
-    async fn connect(path: &Path) -> Stored<Self> {
-        sqlx::any::install_default_drivers();
-        let url = format!("sqlite://{}?mode=rw", in_url(path));
-        let pool = AnyPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(20))
-            // A device's request that ends early drops its query; the connection is good all the same.
-            .test_before_acquire(false)
-            .after_connect(|conn, _| {
-                Box::pin(async move {
-                    // FULL: what was acknowledged outlives a power cut. WAL: readers never wait for the writer.
-                    conn.execute(
-                        "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                         PRAGMA foreign_keys = ON;",
-                    )
-                    .await?;
-                    Ok(())
-                })
-            })
-            .connect(&url)
-            .await?;
+    /// Whether a database of PostgreSQL holds no hub yet. A file is always a new one.
+    pub async fn is_free(database: &Database) -> Stored<bool> {
+        if !database.is_shared() {
+            return Ok(true);
+        }
+        let store = Self::connect(database).await?;
+        let taken = is_taken(&mut *store.read().await?, database).await?;
+        store.close().await;
+        Ok(!taken)
+    }
+
+    async fn connect(database: &Database) -> Stored<Self> {
         Ok(Self {
-            pool,
+            database: database.clone(),
+            pool: database.connect().await?,
             turns: Arc::default(),
         })
+    }
+
+    /// Which database it is.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// A connection for reading.
@@ -169,12 +206,12 @@ impl Store {
     pub async fn write(&self) -> Stored<Tx> {
         let turn = self.turns.clone().lock_owned().await;
         Ok(Tx {
-            inner: self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            inner: self.pool.begin_with(fixed(self.database.begin())).await?,
             _turn: turn,
         })
     }
 
-    /// Writes a copy of the whole database, as it is at one moment, to `path`, while others go on reading and writing.
+    /// Writes a copy of the whole SQLite database, as it is at one moment, to `path`, while others go on reading and writing.
     pub async fn copy_to(&self, path: &Path) -> Stored<()> {
         let mut conn = self.read().await?;
         sqlx::query("VACUUM INTO $1")
@@ -184,8 +221,11 @@ impl Store {
         Ok(())
     }
 
-    /// What the database finds wrong with itself; nothing where it is sound.
+    /// What SQLite finds wrong with its file; nothing where it is sound. PostgreSQL looks after its own.
     pub async fn integrity(&self) -> Stored<Vec<String>> {
+        if self.database.is_shared() {
+            return Ok(Vec::new());
+        }
         let mut conn = self.read().await?;
         let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&mut *conn).await?;
         let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
@@ -198,20 +238,12 @@ impl Store {
     }
 }
 
-/// A path as a URL holds it, whatever characters are in it.
-fn in_url(path: &Path) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~".contains(&b);
-    let bytes = path.as_os_str().as_encoded_bytes();
-    bytes
-        .iter()
-        .map(|b| {
-            if plain(*b) {
-                char::from(*b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        })
-        .collect()
+async fn is_taken(conn: &mut Conn, database: &Database) -> Stored<bool> {
+    let sql = match database {
+        Database::File(_) => "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'",
+        Database::Postgres(_) => "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'meta'",
+    };
+    Ok(sqlx::query(sql).fetch_optional(conn).await?.is_some())
 }
 
 /// A setting, if it is there.
@@ -220,7 +252,8 @@ pub async fn meta(conn: &mut Conn, key: &str) -> Stored<Option<String>> {
     Ok(row.fetch_optional(conn).await?.map(|row| row.try_get(0)).transpose()?)
 }
 
-async fn set_meta(conn: &mut Conn, key: &str, value: &str) -> Stored<()> {
+/// Sets it.
+pub async fn set_meta(conn: &mut Conn, key: &str, value: &str) -> Stored<()> {
     sqlx::query("INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
         .bind(key.to_owned())
         .bind(value.to_owned())
@@ -242,6 +275,26 @@ pub async fn generation(conn: &mut Conn) -> Stored<u64> {
 pub async fn bump(conn: &mut Conn) -> Stored<()> {
     let next = generation(conn).await? + 1;
     set_meta(conn, "generation", &next.to_string()).await
+}
+
+/// Devices that are named to other hubs, at most; where there are more, all look.
+const MOST_CONCERNED: usize = 1000;
+
+/// The same where it may change the offers of these devices alone; gives the generation.
+pub async fn bump_for(conn: &mut Conn, devices: &HashSet<String>) -> Stored<u64> {
+    let next = generation(conn).await? + 1;
+    if devices.len() <= MOST_CONCERNED {
+        set_meta(conn, "concerned", &to_json(&(next, devices))).await?;
+    }
+    set_meta(conn, "generation", &next.to_string()).await?;
+    Ok(next)
+}
+
+/// The last generation that concerned some devices alone, and which.
+pub async fn concerned(conn: &mut Conn) -> Stored<Option<(u64, HashSet<String>)>> {
+    let text = meta(conn, "concerned").await?;
+    // Whatever else it holds, all look.
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// A column that holds JSON.

@@ -1,10 +1,46 @@
 //! The tables. Times are seconds since 1970; lists and maps are JSON; secrets are held as their SHA-256.
 
-/// Rises when the tables change; a program opens no other.
-pub(super) const FORMAT: u32 = 2;
+use super::database::{CHANNEL, Database};
 
-/// In order.
-pub(super) const STATEMENTS: &[&str] = &[
+/// Rises when the tables change; a program opens no other.
+pub(super) const FORMAT: u32 = 3;
+
+/// What makes the tables, in order.
+pub(super) fn statements(database: &Database) -> Vec<String> {
+    match database {
+        Database::File(_) => [TABLES, OF_SQLITE].concat().into_iter().map(str::to_owned).collect(),
+        Database::Postgres(_) => {
+            // Ids and names are compared by their bytes, as SQLite does and as this program does.
+            let tables = TABLES.iter().map(|table| {
+                let table = table.replace(" TEXT", " TEXT COLLATE \"C\"");
+                table.replace(" BLOB", " BYTEA")
+            });
+            tables
+                .chain(OF_POSTGRES.iter().map(|text| text.replace("CHANNEL", CHANNEL)))
+                .collect()
+        }
+    }
+}
+
+/// What was done stays written, also for whoever holds this connection.
+const OF_SQLITE: &[&str] = &[
+    "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    "CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+];
+
+/// The same; and every hub is told of a new generation when the transaction that made it is committed.
+const OF_POSTGRES: &[&str] = &[
+    "CREATE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql AS \
+     $$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
+    "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_stays()",
+    "CREATE TRIGGER audit_is_not_emptied BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_stays()",
+    "CREATE FUNCTION generation_is_told() RETURNS trigger LANGUAGE plpgsql AS \
+     $$ BEGIN PERFORM pg_notify('CHANNEL', NEW.value); RETURN NULL; END $$",
+    "CREATE TRIGGER generation_is_told AFTER UPDATE ON meta FOR EACH ROW WHEN (NEW.key = 'generation') \
+     EXECUTE FUNCTION generation_is_told()",
+];
+
+const TABLES: &[&str] = &[
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE tenants (name TEXT PRIMARY KEY, created BIGINT NOT NULL)",
     "CREATE TABLE api_tokens (id TEXT PRIMARY KEY, secret TEXT NOT NULL UNIQUE, comment TEXT NOT NULL, created BIGINT NOT NULL, \
@@ -57,7 +93,4 @@ pub(super) const STATEMENTS: &[&str] = &[
      PRIMARY KEY (name, tenant))",
     "CREATE TABLE sessions (secret TEXT PRIMARY KEY, name TEXT NOT NULL REFERENCES users (name), began BIGINT NOT NULL, \
      seen BIGINT NOT NULL)",
-    // What was done stays written, also for whoever holds this connection.
-    "CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
-    "CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
 ];

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::Policy;
-use jos_schemas::documents::profile::{Brand, Package, Profile, ProfileFile};
+use jos_schemas::documents::profile::{Brand, Image, Package, Profile, ProfileFile};
 use jos_schemas::node::Node;
 use jos_schemas::text::Name;
 use serde::Serialize;
@@ -77,6 +77,10 @@ pub struct Appliance {
     pub trust: Vec<u8>,
     /// Signed baselines by system.
     pub baselines: BTreeMap<System, Baseline>,
+    /// `[image]`, where the profile has one.
+    pub image: Option<Image>,
+    /// Whether packages are written beside images.
+    pub wants_packages: bool,
     /// Brought files by system.
     pub files: BTreeMap<System, Tree>,
     /// Packages of programs; what is of an appliance is then empty.
@@ -204,6 +208,8 @@ pub fn assemble(
         logo,
         trust: signed.trust,
         baselines: signed.baselines,
+        image: profile.image.clone(),
+        wants_packages: profile.outputs.as_ref().is_none_or(|o| o.packages != Some(false)),
         files: brought,
         tools,
         inputs,

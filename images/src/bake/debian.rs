@@ -16,6 +16,20 @@ pub(super) fn package(
     target: &'static Target,
     programs: &[Program],
 ) -> Result<(String, Vec<u8>), BakeError> {
+    let package = contents(app, target, programs)?;
+    let bytes = package.to_bytes().map_err(|source| BakeError::Format {
+        target: target.name.to_owned(),
+        source,
+    })?;
+    Ok((package.file_name(), bytes))
+}
+
+/// What the package is made of: for an archive, or for an image.
+pub(super) fn contents(
+    app: &Appliance,
+    target: &'static Target,
+    programs: &[Program],
+) -> Result<DebPackage, BakeError> {
     let format = |source| BakeError::Format {
         target: target.name.to_owned(),
         source,
@@ -69,14 +83,13 @@ pub(super) fn package(
         },
         ..DebControl::default()
     };
-    let package = DebPackage {
+    Ok(DebPackage {
         control,
         scripts: scripts(&unit, &recover, &brought_units(app)),
         tree: files.tree,
         epoch: app.epoch,
         ..DebPackage::default()
-    };
-    Ok((package.file_name(), package.to_bytes().map_err(format)?))
+    })
 }
 
 /// The agent's own unit and that of its early recovery.

@@ -80,6 +80,18 @@ pub fn packages(app: &Appliance, target: &'static Target, programs: &[Program]) 
     Ok(named.collect())
 }
 
+/// What the `.deb` of a target is made of, for an image that takes it in without dpkg.
+///
+/// # Errors
+/// [`BakeError`].
+pub fn deb(
+    app: &Appliance,
+    target: &'static Target,
+    programs: &[Program],
+) -> Result<crate::formats::DebPackage, BakeError> {
+    debian::contents(app, target, programs)
+}
+
 /// Puts entries into a tree; what goes wrong names the target.
 struct Filler<'a> {
     tree: Tree,

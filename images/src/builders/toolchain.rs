@@ -116,6 +116,13 @@ pub fn cross() -> Result<Rust, BuildError> {
         })
 }
 
+/// jemalloc, where this machine has it. rustup's compiler carries it within, a distribution's allocates by the C library,
+/// and takes an eighth more CPU time for it. What is compiled is the same.
+pub(super) fn allocator() -> Option<PathBuf> {
+    let library = format!("/usr/lib/{}-linux-gnu/libjemalloc.so.2", std::env::consts::ARCH);
+    Some(PathBuf::from(library)).filter(|path| path.is_file())
+}
+
 /// The first program of this name on PATH.
 #[must_use]
 pub fn on_path(name: &str) -> Option<PathBuf> {

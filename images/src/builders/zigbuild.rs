@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::toolchain::{Rust, cargo_home, clean_cargo, cross};
+use super::toolchain::{Rust, allocator, cargo_home, clean_cargo, cross};
 use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates, elf};
 use crate::targets::Triple;
 
@@ -74,15 +74,9 @@ impl Zigbuild {
     }
 }
 
-/// How the standard library is built: without unwinding, since a panic ends the program; for Linux also without the
-/// symbolizer of backtraces, which finds nothing in a stripped program, and with the smaller of its algorithms.
-fn std_flags(triple: &Triple) -> impl Iterator<Item = &'static str> {
-    let small = triple
-        .name
-        .contains("linux")
-        .then_some("-Zbuild-std-features=optimize_for_size");
-    std::iter::once("-Zbuild-std=std,panic_abort").chain(small)
-}
+/// How the standard library is built: without unwinding, since a panic ends the program; without the symbolizer of
+/// backtraces, which finds nothing in a stripped program, and with the smaller of its algorithms.
+const STD: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
 
 impl Builder for Zigbuild {
     fn name(&self) -> &'static str {
@@ -95,7 +89,7 @@ impl Builder for Zigbuild {
         let mut flags = self.flags(triple, true);
         flags.extend(triple.environment.iter().map(|(name, value)| format!("{name}={value}")));
         flags.extend(cargo::PROGRAM.map(str::to_owned));
-        flags.extend(std_flags(triple).map(str::to_owned));
+        flags.extend(STD.map(str::to_owned));
         let sources = self.sources.sha256.clone();
         Ok(Some(Provenance {
             builder: self.name().into(),
@@ -117,7 +111,7 @@ impl Builder for Zigbuild {
             .current_dir(&self.sources.root)
             .arg("zigbuild")
             .args(cargo::PROGRAM);
-        command.args(std_flags(triple)).args(["--target", triple.name]);
+        command.args(STD).args(["--target", triple.name]);
         if let Some(jobs) = self.jobs {
             command.arg("-j").arg(jobs.to_string());
         }
@@ -126,6 +120,9 @@ impl Builder for Zigbuild {
         command
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_TARGET_DIR", self.target_dirs.join(triple.name));
+        if let Some(allocator) = allocator() {
+            command.env("LD_PRELOAD", allocator);
+        }
         // zig's own cache of start files and headers, beside ours rather than in the home folder.
         command.env("ZIG_GLOBAL_CACHE_DIR", self.target_dirs.join("zig"));
         command.env("CARGO_ZIGBUILD_CACHE_DIR", self.target_dirs.join("zigbuild"));

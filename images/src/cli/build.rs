@@ -1,4 +1,4 @@
-//! `jos-image build`: profiles → programs → packages → folders.
+//! `jos-image build`: profiles → programs → packages and images → folders.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::keys;
 use super::ui::{Done, Failure, Progress, Ui, bytes};
+use super::{images, keys};
 use crate::bake::{self, Appliance, Package, Signing};
 use crate::builders::{self, Brought, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
-use crate::profile::{Finder, Invalid, Resolved, check, resolve};
+use crate::image::Made;
+use crate::profile::{Finder, Invalid, check, resolve};
 use crate::targets::{self, Target, Triple};
-use crate::{manifest, output, provenance, sbom};
+use crate::{image, manifest, output, provenance, sbom};
 
 /// Compile, sign and package profiles
 #[derive(clap::Args)]
@@ -71,11 +72,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         &wanted,
         &signing,
         (args.built.as_deref(), epoch),
-        ui,
     )?;
     if let Some(target) = wanted.iter().find(|t| !apps.iter().any(|a| a.targets.contains(t))) {
         let failure = Failure::invalid(format!("--target: no profile named here is for {}", target.name));
         return Err(failure.help("`jos-image explain PROFILE` shows for which targets it is"));
+    }
+    if apps.iter().any(|app| !images::boards(app).is_empty()) {
+        image::check_tools()?;
+        image::jos()?;
     }
     for app in &apps {
         output::check(&args.out.join(&app.profile))?;
@@ -88,10 +92,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let programs = programs(builder.as_ref(), &apps, workers, ui)?;
     let mut results = Vec::new();
     for app in &apps {
-        let set = make(app, builder.as_ref(), &programs, workers)?;
+        let scratch = images::Scratch::new(&args.out, &app.profile);
+        let set = make(app, builder.as_ref(), &programs, workers, &scratch, ui)?;
         let folder = args.out.join(&app.profile);
         write(&set, &signing, &folder)?;
-        results.push((app, folder, set.packages));
+        results.push((app, folder, set.packages, set.images));
     }
     if signing.is_dev() {
         ui.note("DEVELOPMENT BUILD: signed by a throwaway key; never install these on a device that leaves the desk");
@@ -148,7 +153,6 @@ pub(super) fn assemble_all(
     wanted: &[&'static Target],
     signing: &Signing,
     (built, epoch): (Option<&Path>, u32),
-    ui: &Ui,
 ) -> Result<Vec<Appliance>, Failure> {
     let mut apps: Vec<Appliance> = Vec::new();
     let mut wrong = Invalid::default();
@@ -156,10 +160,7 @@ pub(super) fn assemble_all(
         let made = finder
             .profile(name)
             .and_then(|path| resolve(&path, finder))
-            .and_then(|resolved| {
-                say_what_is_not_made(&resolved, ui);
-                bake::assemble(&resolved, wanted, signing, built, epoch)
-            });
+            .and_then(|resolved| bake::assemble(&resolved, wanted, signing, built, epoch));
         match made {
             Ok(app) if apps.iter().any(|a| a.profile == app.profile) => {
                 return Err(Failure::invalid(format!(
@@ -175,14 +176,6 @@ pub(super) fn assemble_all(
         Ok(apps)
     } else {
         Err(wrong.into())
-    }
-}
-
-fn say_what_is_not_made(resolved: &Resolved, ui: &Ui) {
-    if let Some(place) = resolved.place("/image") {
-        ui.note(format!(
-            "{place}: [image] is checked, but this version makes packages, no bootable images"
-        ));
     }
 }
 
@@ -327,36 +320,48 @@ fn bake_all(
 pub(super) struct Set {
     /// The packages.
     pub(super) packages: Vec<Package>,
+    /// The images, which lie in the scratch folder.
+    pub(super) images: Vec<Made>,
     /// `manifest.json`.
     pub(super) manifest: String,
     /// The bill of materials.
     pub(super) bill: String,
-    /// A line for each package; none without a key.
+    /// A line for each output; none without a key.
     pub(super) statements: Vec<serde_json::Value>,
 }
 
-/// Packages, lists and statements of one appliance, unsigned.
+/// Packages, images, lists and statements of one appliance, unsigned.
 pub(super) fn make(
     app: &Appliance,
     builder: &dyn Builder,
     programs: &Programs,
     workers: usize,
+    scratch: &images::Scratch,
+    ui: &Ui,
 ) -> Result<Set, Failure> {
-    let packages = bake_all(app, builder, programs, workers)?;
+    let packages = if app.wants_packages {
+        bake_all(app, builder, programs, workers)?
+    } else {
+        Vec::new()
+    };
     let all = used(app, builder, programs)?;
-    let manifest = manifest::manifest(app, &all, &packages);
-    let bill = sbom::sbom(app, &all, &packages);
+    let images = images::all(app, &all, scratch, ui)?;
+    let manifest = manifest::manifest(app, &all, &packages, &images);
+    let bill = sbom::sbom(app, &all, &packages, &images);
     let beside = [("manifest.json", manifest.as_str()), (sbom::FILE, bill.as_str())];
     let mut statements = Vec::new();
-    for package in &packages {
-        let own = match targets::find(package.target) {
+    for output in manifest::outputs(&packages, &images) {
+        let image = images.iter().find(|image| image.name == output.file);
+        let own = match targets::find(image.map_or(output.target, |image| image.board.target)) {
             Some(target) if app.tools.is_empty() => of_target(target, builder, programs)?,
             _ => Vec::new(),
         };
-        statements.push(provenance::statement(app, package, &own, &beside));
+        let base = image.map(|image| image.base.as_str());
+        statements.push(provenance::statement(app, &output, base, &own, &beside));
     }
     Ok(Set {
         packages,
+        images,
         manifest,
         bill,
         statements,
@@ -364,14 +369,14 @@ pub(super) fn make(
 }
 
 fn write(set: &Set, signing: &Signing, folder: &Path) -> Result<(), Failure> {
-    let packages = &set.packages;
+    let (packages, images) = (&set.packages, &set.images);
     let sealed: Option<String> = signing
         .key
         .as_ref()
         .map(|key| set.statements.iter().map(|one| provenance::sealed(one, key)).collect());
     let mut texts = vec![("manifest.json", set.manifest.as_str()), (sbom::FILE, &set.bill)];
     texts.extend(sealed.as_deref().map(|text| (provenance::FILE, text)));
-    let sums = manifest::sums(packages, &texts);
+    let sums = manifest::sums(packages, images, &texts);
     let mut files: Vec<(&str, &[u8])> = packages.iter().map(|p| (p.name.as_str(), p.bytes.as_slice())).collect();
     files.extend(texts.into_iter().map(|(name, text)| (name, text.as_bytes())));
     files.push(("SHA256SUMS", sums.as_bytes()));
@@ -387,29 +392,27 @@ fn write(set: &Set, signing: &Signing, folder: &Path) -> Result<(), Failure> {
         files.push(("SHA256SUMS.sig", signature.as_bytes()));
         files.push(("SHA256SUMS.pub", public.as_bytes()));
     }
-    Ok(output::publish(folder, &files)?)
+    let large: Vec<(&str, &Path)> = images.iter().map(|i| (i.name.as_str(), i.path.as_path())).collect();
+    Ok(output::publish(folder, &files, &large)?)
 }
 
-fn report(results: &[(&Appliance, PathBuf, Vec<Package>)], millis: u128, ui: &Ui) {
+fn report(results: &[(&Appliance, PathBuf, Vec<Package>, Vec<Made>)], millis: u128, ui: &Ui) {
     let mut text = String::new();
     let mut values = Vec::new();
-    for (app, folder, packages) in results {
+    for (app, folder, packages, images) in results {
         text.push_str(&format!("{} {}\n", ui.paint("1", app.product()), app.full_version()));
-        for package in packages {
-            let path = folder.join(&package.name);
-            text.push_str(&format!(
-                "  {:<30} {:>9}  {}\n",
-                package.target,
-                bytes(package.bytes.len()),
-                path.display()
-            ));
+        let packages_and_images = manifest::outputs(packages, images);
+        for output in &packages_and_images {
+            let path = folder.join(output.file);
+            let size = bytes(usize::try_from(output.size).unwrap_or(usize::MAX));
+            text.push_str(&format!("  {:<30} {size:>9}  {}\n", output.target, path.display()));
         }
         values.push(json!({
             "profile": app.profile,
             "version": app.full_version(),
             "folder": folder,
             "dev_key": app.dev,
-            "outputs": manifest::outputs(packages),
+            "outputs": packages_and_images,
         }));
     }
     text.push_str(&format!("done in {}.{:01} s\n", millis / 1000, millis % 1000 / 100));

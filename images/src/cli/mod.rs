@@ -6,6 +6,7 @@
 mod build;
 mod diff;
 mod explain;
+mod images;
 mod inspect;
 mod keys;
 mod list;

@@ -7,6 +7,7 @@ use jos_trust::{PublicKey, release};
 use serde_json::{Value, json};
 
 use super::build::{assemble_all, finder, for_all, make, programs};
+use super::images;
 use super::ui::{Done, Failure, Ui};
 use crate::bake::{Published, Signing};
 use crate::diff::{Difference, diff};
@@ -133,20 +134,14 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
         .and_then(|n| u32::try_from(n).ok());
     let epoch = epoch.ok_or_else(|| Failure::invalid("manifest.json: no source_date_epoch"))?;
     let signing = published(&args.folder, &manifest)?;
-    let apps = assemble_all(
-        &[profile],
-        &finder,
-        &wanted,
-        &signing,
-        (args.built.as_deref(), epoch),
-        ui,
-    )?;
+    let apps = assemble_all(&[profile], &finder, &wanted, &signing, (args.built.as_deref(), epoch))?;
     let builder = for_all(&apps, args.builder.as_deref(), args.source.as_deref(), None)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let programs = programs(builder.as_ref(), &apps, workers, ui)?;
     let mut differences = BTreeMap::new();
     for app in &apps {
-        let set = make(app, builder.as_ref(), &programs, workers)?;
+        let scratch = images::Scratch::new(&args.folder, &app.profile);
+        let set = make(app, builder.as_ref(), &programs, workers, &scratch, ui)?;
         let mut note = |file: &str, problem: &str| {
             let (file, problem) = (file.to_owned(), problem.to_owned());
             checked.findings.push(Finding { file, problem });
@@ -159,6 +154,16 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
             note(&package.name, "comes out otherwise when it is built again");
             if let (Ok(old), Ok(new)) = (inspect(&there), inspect(&package.bytes)) {
                 differences.insert(package.name.clone(), diff(&old, &new));
+            }
+        }
+        for image in &set.images {
+            let listed = manifest["outputs"].as_array().into_iter().flatten();
+            let mut listed = listed.filter(|output| output["file"] == image.name.as_str());
+            if listed
+                .next()
+                .is_none_or(|output| output["sha256"] != image.sha256.as_str())
+            {
+                note(&image.name, "comes out otherwise when it is built again");
             }
         }
         for (name, text) in [("manifest.json", &set.manifest), (sbom::FILE, &set.bill)] {

@@ -4,6 +4,7 @@ use jos_schemas::documents::profile::{Brand, Hub, Package, Profile, ProfileFile}
 use jos_schemas::node::Node;
 
 use super::files::Problems;
+use super::image;
 use crate::formats::apk;
 use crate::targets::{self, System};
 
@@ -46,6 +47,9 @@ pub fn profile(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
                 );
             }
         }
+    }
+    if let Some(i) = &profile.image {
+        image::check(i, profile, node, problems);
     }
     if let Some(state) = &profile.state {
         for name in state.by_system.keys() {
@@ -128,12 +132,13 @@ pub fn to_build(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
         let help = "expected digits and dots, perhaps with ~alpha1, ~beta1, ~pre1, ~rc1, +git1 or +p1 at the end";
         problems.at(node, "/package/version", message, help);
     }
-    if profile.outputs.as_ref().is_some_and(|o| o.packages == Some(false)) {
+    let no_image = profile.image.as_ref().is_none_or(|i| i.boards.is_empty());
+    if no_image && profile.outputs.as_ref().is_some_and(|o| o.packages == Some(false)) {
         problems.at(
             node,
             "/outputs/packages",
             "no output is left to write",
-            "packages are what this version writes",
+            "let it write packages, or name `boards` under [image]",
         );
     }
 }

@@ -7,6 +7,7 @@
 pub mod bases;
 pub mod check;
 pub mod files;
+mod image;
 pub mod paths;
 mod resolve;
 

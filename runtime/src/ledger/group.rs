@@ -90,7 +90,7 @@ impl Committer {
                 Err(e) => {
                     let why = e.to_string();
                     for answer in answers {
-                        let _ = answer.send(Err(LedgerError::Unwritable(why.clone())));
+                        let _ = answer.send(Err(LedgerError::Group(why.clone())));
                     }
                 }
             }

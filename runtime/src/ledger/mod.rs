@@ -126,6 +126,9 @@ pub enum LedgerError {
     /// Another process writes and does not finish.
     #[error("the ledger is locked by another process; wait for it or end it")]
     Locked,
+    /// The disk refused a commit group of many writers: none of it counts, and it may go better later.
+    #[error("{0}")]
+    Group(String),
     /// The record does not fit the format.
     #[error("the record cannot be written: {0}")]
     Unwritable(String),
@@ -355,6 +358,13 @@ impl<'d> Ledger<'d> {
         }
         Ok(None)
     }
+}
+
+/// The bytes that `value` has in a record (RFC 8785), or why it has none.
+pub fn canonical(value: &Value) -> Result<Vec<u8>, LedgerError> {
+    let mut bytes = Vec::new();
+    jcs::write(value, &mut bytes).map_err(LedgerError::Unwritable)?;
+    Ok(bytes)
 }
 
 /// The lock of the ledger in `dir`, held until what is given back is dropped.

@@ -56,7 +56,7 @@ pub struct Profile {
     /// Packages of programs, in place of an appliance.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool>,
-    /// The bootable image; taken by `jos-image` from the image issue on.
+    /// The bootable image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
     /// Which outputs.
@@ -267,13 +267,28 @@ pub struct ProfileFile {
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
+    /// The machines that images are made for: `amd64-uefi`. None: packages only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boards: Vec<String>,
     /// The root file system to start from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// Release of Debian; `bookworm` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suite: Option<Name>,
     /// Package mirror; the building machine's own when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
-    /// Size, as `2G`.
+    /// Kernel package; Debian's own for the machine when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Name>,
+    /// Words added to the kernel's command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<String>,
+    /// Further Debian packages, besides what the appliance's own package depends on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// Size of the root file system before its first boot, as `2G`; it grows to its medium then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
     /// Host name, `{serial}` for the device's own.

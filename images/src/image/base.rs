@@ -1,0 +1,338 @@
+//! The base root: what mmdebstrap makes of a list of packages, kept by its inputs.
+//!
+//! Owns: the cache `images/base-KEY/` with `root.tar` and the same unpacked as `tree/`. KEY is the SHA-256 of the release,
+//! the CPU, the list of packages, the sources, and what the mirrors hold at this moment (their signed `InRelease`), so a
+//! security update makes another base, and an unchanged world none. A base appears whole and is never changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jos_schemas::documents::profile::Image;
+
+use super::board::Board;
+use super::layer::{Content, Item, Kind, Layer};
+use super::{ImageError, Places, tools};
+use crate::bake::Appliance;
+use crate::formats::control::Stanza;
+use crate::formats::hash::sha256;
+
+/// Of this recipe; a change of it is another number.
+const RECIPE: &str = "jos-base-1";
+
+/// What every image has: an init system, a network, a clock, a loader, busybox for the initial RAM disk, and what grows a
+/// disk.
+const PACKAGES: [&str; 17] = [
+    "adduser",
+    "busybox-static",
+    "ca-certificates",
+    "dbus",
+    "e2fsprogs",
+    "fdisk",
+    "iproute2",
+    "kmod",
+    "libpam-systemd",
+    "netbase",
+    "procps",
+    "systemd",
+    "systemd-boot-efi",
+    "systemd-resolved",
+    "systemd-sysv",
+    "systemd-timesyncd",
+    "udev",
+];
+
+/// Documentation and translations: a third of a small system.
+const LEAN: [&str; 4] = [
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+];
+
+/// A Debian package of a base.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Debian {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture.
+    pub architecture: String,
+}
+
+/// A base in the cache.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    dir: PathBuf,
+    /// SHA-256 of `root.tar`.
+    pub(super) sha256: String,
+    /// What is in it.
+    pub(super) packages: Vec<Debian>,
+}
+
+impl Base {
+    /// The root as a folder; owners are not in it.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    /// Every path of it, with its owner.
+    pub(super) fn layer(&self) -> Result<Layer, ImageError> {
+        let at = self.dir.join("root.tar");
+        let file = fs::File::open(&at).map_err(ImageError::io(&at))?;
+        let mut archive = tar::Archive::new(file);
+        let mut layer = Layer::default();
+        for entry in archive.entries_with_seek().map_err(ImageError::io(&at))? {
+            let entry = entry.map_err(ImageError::io(&at))?;
+            let path = entry.path().map_err(ImageError::io(&at))?;
+            let path = path
+                .to_string_lossy()
+                .trim_start_matches("./")
+                .trim_matches('/')
+                .to_owned();
+            if path.is_empty() {
+                continue;
+            }
+            let kind = match entry.header().entry_type() {
+                tar::EntryType::Directory => Kind::Dir,
+                tar::EntryType::Symlink => {
+                    let target = entry.link_name().map_err(ImageError::io(&at))?.unwrap_or_default();
+                    Kind::Link(target.to_string_lossy().into_owned())
+                }
+                // A second name of a file becomes a file of its own.
+                tar::EntryType::Regular | tar::EntryType::Link => Kind::File(Content::Disk(self.tree().join(&path))),
+                // Devices are the kernel's to make.
+                _ => continue,
+            };
+            let header = entry.header();
+            let number = |n: u64| u32::try_from(n).unwrap_or_default();
+            let item = Item {
+                mode: header.mode().map_err(ImageError::io(&at))? & 0o7777,
+                uid: number(header.uid().map_err(ImageError::io(&at))?),
+                gid: number(header.gid().map_err(ImageError::io(&at))?),
+                kind,
+            };
+            layer.put(&path, item);
+        }
+        Ok(layer)
+    }
+
+    /// Every path of it, sorted.
+    pub(super) fn paths(&self) -> Result<Vec<String>, ImageError> {
+        Ok(self.layer()?.items().map(|(path, _)| path.to_owned()).collect())
+    }
+}
+
+/// The base for an image: from the cache, or made now.
+pub(super) fn obtain(
+    app: &Appliance,
+    image: &Image,
+    board: &Board,
+    places: &Places,
+    say: &dyn Fn(&str),
+) -> Result<Base, ImageError> {
+    let suite = image.suite.as_ref().map_or("bookworm", |s| s.as_str());
+    let packages = packages(app, image, board);
+    let sources = sources(image, suite)?;
+    fs::create_dir_all(&places.cache).map_err(ImageError::io(&places.cache))?;
+    let mut inputs = format!("{RECIPE}\n{suite}\n{}\n{}\n", board.architecture, packages.join(","));
+    for source in &sources {
+        inputs.push_str(&format!("{} {}\n", source.line(), source.state(&places.cache)?));
+    }
+    let dir = places.cache.join(format!("base-{}", sha256(inputs.as_bytes())));
+    let lock_path = dir.with_extension("lock");
+    let lock = fs::File::create(&lock_path).map_err(ImageError::io(&lock_path))?;
+    lock.lock().map_err(ImageError::io(&lock_path))?;
+    if !dir.is_dir() {
+        say(&format!(
+            "{}: making the base root ({suite}, {} packages and what they need)",
+            board.name,
+            packages.len()
+        ));
+        make(&dir, app, board, suite, &packages, &sources)?;
+    }
+    open(dir)
+}
+
+fn open(dir: PathBuf) -> Result<Base, ImageError> {
+    let sum = dir.join("root.tar.sha256");
+    let sha256 = fs::read_to_string(&sum)
+        .map_err(ImageError::io(&sum))?
+        .trim()
+        .to_owned();
+    let status = dir.join("tree/var/lib/dpkg/status");
+    let text = fs::read_to_string(&status).map_err(ImageError::io(&status))?;
+    Ok(Base {
+        dir,
+        sha256,
+        packages: installed(&text)?,
+    })
+}
+
+/// The packages that dpkg's `status` lists.
+fn installed(status: &str) -> Result<Vec<Debian>, ImageError> {
+    let mut all = Vec::new();
+    for text in status.split("\n\n").filter(|t| !t.trim().is_empty()) {
+        let stanza = Stanza::parse("the base's dpkg status", text).map_err(|e| ImageError::Unfit(e.to_string()))?;
+        let field = |name: &str| stanza.get(name).unwrap_or_default().to_owned();
+        if field("Status").ends_with(" installed") {
+            all.push(Debian {
+                name: field("Package"),
+                version: field("Version"),
+                architecture: field("Architecture"),
+            });
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// What goes into the base, sorted: ours, the board's, and what the appliance's package depends on.
+fn packages(app: &Appliance, image: &Image, board: &Board) -> Vec<String> {
+    let mut all: Vec<String> = PACKAGES.map(str::to_owned).to_vec();
+    all.push(image.kernel.as_ref().map_or(board.kernel, |k| k.as_str()).to_owned());
+    if image.users.iter().any(|u| !u.ssh_keys.is_empty()) {
+        all.push("openssh-server".into());
+    }
+    let named = app
+        .package
+        .depends
+        .iter()
+        .chain(&app.package.depends_debian)
+        .chain(&image.packages);
+    for relation in named {
+        // `cups (>= 2.4) | lprng`: the first is what apt would take.
+        let first = relation.split('|').next().unwrap_or_default();
+        let name = first.split(['(', ' ']).next().unwrap_or_default();
+        if !name.is_empty() {
+            all.push(name.to_owned());
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// One line of apt's sources.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    uri: String,
+    release: String,
+    components: String,
+}
+
+impl Source {
+    fn line(&self) -> String {
+        format!("deb {} {} {}", self.uri, self.release, self.components)
+    }
+
+    /// SHA-256 of what the mirror signed last.
+    fn state(&self, scratch: &Path) -> Result<String, ImageError> {
+        let uri = format!("{}/dists/{}/InRelease", self.uri.trim_end_matches('/'), self.release);
+        let to = scratch.join(format!("InRelease-{}", std::process::id()));
+        let helper = "/usr/lib/apt/apt-helper";
+        let got = tools::run(
+            tools::command(helper).args(["-q", "download-file", &uri]).arg(&to),
+            None,
+            "is the mirror reached from here? `mirror` under [image] names another",
+        );
+        let bytes = got.and_then(|_| fs::read(&to).map_err(ImageError::io(&to)));
+        drop(fs::remove_file(&to));
+        Ok(sha256(&bytes?))
+    }
+}
+
+/// The profile's mirror, else those that this machine's own apt has for Debian.
+fn sources(image: &Image, suite: &str) -> Result<Vec<Source>, ImageError> {
+    if let Some(mirror) = &image.mirror {
+        return Ok(vec![Source {
+            uri: mirror.clone(),
+            release: suite.to_owned(),
+            components: "main".into(),
+        }]);
+    }
+    let listed = tools::run(
+        tools::command("apt-get")
+            .args([
+                "indextargets",
+                "--format",
+                "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)",
+            ])
+            .arg("Created-By: Packages"),
+        None,
+        "write `mirror = \"https://…/debian\"` under [image]",
+    )?;
+    let text = String::from_utf8_lossy(&listed).into_owned();
+    let mut all: Vec<Source> = text
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [origin, uri, release, component] = words[..] else {
+                return None;
+            };
+            let debian = ["Debian", "Debian-Security"].contains(&origin);
+            let ours = release == suite || release.strip_prefix(suite).is_some_and(|r| r.starts_with('-'));
+            (debian && ours && component == "main").then(|| Source {
+                uri: uri.to_owned(),
+                release: release.to_owned(),
+                components: component.to_owned(),
+            })
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    if all.iter().any(|s| s.release == suite) {
+        return Ok(all);
+    }
+    Err(ImageError::missing(
+        format!("this machine's apt has no source of Debian {suite}"),
+        "write `mirror = \"https://…/debian\"` under [image], or run `apt-get update` if the lists are empty",
+    ))
+}
+
+fn make(
+    dir: &Path,
+    app: &Appliance,
+    board: &Board,
+    suite: &str,
+    packages: &[String],
+    sources: &[Source],
+) -> Result<(), ImageError> {
+    let new = dir.with_extension(format!("new-{}", std::process::id()));
+    drop(fs::remove_dir_all(&new));
+    let tree = new.join("tree");
+    fs::create_dir_all(&tree).map_err(ImageError::io(&tree))?;
+    let archive = new.join("root.tar");
+    let mut command = tools::command("mmdebstrap");
+    command
+        .args(["--mode=auto", "--variant=minbase", "--format=tar"])
+        .arg(format!("--architectures={}", board.architecture))
+        .arg(format!("--include={}", packages.join(",")))
+        .args(LEAN)
+        .arg(suite)
+        .arg(&archive)
+        .args(sources.iter().map(Source::line))
+        .env("SOURCE_DATE_EPOCH", app.epoch.to_string())
+        // initramfs-tools would make an initial RAM disk that nothing here uses, with other bytes each time.
+        .env("INITRD", "No");
+    let help = "it needs no root: unprivileged user namespaces with newuidmap (uidmap, /etc/subuid), or fakechroot";
+    tools::run(&mut command, None, help)?;
+    // Owners and modes are the archive's to know; the folder only has to be readable for whoever builds.
+    let unpack = [
+        "--extract",
+        "--no-same-owner",
+        "--no-same-permissions",
+        "--exclude=./dev/*",
+        "--file",
+    ];
+    tools::run(
+        tools::command("tar").args(unpack).arg(&archive).arg("-C").arg(&tree),
+        None,
+        "",
+    )?;
+    tools::run(tools::command("chmod").args(["-R", "u+rwX"]).arg(&tree), None, "")?;
+    let (_, sum) = tools::size_and_sum(&archive)?;
+    let sums = new.join("root.tar.sha256");
+    fs::write(&sums, sum).map_err(ImageError::io(&sums))?;
+    fs::rename(&new, dir).map_err(ImageError::io(dir))
+}

@@ -1,0 +1,166 @@
+//! The partition table: GPT, UEFI Specification 2.10 §5.3, with the protective MBR of §5.2.3.
+//!
+//! Layout: MBR, header and 128 entries in the first 34 sectors; partitions from 1 MiB on, each at a whole MiB; the same
+//! entries and header again in the last 33 sectors. Every sector has 512 bytes.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use flate2::Crc;
+
+use super::ImageError;
+
+const SECTOR: u64 = 512;
+const MIB: u64 = 1 << 20;
+const ENTRIES: u64 = 128;
+const ENTRY: u64 = 128;
+/// Sectors of the entries.
+const TABLE: u64 = ENTRIES * ENTRY / SECTOR;
+/// EFI system partition.
+const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+
+/// One partition with its content.
+pub(super) struct Partition<'a> {
+    content: &'a Path,
+    name: &'static str,
+    kind: &'a str,
+    id: &'a str,
+}
+
+impl<'a> Partition<'a> {
+    /// The boot file system that firmware reads.
+    pub(super) fn esp(content: &'a Path, id: &'a str) -> Self {
+        let (name, kind) = ("boot", ESP);
+        Self {
+            content,
+            name,
+            kind,
+            id,
+        }
+    }
+
+    /// The root file system.
+    pub(super) fn root(content: &'a Path, id: &'a str, kind: &'a str) -> Self {
+        let name = "root";
+        Self {
+            content,
+            name,
+            kind,
+            id,
+        }
+    }
+}
+
+/// Writes a disk with these partitions, one after the other.
+pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result<(), ImageError> {
+    let io = |e| ImageError::io(to)(e);
+    let mut places = Vec::new();
+    let mut at = MIB;
+    for partition in partitions {
+        let size = std::fs::metadata(partition.content)
+            .map_err(ImageError::io(partition.content))?
+            .len();
+        let end = (at + size).next_multiple_of(MIB);
+        places.push((at / SECTOR, end / SECTOR - 1));
+        at = end;
+    }
+    let sectors = (at + MIB) / SECTOR;
+    let mut entries = vec![0; usize::try_from(ENTRIES * ENTRY).unwrap_or_default()];
+    for ((partition, (first, last)), entry) in partitions.iter().zip(&places).zip(entries.chunks_mut(ENTRY as usize)) {
+        entry[..16].copy_from_slice(&guid(partition.kind)?);
+        entry[16..32].copy_from_slice(&guid(partition.id)?);
+        entry[32..40].copy_from_slice(&first.to_le_bytes());
+        entry[40..48].copy_from_slice(&last.to_le_bytes());
+        for (unit, place) in partition.name.encode_utf16().zip(entry[56..].chunks_mut(2)) {
+            place.copy_from_slice(&unit.to_le_bytes());
+        }
+    }
+    let mut file = File::create(to).map_err(io)?;
+    file.set_len(sectors * SECTOR).map_err(io)?;
+    let mut put = |sector: u64, bytes: &[u8]| {
+        file.seek(SeekFrom::Start(sector * SECTOR))
+            .and_then(|_| file.write_all(bytes))
+            .map_err(io)
+    };
+    let last = sectors - 1;
+    put(0, &protective(sectors))?;
+    put(1, &header(1, last, 2, sectors, &entries, disk)?)?;
+    put(2, &entries)?;
+    put(last - TABLE, &entries)?;
+    put(last, &header(last, 1, last - TABLE, sectors, &entries, disk)?)?;
+    for (partition, (first, _)) in partitions.iter().zip(&places) {
+        copy(partition.content, &mut file, first * SECTOR, to)?;
+    }
+    file.sync_all().map_err(io)
+}
+
+/// Copies a file into a place of another, leaving out what is zero: the disk stays sparse.
+fn copy(from: &Path, to: &mut File, mut at: u64, name: &Path) -> Result<(), ImageError> {
+    let mut source = File::open(from).map_err(ImageError::io(from))?;
+    let mut buffer = vec![0; 64 << 10];
+    let zeros = buffer.clone();
+    loop {
+        let count = source.read(&mut buffer).map_err(ImageError::io(from))?;
+        if count == 0 {
+            return Ok(());
+        }
+        if buffer[..count] != zeros[..count] {
+            to.seek(SeekFrom::Start(at))
+                .and_then(|_| to.write_all(&buffer[..count]))
+                .map_err(ImageError::io(name))?;
+        }
+        at += count as u64;
+    }
+}
+
+fn header(own: u64, other: u64, table: u64, sectors: u64, entries: &[u8], disk: &str) -> Result<[u8; 512], ImageError> {
+    let mut h = [0; 512];
+    h[..8].copy_from_slice(b"EFI PART");
+    h[8..12].copy_from_slice(&0x0001_0000_u32.to_le_bytes());
+    h[12..16].copy_from_slice(&92_u32.to_le_bytes());
+    h[24..32].copy_from_slice(&own.to_le_bytes());
+    h[32..40].copy_from_slice(&other.to_le_bytes());
+    h[40..48].copy_from_slice(&(2 + TABLE).to_le_bytes());
+    h[48..56].copy_from_slice(&(sectors - TABLE - 2).to_le_bytes());
+    h[56..72].copy_from_slice(&guid(disk)?);
+    h[72..80].copy_from_slice(&table.to_le_bytes());
+    h[80..84].copy_from_slice(&128_u32.to_le_bytes());
+    h[84..88].copy_from_slice(&128_u32.to_le_bytes());
+    h[88..92].copy_from_slice(&crc(entries).to_le_bytes());
+    let sum = crc(&h[..92]);
+    h[16..20].copy_from_slice(&sum.to_le_bytes());
+    Ok(h)
+}
+
+fn protective(sectors: u64) -> [u8; 512] {
+    let mut mbr = [0; 512];
+    let size = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
+    mbr[446..462].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0]);
+    mbr[458..462].copy_from_slice(&size.to_le_bytes());
+    mbr[510..].copy_from_slice(&[0x55, 0xaa]);
+    mbr
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// A GUID as the table holds it: the first three groups little-endian (UEFI Specification, Appendix A).
+fn guid(text: &str) -> Result<[u8; 16], ImageError> {
+    let odd = || ImageError::Unfit(format!("{text:?} is no UUID"));
+    let hex: String = text.chars().filter(|c| *c != '-').collect();
+    let mut bytes = [0; 16];
+    if hex.len() != 32 || !hex.is_ascii() {
+        return Err(odd());
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).map_err(|_| odd())?;
+    }
+    bytes[..4].reverse();
+    bytes[4..6].reverse();
+    bytes[6..8].reverse();
+    Ok(bytes)
+}

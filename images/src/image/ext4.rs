@@ -1,0 +1,136 @@
+//! The root file system: ext4, written by e2fsprogs' mke2fs and debugfs.
+//!
+//! `mke2fs -d` takes times and order from the building machine's disk, and owners from whoever builds. debugfs does one
+//! write after the other, in our order, with our time and our owners: equal lists give equal bytes, and no right is needed.
+
+use std::path::Path;
+
+use super::layer::{Content, Kind, Layer};
+use super::{ImageError, tools};
+
+/// Features, independent of the building machine's mke2fs.conf.
+const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+
+/// A root to be written.
+pub(super) struct Root<'a> {
+    pub(super) layer: &'a Layer,
+    pub(super) uuid: &'a str,
+    pub(super) epoch: u32,
+    pub(super) bytes: u64,
+}
+
+impl Root<'_> {
+    /// Writes it to `to`; `scratch` takes the contents that are in memory.
+    pub(super) fn write(&self, to: &Path, scratch: &Path) -> Result<(), ImageError> {
+        let contents = scratch.join("contents");
+        std::fs::create_dir_all(&contents).map_err(ImageError::io(&contents))?;
+        let commands = self.commands(&contents)?;
+        let seed = format!("hash_seed={},lazy_itable_init=0,lazy_journal_init=1", self.uuid);
+        let made = tools::command("mke2fs")
+            .args([
+                "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1",
+            ])
+            .args(["-O", FEATURES, "-L", "root", "-U", self.uuid, "-E", &seed])
+            .arg(to)
+            .arg(format!("{}k", self.bytes / 1024))
+            .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
+            .env("MKE2FS_CONFIG", "/dev/null")
+            .stdin(std::process::Stdio::null())
+            .output();
+        done("mke2fs", made.map_err(ImageError::io(to))?)?;
+        let script = scratch.join("commands");
+        std::fs::write(&script, commands).map_err(ImageError::io(&script))?;
+        let wrote = tools::command("debugfs")
+            .arg("-w")
+            .arg("-f")
+            .arg(&script)
+            .arg(to)
+            .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
+            .output()
+            .map_err(ImageError::io(to))?;
+        // It ends with 0 whatever happened; what went wrong stands in its words.
+        let said = String::from_utf8_lossy(&wrote.stderr).into_owned();
+        let wrong: Vec<&str> = said
+            .lines()
+            .filter(|l| !l.starts_with("debugfs ") && !l.is_empty())
+            .collect();
+        if !wrong.is_empty() || !wrote.status.success() {
+            return Err(ImageError::Tool {
+                tool: "debugfs".into(),
+                said: wrong[..wrong.len().min(10)].join("\n"),
+                help: "raise `size` under [image] if it speaks of no free space".into(),
+            });
+        }
+        for path in [&script, &contents] {
+            let gone = if path.is_dir() {
+                std::fs::remove_dir_all(path)
+            } else {
+                std::fs::remove_file(path)
+            };
+            gone.map_err(ImageError::io(path))?;
+        }
+        Ok(())
+    }
+
+    fn commands(&self, contents: &Path) -> Result<String, ImageError> {
+        let mut out = format!("set_current_time @{}\n", self.epoch);
+        for (number, (path, item)) in self.layer.items().enumerate() {
+            let quoted = quoted(path)?;
+            let kind = match &item.kind {
+                Kind::Dir => {
+                    out.push_str(&format!("mkdir {quoted}\n"));
+                    0o040_000
+                }
+                Kind::Link(target) => {
+                    out.push_str(&format!("symlink {quoted} {}\n", self::quoted(target)?));
+                    0o120_000
+                }
+                Kind::File(Content::Disk(at)) => {
+                    out.push_str(&format!("write {} {quoted}\n", from(at)?));
+                    0o100_000
+                }
+                Kind::File(Content::Bytes(bytes)) => {
+                    let at = contents.join(number.to_string());
+                    std::fs::write(&at, bytes).map_err(ImageError::io(&at))?;
+                    out.push_str(&format!("write {} {quoted}\n", from(&at)?));
+                    0o100_000
+                }
+            };
+            if kind != 0o120_000 {
+                out.push_str(&format!("sif {quoted} mode 0{:o}\n", kind | item.mode));
+            }
+            for (field, value) in [("uid", item.uid), ("gid", item.gid)] {
+                if value != 0 {
+                    out.push_str(&format!("sif {quoted} {field} {value}\n"));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn done(tool: &str, out: std::process::Output) -> Result<(), ImageError> {
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(ImageError::Tool {
+        tool: tool.into(),
+        said: String::from_utf8_lossy(&out.stderr).into_owned(),
+        help: String::new(),
+    })
+}
+
+fn from(path: &Path) -> Result<String, ImageError> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| ImageError::Unfit(format!("{}: expected a path of UTF-8", path.display())))?;
+    quoted(text)
+}
+
+/// A word for debugfs. Its parser doubles quotes; a line feed would start another command.
+fn quoted(text: &str) -> Result<String, ImageError> {
+    if text.contains('\n') {
+        return Err(ImageError::Unfit(format!("{text:?}: a name with a line break")));
+    }
+    Ok(format!("\"{}\"", text.replace('"', "\"\"")))
+}

@@ -1,0 +1,250 @@
+//! Bootable images: a base root of Debian, our package and its baseline in it, and a disk around it.
+//!
+//! Owns: the order of the work. [`base`] makes and keeps the root of a package list; [`root`] lays on it what an image
+//! needs beyond packages; [`package`] puts our own package in; [`effects`] has `jos` bring the baseline about in a folder;
+//! [`ext4`], [`fat`] and [`disk`] write the bytes.
+//! Never: needs root, a loop device, a mount, or a program of another CPU to run. What differs between two devices (machine
+//! id, SSH host keys, the agent's own keys and ledger) is made at first boot and never lies in an image.
+
+mod accounts;
+mod base;
+mod board;
+mod disk;
+mod effects;
+mod ext4;
+mod fat;
+mod initrd;
+mod layer;
+mod package;
+mod root;
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+use jos_schemas::documents::profile::Image;
+
+pub use base::Debian;
+pub use board::{BOARDS, Board, find, nearest};
+pub use layer::Layer;
+pub use root::bytes_of;
+
+use crate::bake::{self, Appliance};
+use crate::builders::Program;
+use crate::formats::hash::sha256;
+use crate::targets;
+
+/// Why an image could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A program that is needed is not installed, or a folder lacks something.
+    #[error("{what}")]
+    Missing {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// A program failed.
+    #[error("{tool} failed:\n{said}")]
+    Tool {
+        /// Which.
+        tool: String,
+        /// The end of what it said.
+        said: String,
+        /// What to do.
+        help: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Our own package could not be put together.
+    #[error(transparent)]
+    Bake(#[from] bake::BakeError),
+    /// A value does not fit.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl ImageError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn missing(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Missing {
+            what: what.into(),
+            help: help.into(),
+        }
+    }
+
+    /// What to do next, where there is something to say.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Self::Missing { help, .. } | Self::Tool { help, .. } if !help.is_empty() => Some(help),
+            _ => None,
+        }
+    }
+}
+
+/// A finished image, still in a scratch folder.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its file name.
+    pub name: String,
+    /// For which board.
+    pub board: &'static Board,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub sha256: String,
+    /// SHA-256 of the base root it was made from.
+    pub base: String,
+    /// The Debian packages in it.
+    pub packages: Vec<Debian>,
+}
+
+/// Where work may lie: caches that outlive a build, and a folder that goes away after it.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Kept: base roots.
+    pub cache: PathBuf,
+    /// Not kept; on the file system of the result.
+    pub scratch: PathBuf,
+}
+
+/// Makes the image of `app` for one board. `say` hears what is being done.
+///
+/// # Errors
+/// [`ImageError`].
+pub fn build(
+    app: &Appliance,
+    image: &Image,
+    board: &'static Board,
+    programs: &[Program],
+    places: &Places,
+    say: &dyn Fn(&str),
+) -> Result<Made, ImageError> {
+    let target = targets::find(board.target).ok_or_else(|| ImageError::Unfit(format!("no target {}", board.target)))?;
+    let own = bake::deb(app, target, programs)?;
+    let base = base::obtain(app, image, board, places, say)?;
+    say(&format!("{}: putting the appliance in", board.name));
+    let ids = Ids { app, board };
+    let mut layer = base.layer()?;
+    root::clean(&mut layer);
+    package::install(&mut layer, &own)?;
+    root::complete(&mut layer, app, image, board, &ids)?;
+    effects::baseline(&mut layer, &base, app, places)?;
+    let kernel = initrd::kernel(&layer)?;
+    let initrd = initrd::build(&layer, &kernel, app.epoch)?;
+
+    say(&format!("{}: writing file systems", board.name));
+    let dir = places.scratch.join(board.name);
+    std::fs::create_dir_all(&dir).map_err(ImageError::io(&dir))?;
+    let esp = dir.join("esp");
+    let boot = fat::Boot {
+        label: "BOOT",
+        serial: &ids.serial(),
+        epoch: app.epoch,
+        bytes: fat::SIZE,
+        files: root::esp(&layer, app, image, board, &ids, &kernel, initrd)?,
+    };
+    boot.write(&esp, &dir)?;
+    let fs = dir.join("root");
+    ext4::Root {
+        layer: &layer,
+        uuid: &ids.root(),
+        epoch: app.epoch,
+        bytes: root::size(image, &layer)?,
+    }
+    .write(&fs, &dir)?;
+    let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
+    let path = dir.join(&name);
+    disk::gpt(
+        &path,
+        &ids.uuid("disk"),
+        &[
+            disk::Partition::esp(&esp, &ids.uuid("esp-partition")),
+            disk::Partition::root(&fs, &ids.uuid("root-partition"), board.root_type),
+        ],
+    )?;
+    for part in [&esp, &fs] {
+        std::fs::remove_file(part).map_err(ImageError::io(part))?;
+    }
+    let (size, sum) = tools::size_and_sum(&path)?;
+    Ok(Made {
+        name,
+        board,
+        path,
+        size,
+        sha256: sum,
+        base: base.sha256.clone(),
+        packages: base.packages,
+    })
+}
+
+/// Names of file systems and partitions, which follow from the profile: equal inputs give equal bytes.
+struct Ids<'a> {
+    app: &'a Appliance,
+    board: &'static Board,
+}
+
+impl Ids<'_> {
+    /// A UUID (RFC 9562, version 8) for one thing of this image.
+    fn uuid(&self, what: &str) -> String {
+        let seed = format!(
+            "{}\0{}\0{}\0{what}",
+            self.app.name,
+            self.app.full_version(),
+            self.board.name
+        );
+        let hash = sha256(seed.as_bytes());
+        let (a, b, c) = (&hash[..8], &hash[8..12], &hash[13..16]);
+        format!("{a}-{b}-8{c}-8{}-{}", &hash[17..20], &hash[20..32])
+    }
+
+    /// The root file system's.
+    fn root(&self) -> String {
+        self.uuid("root")
+    }
+
+    /// The boot file system's: FAT has 32 bits.
+    fn serial(&self) -> String {
+        self.uuid("esp")[..8].to_ascii_uppercase()
+    }
+}
+
+/// Tools without which no image is made, for `scripts/setup` and the message.
+///
+/// # Errors
+/// [`ImageError::Missing`] names the first that is not installed.
+pub fn check_tools() -> Result<(), ImageError> {
+    tools::need_all()
+}
+
+/// The program `jos` of this machine: beside `jos-image`, else on PATH.
+///
+/// # Errors
+/// [`ImageError::Missing`].
+pub fn jos() -> Result<PathBuf, ImageError> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join("jos")));
+    beside
+        .filter(|p| p.is_file())
+        .or_else(|| tools::on_path(Path::new("jos")))
+        .ok_or_else(|| {
+            ImageError::missing(
+                "no program `jos` beside jos-image or on PATH: it brings the baseline about in the image",
+                "install it, or run scripts/build in a checkout",
+            )
+        })
+}

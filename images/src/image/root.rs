@@ -1,0 +1,215 @@
+//! What an image needs beyond its packages: names, network, users, what runs at first boot, and the files of the boot
+//! partition.
+//!
+//! Never: puts anything in that must differ between two devices.
+
+use jos_schemas::documents::profile::Image;
+
+use super::accounts::{self, Account};
+use super::board::Board;
+use super::initrd::Kernel;
+use super::layer::{Item, Kind, Layer};
+use super::{Ids, ImageError, package};
+use crate::bake::Appliance;
+
+/// What our files are below.
+const OURS: &str = "usr/lib/jos-image";
+
+/// Takes away what belongs to one machine or one moment, and what a base may hold of the machine it was made on.
+pub(super) fn clean(layer: &mut Layer) {
+    layer.remove_below("etc/ssh", |name, _| name.starts_with("ssh_host_"));
+    layer.remove_below("var/log", |_, item| item.kind != Kind::Dir);
+    layer.remove_below("var/cache", |_, item| item.kind != Kind::Dir);
+    layer.remove_below("tmp", |_, _| true);
+    layer.remove_below("var/tmp", |_, _| true);
+    layer.remove_below("run", |_, _| true);
+    layer.remove_below("dev", |_, _| true);
+    layer.remove_below("var/lib/apt/lists", |_, item| item.kind != Kind::Dir);
+    layer.remove_below("etc", |name, _| {
+        ["passwd-", "group-", "shadow-", "gshadow-", "subuid-", "subgid-"].contains(&name)
+    });
+    for path in [
+        "etc/hostname",
+        "var/lib/dbus/machine-id",
+        "var/lib/systemd/random-seed",
+        "var/lib/systemd/credential.secret",
+        "var/lib/dpkg/status-old",
+        "var/lib/dpkg/available-old",
+    ] {
+        layer.remove(path);
+    }
+    // Empty: systemd makes one at first boot, and this is no "first boot" that would ask questions.
+    layer.file("etc/machine-id", 0o444, "");
+}
+
+/// Puts it in.
+pub(super) fn complete(
+    layer: &mut Layer,
+    app: &Appliance,
+    image: &Image,
+    board: &Board,
+    ids: &Ids<'_>,
+) -> Result<(), ImageError> {
+    names(layer, app, image);
+    network(layer);
+    users(layer, image)?;
+    let fstab = format!(
+        "# Written by jos-image.\nUUID={} / ext4 defaults,errors=remount-ro 0 1\nUUID={} /boot/efi vfat umask=0077,nofail 0 2\n",
+        ids.root(),
+        volume_id(&ids.serial())
+    );
+    layer.file("etc/fstab", 0o644, fstab);
+    layer.dir("boot/efi", 0o700, 0, 0);
+    layer.file(
+        &format!("{OURS}/first-boot"),
+        0o755,
+        include_str!("scripts/first-boot.sh"),
+    );
+    let unit = include_str!("scripts/first-boot.service");
+    unit_file(layer, "jos-image-first-boot.service", unit);
+    layer.file(
+        "etc/kernel/postinst.d/zz-jos-image",
+        0o755,
+        include_str!("scripts/kernel.sh"),
+    );
+    layer.file(&format!("{OURS}/board"), 0o644, format!("{}\n", board.name));
+    Ok(())
+}
+
+fn unit_file(layer: &mut Layer, name: &str, text: &str) {
+    layer.file(&format!("usr/lib/systemd/system/{name}"), 0o644, text);
+    package::enable(layer, name, text);
+}
+
+fn names(layer: &mut Layer, app: &Appliance, image: &Image) {
+    let hostname = image.hostname.as_deref().unwrap_or(app.name.as_str());
+    if hostname.contains("{serial}") {
+        layer.file(&format!("{OURS}/hostname"), 0o644, format!("{hostname}\n"));
+    } else {
+        layer.file("etc/hostname", 0o644, format!("{hostname}\n"));
+    }
+    layer.file(
+        "etc/hosts",
+        0o644,
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+    );
+    if let Some(locale) = &image.locale {
+        layer.file("etc/default/locale", 0o644, format!("LANG={locale}\n"));
+        layer.file("etc/locale.conf", 0o644, format!("LANG={locale}\n"));
+    }
+}
+
+/// systemd-networkd asks for an address on every wire.
+fn network(layer: &mut Layer) {
+    layer.file(
+        "etc/systemd/network/80-wired.network",
+        0o644,
+        "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\n",
+    );
+    for (at, name) in [
+        ("multi-user.target.wants", "systemd-networkd.service"),
+        ("sockets.target.wants", "systemd-networkd.socket"),
+        ("network-online.target.wants", "systemd-networkd-wait-online.service"),
+        ("multi-user.target.wants", "systemd-resolved.service"),
+        ("sysinit.target.wants", "systemd-timesyncd.service"),
+    ] {
+        if layer.get(&format!("usr/lib/systemd/system/{name}")).is_some() {
+            layer.link(
+                &format!("etc/systemd/system/{at}/{name}"),
+                &format!("/lib/systemd/system/{name}"),
+            );
+        }
+    }
+    layer.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf");
+}
+
+fn users(layer: &mut Layer, image: &Image) -> Result<(), ImageError> {
+    for user in &image.users {
+        let name = user.name.as_str().split(':').next().unwrap_or_default();
+        let home = format!("/home/{name}");
+        let id = accounts::add(
+            layer,
+            &Account {
+                name,
+                comment: "",
+                home: &home,
+                shell: "/bin/bash",
+                first: 1000,
+            },
+        )?;
+        layer.dir(&home, 0o700, id, id);
+        layer.dir(&format!("{home}/.ssh"), 0o700, id, id);
+        let kind = Kind::File(super::layer::Content::Bytes(
+            (user.ssh_keys.join("\n") + "\n").into_bytes(),
+        ));
+        let (mode, uid, gid) = (0o600, id, id);
+        layer.put(&format!("{home}/.ssh/authorized_keys"), Item { mode, uid, gid, kind });
+    }
+    Ok(())
+}
+
+/// The files of the boot partition: systemd-boot, its settings, kernel and initial RAM disk.
+pub(super) fn esp(
+    layer: &Layer,
+    app: &Appliance,
+    image: &Image,
+    board: &Board,
+    ids: &Ids<'_>,
+    kernel: &Kernel,
+    initrd: Vec<u8>,
+) -> Result<Vec<(String, Vec<u8>)>, ImageError> {
+    let (from, to) = board.loader;
+    let loader = layer.read(&format!("usr/lib/systemd/boot/efi/{from}"))?;
+    let more = image.cmdline.as_deref().unwrap_or_default();
+    let options = format!("root=UUID={} ro quiet {} {more}", ids.root(), board.console);
+    let entry = format!(
+        "title {}\nlinux /vmlinuz\ninitrd /initrd.img\noptions {}\n",
+        app.product(),
+        options.trim_end()
+    );
+    Ok(vec![
+        (format!("EFI/BOOT/{to}"), loader),
+        ("loader/loader.conf".into(), b"timeout 0\neditor no\n".to_vec()),
+        ("loader/entries/jos.conf".into(), entry.into_bytes()),
+        ("vmlinuz".into(), kernel.image.clone()),
+        ("initrd.img".into(), initrd),
+    ])
+}
+
+/// A FAT serial as `UUID=` of fstab(5) has it.
+fn volume_id(serial: &str) -> String {
+    format!("{}-{}", &serial[..4], &serial[4..])
+}
+
+/// Bytes of the root file system: what the profile says, else its content and a quarter more.
+pub(super) fn size(image: &Image, layer: &Layer) -> Result<u64, ImageError> {
+    let weight = layer.weight()?;
+    let least = weight + weight / 4 + (96 << 20);
+    match &image.size {
+        None => Ok(least.next_multiple_of(64 << 20)),
+        Some(text) => {
+            let bytes = bytes_of(text)
+                .ok_or_else(|| ImageError::Unfit(format!("[image] size {text:?}: expected 2G or 900M")))?;
+            if bytes < weight + (48 << 20) {
+                return Err(ImageError::Unfit(format!(
+                    "[image] size {text:?} is too small: the content takes {} MiB",
+                    weight >> 20
+                )));
+            }
+            Ok(bytes)
+        }
+    }
+}
+
+/// `900M`, `2G`.
+#[must_use]
+pub fn bytes_of(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let shift = match unit {
+        "M" => 20,
+        "G" => 30,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok()?;
+    (1..=4096 << 10).contains(&number).then_some(number << shift)
+}

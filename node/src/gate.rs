@@ -1,0 +1,197 @@
+//! The gate: what of a job's proposals may become decisions. Decides on data alone; the first refusal wins.
+//!
+//! It runs twice in a decision's life: before the ledger, with the validators of the tools, and in every replay, with those
+//! that are built in. So a ledger that holds what the gate would refuse does not replay.
+
+use std::collections::BTreeSet;
+
+use jos_schemas::documents::ledger::{Decision, Proposal};
+use jos_schemas::documents::policy::Source;
+use jos_schemas::read;
+use serde_json::{Value, json};
+
+use crate::{jobs, machine};
+
+/// The kinds that are built in.
+pub const BUILT_IN: [&str; 3] = ["advance", "fs.write", "queue.send"];
+/// Most proposals of one job.
+const MOST: usize = 256;
+/// The deepest payload: every reader of JSON that is used takes it.
+const DEEPEST: usize = 64;
+/// Integers beyond are not the same number for every reader.
+const MAX_INT: u64 = 9_007_199_254_740_991;
+/// The largest payload.
+const PAYLOAD_LIMIT: usize = 1024 * 1024;
+
+/// Why a proposal is not taken up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which of the proposals, from 0.
+    pub at: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Whether a kind outside of the built-in ones is right: what the tool of that kind says.
+pub type Validate<'v> = dyn FnMut(&Decision) -> Result<(), String> + 'v;
+
+/// Passes all of a job's proposals or none. `tools` judges kinds that are not built in.
+pub fn pass(proposals: Vec<Proposal>, tools: &mut Validate<'_>) -> Result<Vec<Decision>, (Vec<Proposal>, Refusal)> {
+    let mut ids = BTreeSet::new();
+    let refused = if proposals.len() > MOST {
+        Some(Refusal {
+            at: 0,
+            reason: format!(
+                "found {} proposals of one job, expected {MOST} at most",
+                proposals.len()
+            ),
+        })
+    } else {
+        proposals.iter().enumerate().find_map(|(at, proposal)| {
+            let judged = judge(proposal, &mut ids).and_then(|()| match BUILT_IN.contains(&proposal.kind.as_str()) {
+                true => Ok(()),
+                false => tools(&decided(proposal)),
+            });
+            judged.err().map(|reason| Refusal { at, reason })
+        })
+    };
+    match refused {
+        Some(refusal) => Err((proposals, refusal)),
+        None => Ok(proposals.iter().map(decided).collect()),
+    }
+}
+
+/// What the gate says without asking a tool. `ids` are those of the same job.
+pub fn judge(proposal: &Proposal, ids: &mut BTreeSet<String>) -> Result<(), String> {
+    let Proposal { id, kind, payload } = proposal;
+    if !jobs::is_id(id) {
+        return Err(format!(
+            "found the decision id {id:?}, expected letters, digits, '_' and '-'"
+        ));
+    }
+    if !ids.insert(id.clone()) {
+        return Err(format!("found the decision id {id:?} twice in one job"));
+    }
+    // The kind's rule is the schema's; what was read from a document has passed it, what was made by code has not.
+    let document = json!({ "id": id, "kind": kind, "payload": null });
+    read::from_json::<Proposal>(&document)
+        .map_err(|_| format!("found the kind {kind:?}, expected a dotted word as \"fs.write\""))?;
+    plain(payload, 0)?;
+    let size = serde_json::to_vec(payload).map_or(0, |bytes| bytes.len());
+    if size > PAYLOAD_LIMIT {
+        return Err(format!(
+            "found a payload of {size} bytes, expected {PAYLOAD_LIMIT} at most"
+        ));
+    }
+    match kind.as_str() {
+        "advance" => machine::events(payload).map(drop),
+        "fs.write" => fs_write(payload).map(drop),
+        "queue.send" => queue_send(payload).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The source is the node's word: an agent has no field for it.
+fn decided(proposal: &Proposal) -> Decision {
+    Decision {
+        id: proposal.id.clone(),
+        source: Source::Agent,
+        kind: proposal.kind.clone(),
+        payload: proposal.payload.clone(),
+    }
+}
+
+/// Path and content of an `fs.write`. The original's `data` is read as well as `content`.
+pub fn fs_write(payload: &Value) -> Result<(&str, &str), String> {
+    let text = |name: &str| payload.get(name).and_then(Value::as_str);
+    let path = text("path").filter(|path| !path.is_empty());
+    let path = path.ok_or("fs.write: expected \"path\", a path below the data directory")?;
+    let content = text("data").or_else(|| text("content"));
+    let content = content.ok_or("fs.write: expected \"data\", the file's content as a text")?;
+    Ok((path, content))
+}
+
+/// Queue and message of a `queue.send`.
+pub fn queue_send(payload: &Value) -> Result<(&str, &Value), String> {
+    let queue = payload
+        .get("queue")
+        .and_then(Value::as_str)
+        .filter(|queue| !queue.is_empty());
+    let queue = queue.ok_or("queue.send: expected \"queue\", the queue's name")?;
+    let message = payload.get("message").ok_or("queue.send: expected \"message\"")?;
+    Ok((queue, message))
+}
+
+/// Only what every reader of JSON reads as the same value.
+fn plain(value: &Value, depth: usize) -> Result<(), String> {
+    if depth > DEEPEST {
+        return Err(format!(
+            "found a payload of more than {DEEPEST} lists and tables within each other"
+        ));
+    }
+    match value {
+        Value::Number(n) => match (n.as_i64(), n.as_u64()) {
+            (Some(i), _) if i.unsigned_abs() <= MAX_INT => Ok(()),
+            (None, None) if n.as_f64().is_some_and(f64::is_finite) => Ok(()),
+            _ => Err(format!(
+                "found the number {n} in a payload, expected an integer within ±(2^53−1)"
+            )),
+        },
+        Value::Array(items) => items.iter().try_for_each(|item| plain(item, depth + 1)),
+        Value::Object(members) => members.values().try_for_each(|item| plain(item, depth + 1)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal(id: &str, kind: &str, payload: Value) -> Proposal {
+        Proposal {
+            id: id.into(),
+            kind: kind.into(),
+            payload,
+        }
+    }
+
+    #[test]
+    fn the_first_refusal_wins_and_nothing_of_the_job_is_taken_up() {
+        let proposals = vec![
+            proposal("a", "advance", json!({})),
+            proposal("b", "advance", json!({"events": ["explode"]})),
+            proposal("c", "nonsense", json!({})),
+        ];
+        let (back, refusal) = pass(proposals.clone(), &mut |_| Err("asked".into())).unwrap_err();
+        assert_eq!((back, refusal.at), (proposals, 1));
+        assert!(refusal.reason.contains("explode"));
+    }
+
+    #[test]
+    fn the_source_is_set_by_the_gate_and_ids_are_unique_in_a_job() {
+        let passed = pass(vec![proposal("a", "x.y", json!({"source": "operator"}))], &mut |_| {
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(passed[0].source, Source::Agent);
+        let twice = vec![
+            proposal("a", "advance", Value::Null),
+            proposal("a", "advance", Value::Null),
+        ];
+        assert!(pass(twice, &mut |_| Ok(())).unwrap_err().1.reason.contains("twice"));
+    }
+
+    #[test]
+    fn ids_kinds_and_payloads_that_are_none_are_refused() {
+        for wrong in [
+            proposal("../x", "advance", json!({})),
+            proposal("a", "Not A Kind", json!({})),
+            proposal("a", "advance", json!({"events": 1})),
+            proposal("a", "fs.write", json!({"path": "x"})),
+            proposal("a", "queue.send", json!({"queue": "x"})),
+            proposal("a", "x", json!(u64::MAX)),
+        ] {
+            assert!(judge(&wrong, &mut BTreeSet::new()).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! A node: takes jobs from `inbox/`, runs them on its workers, keeps what it is at in `status.json`.
+//!
+//! ```text
+//! inotify: inbox, claimed, agents, tools, schedules ─┐
+//! workers: something changed ────────────────────────┼─► poll ─► queue, registry, leases of others, schedules, status
+//! a signal ──────────────────────────────────────────┘
+//! ```
+//!
+//! Nothing ticks: an idle node sleeps in one poll until a file comes, a schedule is due or it is told to end. Any number of
+//! nodes may share a data directory.
+
+use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jos_runtime::ledger::{Archive, Blobs};
+use jos_schemas::text::Utc;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::json;
+
+use crate::error::NodeError;
+use crate::jobs::{self, Claim};
+use crate::join::{Agents, Outside};
+use crate::lease::{Lease, Others};
+use crate::place::{BLOBS, DataDir, Door, Durable, LEDGER};
+use crate::pool::{Queue, Shared, work};
+use crate::records::Draft;
+use crate::resume;
+use crate::status::Board;
+use crate::watch::{Seen, Watch};
+use crate::writer::{Bell, Writer};
+
+/// The folders that are watched.
+const WATCHED: [&str; 5] = ["inbox", "claimed", "agents", "tools", "schedules"];
+/// The status is written no more often than this.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+/// What is done may take so long when the node is told to end.
+const GRACE: Duration = Duration::from_millis(400);
+/// So many ids are remembered by the files in `processed/` and `failed/`.
+const KEPT: usize = 10_000;
+
+/// How a node runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Jobs at a time.
+    pub workers: usize,
+    /// After this without a beat, a node is held to be dead.
+    pub lease: Duration,
+    /// Ends when nothing is left to do.
+    pub drain: bool,
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Every job that was begun came to its end.
+    Quiet,
+    /// Some go on at the next start.
+    Left(usize),
+}
+
+/// Runs a node until `stopping` says so; `signal` is readable when that changes.
+pub fn serve(
+    data: &DataDir,
+    agents: Arc<dyn Agents>,
+    outside: &Outside,
+    settings: &Settings,
+    signal: BorrowedFd<'_>,
+    stopping: &dyn Fn() -> bool,
+) -> Result<Served, NodeError> {
+    let node = outside.hex(6);
+    let bell = Arc::new(Bell::default());
+    let (writer, ledger) = Writer::start(data.root(), outside, &bell)?;
+    let watch = Watch::start(data, &WATCHED)?;
+    let board = Board::new().map_err(NodeError::io(data.root(), "make a pipe"))?;
+    let shared = Shared {
+        data: data.clone(),
+        door: Door::of(data)?,
+        lease: Lease::take(data, &node, settings.lease)?,
+        node,
+        agents,
+        outside: outside.clone(),
+        queue: Queue::default(),
+        board,
+        bell,
+    };
+    shared.agents.refresh();
+    let shared = Arc::new(shared);
+    let mut host = Host {
+        shared: &shared,
+        settings,
+        watch,
+        others: Others::default(),
+        foreign: true,
+        since: (outside.now)(),
+        written: None,
+    };
+    host.note(&writer, "began")?;
+    host.begin()?;
+    let workers: Vec<_> = (0..settings.workers.max(1))
+        .map(|n| {
+            let (shared, writer) = (Arc::clone(&shared), writer.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{n}"));
+            thread.spawn(move || work(&shared, &writer))
+        })
+        .collect::<Result<_, _>>()
+        .map_err(NodeError::io(data.root(), "start a thread"))?;
+    let looped = host.run(signal, stopping);
+    shared.queue.close();
+    shared.bell.stop();
+    let quiet = shared.queue.quiet(GRACE);
+    let left = shared.board.running();
+    if quiet {
+        workers.into_iter().for_each(|worker| drop(worker.join()));
+        // The disk may be full; the note is not worth waiting for.
+        let _ = host.note(&writer, "ended");
+        drop(writer);
+        let _ = ledger.join();
+    }
+    let _ = host.write_status(false);
+    looped.map(|()| {
+        if quiet && left == 0 {
+            Served::Quiet
+        } else {
+            Served::Left(left)
+        }
+    })
+}
+
+struct Host<'h> {
+    shared: &'h Shared,
+    settings: &'h Settings,
+    watch: Watch,
+    others: Others,
+    /// Others have claims, as far as is known.
+    foreign: bool,
+    since: i64,
+    written: Option<Instant>,
+}
+
+impl Host<'_> {
+    fn note(&self, writer: &Writer, word: &str) -> Result<(), NodeError> {
+        let root = self.shared.data.root();
+        let disk = jobs::disk(&root.join("state"), &self.shared.outside.hex(8))?;
+        let blobs = Blobs::open(&disk, BLOBS)?;
+        let _ = writer.append(vec![Draft::node(&self.shared.node, word)], &blobs);
+        Ok(())
+    }
+
+    /// Takes up what is there: first what dead nodes left, then what waits.
+    fn begin(&mut self) -> Result<(), NodeError> {
+        let unclean = self.reclaim()?;
+        let names = self.shared.data.names("inbox")?;
+        if unclean {
+            let ids = names
+                .iter()
+                .filter_map(|name| name.strip_suffix(".json"))
+                .map(str::to_owned)
+                .collect();
+            let mut over = self.progress(&ids)?;
+            over.retain(|_, progress| progress.end().is_some());
+            self.shared.queue.set_over(over);
+        }
+        self.shared.queue.add(json_only(names));
+        self.trim()?;
+        self.write_status(true)
+    }
+
+    fn run(&mut self, signal: BorrowedFd<'_>, stopping: &dyn Fn() -> bool) -> Result<(), NodeError> {
+        let mut looked = Instant::now();
+        let mut finished = 0_usize;
+        loop {
+            let mut wait = Watch::EVERY;
+            let mut sooner = |duration: Duration| wait = Some(wait.map_or(duration, |w| w.min(duration)));
+            if self.shared.board.is_dirty() {
+                sooner(
+                    self.written
+                        .map_or(Duration::ZERO, |at| STATUS_EVERY.saturating_sub(at.elapsed())),
+                );
+            }
+            if self.foreign {
+                sooner((self.settings.lease / 3).saturating_sub(looked.elapsed()));
+            }
+            self.wait(signal, wait)?;
+            if stopping() {
+                return Ok(());
+            }
+            let seen = self.watch.take()?;
+            self.take_up(&seen)?;
+            if self.foreign && looked.elapsed() >= self.settings.lease / 3 {
+                looked = Instant::now();
+                self.reclaim()?;
+            }
+            if self.shared.board.is_dirty() && self.written.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
+                self.write_status(true)?;
+                finished += 1;
+                if finished.is_multiple_of(64) {
+                    self.trim()?;
+                }
+            }
+            if self.settings.drain && self.shared.queue.is_idle() {
+                let left = json_only(self.shared.data.names("inbox")?);
+                if left.is_empty() && !self.foreign {
+                    return Ok(());
+                }
+                self.shared.queue.add(left);
+            }
+        }
+    }
+
+    fn wait(&self, signal: BorrowedFd<'_>, wait: Option<Duration>) -> Result<(), NodeError> {
+        let mut fds = vec![
+            PollFd::new(signal, PollFlags::POLLIN),
+            PollFd::new(self.shared.board.fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(self.watch.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let timeout = wait.map_or(PollTimeout::NONE, |wait| {
+            // Rounded up: a wait that is too short would be repeated at once.
+            PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {
+                // Between two writings of the status nobody need be woken again.
+                let recent = self.written.is_some_and(|at| at.elapsed() < STATUS_EVERY);
+                if recent || self.shared.board.is_dirty() {
+                    self.shared.board.drain();
+                }
+                Ok(())
+            }
+            Err(e) => Err(NodeError::invalid("poll", e)),
+        }
+    }
+
+    fn take_up(&mut self, seen: &Seen) -> Result<(), NodeError> {
+        let inbox = seen
+            .names
+            .iter()
+            .filter(|(folder, _)| folder == "inbox")
+            .map(|(_, name)| name.clone());
+        self.shared.queue.add(json_only(inbox.collect()));
+        let others = |name: &str| Claim::of(name).is_some_and(|claim| claim.node != self.shared.node);
+        let foreign = seen
+            .names
+            .iter()
+            .any(|(folder, name)| folder == "claimed" && others(name));
+        self.foreign |= foreign || (seen.lost && seen.folders.contains("claimed"));
+        if seen.lost {
+            self.shared.queue.add(json_only(self.shared.data.names("inbox")?));
+        }
+        if seen.lost || seen.folders.contains("agents") || seen.folders.contains("tools") {
+            self.shared.agents.refresh();
+            self.shared.board.touch();
+        }
+        Ok(())
+    }
+
+    /// Takes over the claims of nodes that are dead. Whether there was such a node.
+    fn reclaim(&mut self) -> Result<bool, NodeError> {
+        let data = &self.shared.data;
+        let claims: Vec<Claim> = data
+            .names("claimed")?
+            .iter()
+            .filter_map(|name| Claim::of(name))
+            .collect();
+        let mut nodes: BTreeSet<String> = claims.iter().map(|claim| claim.node.clone()).collect();
+        nodes.extend(
+            data.names("state/nodes")?
+                .iter()
+                .filter_map(|name| name.strip_suffix(".json"))
+                .map(str::to_owned),
+        );
+        nodes.remove(&self.shared.node);
+        let mut taken = Vec::new();
+        let mut unclean = false;
+        self.foreign = false;
+        for node in nodes {
+            if !self.others.dead(data, &node, self.settings.lease) {
+                self.foreign |= claims.iter().any(|claim| claim.node == node);
+                continue;
+            }
+            unclean = true;
+            let _inside = self.shared.door.enter()?;
+            for claim in claims.iter().filter(|claim| claim.node == node) {
+                let ours = Claim {
+                    node: self.shared.node.clone(),
+                    attempt: claim.attempt + 1,
+                    ..claim.clone()
+                };
+                if data.take(&claim.path(), &ours.path())? {
+                    log::warn!("job {}: node {node} ended before it did; taken over", claim.id);
+                    taken.push(ours);
+                }
+            }
+            self.others.bury(data, &node);
+        }
+        let ids: BTreeSet<String> = taken.iter().map(|claim| claim.id.clone()).collect();
+        if !ids.is_empty() {
+            let mut known = self.progress(&ids)?;
+            let again = taken.into_iter().map(|claim| {
+                let progress = known.remove(&claim.id);
+                (claim, progress)
+            });
+            self.shared.queue.add_again(again.collect());
+        }
+        Ok(unclean)
+    }
+
+    fn progress(
+        &self,
+        ids: &BTreeSet<String>,
+    ) -> Result<std::collections::BTreeMap<String, resume::Progress>, NodeError> {
+        let disk = jobs::disk(&self.shared.data.path("state"), "0")?;
+        Ok(resume::progress(&Archive::folder(&disk, LEDGER, BLOBS), ids)?)
+    }
+
+    /// Forgets the oldest ids.
+    fn trim(&self) -> Result<(), NodeError> {
+        for folder in ["processed", "failed"] {
+            let names = self.shared.data.names(folder)?;
+            // A failed job has two files.
+            let most = if folder == "failed" { 2 * KEPT } else { KEPT };
+            if names.len() <= most + most / 10 {
+                continue;
+            }
+            let age = |name: &String| {
+                self.shared
+                    .data
+                    .path(&format!("{folder}/{name}"))
+                    .metadata()
+                    .and_then(|m| m.modified())
+                    .ok()
+            };
+            let mut aged: Vec<_> = names.iter().map(|name| (age(name), name)).collect();
+            aged.sort();
+            for (_, name) in &aged[..names.len() - most] {
+                self.shared.data.remove(&format!("{folder}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_status(&mut self, running: bool) -> Result<(), NodeError> {
+        self.written = Some(Instant::now());
+        self.shared.board.take_dirty();
+        let shared = self.shared;
+        let mut document = shared.board.document();
+        document["node"] = json!(shared.node);
+        document["pid"] = json!(std::process::id());
+        document["running_node"] = json!(running);
+        document["since"] = json!(Utc::from_unix(self.since));
+        document["at"] = json!(Utc::from_unix((shared.outside.now)()));
+        document["workers"] = json!(self.settings.workers);
+        document["queued"] = json!(shared.queue.len());
+        document["waiting"] = json!(shared.bell.waiting());
+        document["agents"] = json!(shared.agents.agents());
+        document["kinds"] = json!(shared.agents.kinds());
+        document["broken"] = json!(shared.agents.broken());
+        let text = serde_json::to_vec_pretty(&document).unwrap_or_default();
+        // A full disk must not end the node; the next writing says it.
+        if let Err(e) = shared.data.put("status.json", &text, Durable::Derived) {
+            log::warn!("{e}");
+        }
+        Ok(())
+    }
+}
+
+/// Other files are left where they are.
+fn json_only(names: Vec<String>) -> Vec<String> {
+    names.into_iter().filter(|name| name.ends_with(".json")).collect()
+}
