@@ -135,3 +135,59 @@ fn signify_refuses_an_edited_list_a_replaced_one_and_another_key() {
     std::fs::remove_file(bench.path(&at("Packages.sig"))).expect("removed");
     assert!(!check(own), "no signature");
 }
+
+#[test]
+fn a_vendors_colour_is_on_the_page_and_nothing_but_a_colour_is_taken() {
+    let bench = Bench::new();
+    bench.build(&[]).ok();
+    bench.run(&["repo", "key", "new", "--out", "keys"]).ok();
+    let build = |accent: &str| {
+        let words = [
+            "repo", "build", "site", "--keys", "keys", "--name", "acme", "--title", "Acme",
+        ];
+        let more = [
+            "--maintainer",
+            "Acme <a@acme.example>",
+            "--url",
+            "https://acme.example",
+            "--allow-dev",
+            "dist",
+        ];
+        bench.run(&[&words[..], &more, &["--accent", accent]].concat())
+    };
+    let said = build("red; } body { display: none").invalid();
+    assert!(said.contains("accent") && said.contains("#1f6feb"), "{said}");
+    build("#0f766e").ok();
+    let page = String::from_utf8(bench.read("site/index.html")).expect("text");
+    assert!(page.contains("--accent: #0f766e;"), "{page}");
+}
+
+#[test]
+fn a_repository_whose_keys_change_is_added_to_by_both() {
+    let bench = published();
+    bench.run(&["repo", "key", "new", "--out", "next"]).ok();
+    bench.edit("version = \"1.4.2\"", "version = \"1.4.3\"");
+    bench.build(&[]).ok();
+    let words = [
+        "repo",
+        "add",
+        "site",
+        "--keys",
+        "keys",
+        "--also",
+        "next",
+        "--allow-dev",
+        "dist",
+    ];
+    bench.run_with(&words, TIME).ok();
+    bench.tool("cp", &["-r", "site/keys", "known-old"]);
+    bench
+        .run_with(&["repo", "sign", "site", "--keys", "next", "--also", "keys"], TIME)
+        .ok();
+    let said = bench
+        .run_with(&["repo", "verify", "site", "--trusted", "known-old"], TIME)
+        .stdout();
+    assert!(!said.contains("apk/") && !said.contains("apt/"), "{said}");
+    let page = String::from_utf8(bench.read("site/index.html")).expect("text");
+    assert!(page.contains("while keys change"), "{page}");
+}
