@@ -25,10 +25,13 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package], images:
     let mut components: Vec<Value> = packages.iter().map(of_package).collect();
     components.extend(images.iter().map(of_image));
     components.extend(sorted.iter().map(|program| of_program(program)));
+    let tools = of_tools(app, packages);
+    components.extend(tools.iter().map(|tool| tool.component.clone()));
     let debian: BTreeSet<&Debian> = images.iter().flat_map(|image| &image.packages).collect();
     components.extend(debian.iter().map(|one| of_debian(one)));
     let mut crates = BTreeMap::new();
-    for one in sorted.iter().flat_map(|program| program.crates.iter()) {
+    let own = sorted.iter().flat_map(|program| program.crates.iter());
+    for one in own.chain(tools.iter().flat_map(|tool| tool.crates)) {
         crates.insert(purl(&one.name, &one.version), one);
     }
     components.extend(crates.iter().map(|(purl, one)| of_crate(purl, one)));
@@ -38,10 +41,13 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package], images:
     })];
     for package in packages {
         let own = crate::targets::find(package.target).map_or(&[][..], |target| target.programs);
-        let inside: Vec<_> = sorted
+        let device = sorted
             .iter()
-            .filter(|program| own.iter().any(|triple| triple.name == program.triple))
+            .filter(|p| own.iter().any(|triple| triple.name == p.triple));
+        let brought = tools.iter().filter(|tool| tool.package == package.name);
+        let inside: Vec<_> = device
             .map(|program| program_ref(program))
+            .chain(brought.map(|tool| tool.reference.clone()))
             .collect();
         dependencies.push(json!({ "ref": package_ref(package), "dependsOn": inside }));
     }
@@ -53,6 +59,9 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package], images:
         let root = program.crates.iter().find(|one| one.name == "jos-agent");
         let uses: Vec<_> = root.map(|one| purl(&one.name, &one.version)).into_iter().collect();
         dependencies.push(json!({ "ref": program_ref(program), "dependsOn": uses }));
+    }
+    for tool in &tools {
+        dependencies.push(json!({ "ref": tool.reference, "dependsOn": roots(tool.crates) }));
     }
     for (purl_of, one) in &crates {
         let uses: Vec<_> = one.uses.iter().map(|(name, version)| purl(name, version)).collect();
@@ -87,6 +96,49 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package], images:
         bill.extend(body);
     }
     serde_json::to_string_pretty(&bill).unwrap_or_default() + "\n"
+}
+
+/// A program that a vendor brought, in one package.
+struct Brought<'a> {
+    package: &'a str,
+    reference: String,
+    component: Value,
+    crates: &'a [Crate],
+}
+
+fn of_tools<'a>(app: &'a Appliance, packages: &'a [Package]) -> Vec<Brought<'a>> {
+    let mut all = Vec::new();
+    for package in packages {
+        let mut tools = app.tools.iter();
+        let Some(tool) = tools.find(|tool| package.name.starts_with(&tool.stem())) else {
+            continue;
+        };
+        for program in tool.programs.get(package.target).into_iter().flatten() {
+            let reference = format!("program:{}:{}", package.name, program.path);
+            all.push(Brought {
+                package: &package.name,
+                component: json!({
+                    "type": "application",
+                    "bom-ref": reference,
+                    "name": program.path,
+                    "hashes": [{ "alg": "SHA-256", "content": program.sha256 }],
+                }),
+                reference,
+                crates: &program.crates,
+            });
+        }
+    }
+    all
+}
+
+/// Those that no other one of them uses: what the program was built from.
+fn roots(crates: &[Crate]) -> Vec<String> {
+    let is_used = |one: &Crate| {
+        let is_one = |(name, version): &(String, String)| *name == one.name && *version == one.version;
+        crates.iter().any(|other| other.uses.iter().any(is_one))
+    };
+    let roots = crates.iter().filter(|one| !is_used(one));
+    roots.map(|one| purl(&one.name, &one.version)).collect()
 }
 
 fn of_package(package: &Package) -> Value {

@@ -120,6 +120,33 @@ fn a_profile_of_tools_gives_a_package_for_each_tool_and_cpu_and_is_verified_as_a
 }
 
 #[test]
+fn the_bill_of_materials_leads_from_each_package_to_its_program_and_on_to_its_crates() {
+    let bench = bench();
+    let crates = r#"[{"name":"left","version":"1.0.0","license":"MIT"},
+                     {"name":"probe","version":"2.0.0","uses":[["left","1.0.0"]]}]"#;
+    bench.write("built/arm64/probe.crates.json", crates);
+    bench.run(&BUILD).ok();
+    let bill: serde_json::Value = serde_json::from_slice(&bench.read("dist/acme/sbom.cdx.json")).expect("JSON");
+    let uses = |of: &str| {
+        let mut all = bill["dependencies"].as_array().expect("list").iter();
+        let found = all
+            .find(|one| one["ref"] == of)
+            .unwrap_or_else(|| panic!("no {of} in {bill:#}"));
+        found["dependsOn"][0].as_str().unwrap_or_default().to_owned()
+    };
+    let program = uses("package:acme-probe_2.0.0-1_arm64.deb");
+    assert_eq!(program, "program:acme-probe_2.0.0-1_arm64.deb:/usr/bin/acme-probe");
+    assert_eq!(uses(&program), "pkg:cargo/probe@2.0.0");
+    assert_eq!(uses("pkg:cargo/probe@2.0.0"), "pkg:cargo/left@1.0.0");
+    let components = bill["components"].as_array().expect("list");
+    let left = components.iter().find(|one| one["name"] == "left").expect("the crate");
+    assert_eq!(left["licenses"][0]["expression"], "MIT");
+    bench.write("built/arm64/probe.crates.json", "{}");
+    let said = bench.run(&BUILD).invalid();
+    assert!(said.contains("probe.crates.json"), "{said}");
+}
+
+#[test]
 fn a_tools_unit_is_enabled_its_user_made_and_its_scripts_pass_shellcheck() {
     let bench = bench();
     bench.run(&BUILD).ok();

@@ -426,7 +426,7 @@ fn our_own_tools_install_from_their_repository_bake_in_an_empty_folder_and_run_a
         .ok();
     m.sh("cd /root/desk; sed -i 's|debian/arm64|debian/amd64|' lamp.toml")
         .ok();
-    let build = "cd /root/desk; jos-image build lamp.toml sensor-gateway --target debian/amd64 --dev-key";
+    let build = "cd /root/desk; jos-image build lamp.toml ai-box --target debian/amd64 --dev-key";
     m.run_within(&["sh", "-euc", build], LONG).ok();
     m.run_within(
         &["sh", "-euc", "cd /root/desk; jos-image verify dist/lamp --rebuild"],

@@ -12,7 +12,7 @@ use jos_schemas::text::Utc;
 
 use super::appliance::{Appliance, Input};
 use super::{BakeError, debian, secrets};
-use crate::builders::{self, elf};
+use crate::builders::{self, Crate, elf};
 use crate::formats::control::Description;
 use crate::formats::hash::sha256;
 use crate::formats::tree::disk::{self, DiskOptions};
@@ -27,6 +27,27 @@ pub struct ToolPackage {
     pub tool: Tool,
     /// Its files for each target.
     pub trees: BTreeMap<&'static str, Tree>,
+    /// Its programs for each target.
+    pub programs: BTreeMap<&'static str, Vec<ToolProgram>>,
+}
+
+/// A program of a tool, as the bill of materials lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolProgram {
+    /// Where it is installed.
+    pub path: String,
+    /// SHA-256 of it.
+    pub sha256: String,
+    /// What it is made of, as `NAME.crates.json` beside it says; none where there is no such file.
+    pub crates: Vec<Crate>,
+}
+
+impl ToolPackage {
+    /// The file name of its package begins so.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        format!("{}_", self.tool.name)
+    }
 }
 
 /// What may lie in one folder of a tool.
@@ -48,9 +69,9 @@ pub(super) fn read(
 ) -> Vec<ToolPackage> {
     let mut all = Vec::new();
     for (i, tool) in resolved.profile.tools.iter().enumerate() {
-        let mut trees = BTreeMap::new();
+        let (mut trees, mut all_programs) = (BTreeMap::new(), BTreeMap::new());
         for target in targets {
-            let mut tree = Tree::new();
+            let (mut tree, mut programs) = (Tree::new(), Vec::new());
             for (j, file) in tool.files.iter().enumerate() {
                 let pointer = format!("/tools/{i}/files/{j}");
                 let mut reader = Reader {
@@ -58,15 +79,18 @@ pub(super) fn read(
                     target,
                     built,
                     inputs,
+                    programs: &mut programs,
                     problems,
                 };
                 reader.file(file, &pointer, &mut tree);
             }
             trees.insert(target.name, tree);
+            all_programs.insert(target.name, programs);
         }
         all.push(ToolPackage {
             tool: tool.clone(),
             trees,
+            programs: all_programs,
         });
     }
     all
@@ -77,6 +101,7 @@ struct Reader<'a, 'p> {
     target: &'static Target,
     built: Option<&'a Path>,
     inputs: &'a mut Vec<Input>,
+    programs: &'a mut Vec<ToolProgram>,
     problems: &'a mut Problems<'p>,
 }
 
@@ -106,7 +131,7 @@ impl Reader<'_, '_> {
         match read {
             Ok(own) => {
                 for entry in own.entries() {
-                    self.look_at(entry, &pointer, &name);
+                    self.look_at(entry, &pointer, (&name, &path));
                     if let Err(e) = add(tree, entry) {
                         self.problems.at(&self.resolved.node, &pointer, e.to_string(), help);
                     }
@@ -139,7 +164,7 @@ impl Reader<'_, '_> {
     }
 
     /// Notes an entry as an input, and refuses a secret or a program for another CPU.
-    fn look_at(&mut self, entry: &Entry, pointer: &str, name: &str) {
+    fn look_at(&mut self, entry: &Entry, pointer: &str, (name, path): (&str, &Path)) {
         let EntryKind::File(bytes) = &entry.kind else { return };
         self.inputs.push(Input {
             role: "file",
@@ -160,7 +185,31 @@ impl Reader<'_, '_> {
                 let help = "`{arch}` in `built` stands for the target's architecture: give each its own program";
                 self.problems.at(node, pointer, e.to_string(), help);
             }
+            let crates = crates_of(path).unwrap_or_else(|why| {
+                let help = "expected a list as scripts/lib/crates.py writes it";
+                self.problems.at(node, pointer, why, help);
+                Vec::new()
+            });
+            self.programs.push(ToolProgram {
+                path: format!("/{}", entry.path),
+                sha256: sha256(bytes),
+                crates,
+            });
         }
+    }
+}
+
+/// What lies beside a program about its crates.
+fn crates_of(program: &Path) -> Result<Vec<Crate>, String> {
+    let mut path = program.as_os_str().to_owned();
+    path.push(".crates.json");
+    let path = PathBuf::from(path);
+    match std::fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read
+            .map_err(|e| e.to_string())
+            .and_then(|text| serde_json::from_slice(&text).map_err(|e| e.to_string()))
+            .map_err(|e| format!("{}: {e}", path.display())),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn render(settings: &Settings, offers: &Offers) -> String {
             format!("apt install {}", example(&offers.apt.names)),
         ];
         let more = format!(
-            "<p>Then <code>apt install {name}-archive-keyring</code> keeps the key up to date. Its fingerprint is \
+            "<p>Then <code>apt install {name}-archive-keyring</code> keeps the key up to date. The key’s fingerprint is \
              <code class=\"key\">{}</code>{}.</p>",
             spaced(&settings.apt_fingerprint),
             settings.also.as_ref().map_or_else(String::new, |also| format!(
@@ -98,16 +98,24 @@ pub(super) fn render(settings: &Settings, offers: &Offers) -> String {
             &lines,
             &[],
             &[],
-            "",
+            "<p><code>SHA256SUMS</code> lies beside them. The installer asks whether you trust a package that Apple did not check.</p>",
         ));
     }
+    let lists = [&offers.apt, &offers.apk, &offers.opkg];
+    let lead = match lists.iter().all(|offer| offer.is_empty()) {
+        true => "Packages for your devices.",
+        false => "Packages for your devices. Every list is signed; a device that has the key takes nothing else.",
+    };
+    let accent = settings
+        .accent
+        .as_deref()
+        .map_or_else(String::new, |accent| format!(":root {{ --accent: {accent}; }}\n"));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{title}: packages</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{title}</h1>\n<p class=\"lead\">Packages for your devices. Every list is signed; a device that has the key takes \
-         nothing else.</p>\n{sections}<footer>{url}</footer>\n</main>\n</body>\n</html>\n"
+         <title>{title}: packages</title>\n<style>\n{STYLE}{accent}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n{sections}<footer>{url}</footer>\n</main>\n</body>\n</html>\n"
     )
 }
 

@@ -24,6 +24,9 @@ pub struct Settings {
     pub url: String,
     /// APT's suite and codename.
     pub suite: String,
+    /// The vendor's colour on the page, `#rrggbb`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accent: Option<String>,
     /// Days after which devices no longer believe APT's index, so that an old one cannot be kept before them for ever.
     pub valid_days: u32,
     /// Version of the keyring package; rises with each new key.
@@ -84,6 +87,7 @@ impl Settings {
             maintainer: maintainer.to_owned(),
             url: url.trim_end_matches('/').to_owned(),
             suite: "stable".to_owned(),
+            accent: None,
             valid_days: 30,
             keyring_version: 1,
             apt_fingerprint: String::new(),
@@ -192,6 +196,13 @@ impl Settings {
                 &self.url,
                 "http:// or https:// and where devices will find the folder",
             );
+        }
+        let colour = |text: &String| {
+            let digits = text.strip_prefix('#').unwrap_or_default();
+            digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        if let Some(accent) = self.accent.as_ref().filter(|accent| !colour(accent)) {
+            return refuse("accent", accent, "a colour as #1f6feb");
         }
         if !(1..=3650).contains(&self.valid_days) {
             return refuse("valid-days", &self.valid_days.to_string(), "1 to 3650 days");

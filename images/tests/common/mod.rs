@@ -236,3 +236,37 @@ pub fn tree(root: &Path) -> Vec<(String, Vec<u8>)> {
     all.sort();
     all
 }
+
+/// A time for repositories.
+pub const TIME: &[(&str, &str)] = &[("SOURCE_DATE_EPOCH", "1795219200")];
+
+/// A bench with packages in `dist` and a repository of them in `site`.
+pub fn published() -> Bench {
+    let bench = Bench::new();
+    bench.build(&[]).ok();
+    bench.run(&["repo", "key", "new", "--out", "keys"]).ok();
+    build(&bench, "site", "dist").ok();
+    bench
+}
+
+/// Builds the repository `site` of `packages`.
+pub fn build(bench: &Bench, site: &str, packages: &str) -> Run {
+    let args = [
+        "repo",
+        "build",
+        site,
+        "--keys",
+        "keys",
+        "--name",
+        "acme",
+        "--title",
+        "Acme Tools",
+        "--maintainer",
+        "Acme Tools <packages@acme.example>",
+        "--url",
+        "https://packages.acme.example/",
+        "--allow-dev",
+        packages,
+    ];
+    bench.run_with(&args, TIME)
+}

@@ -96,6 +96,9 @@ struct BuildArgs {
     /// Where devices find the folder
     #[arg(long)]
     url: String,
+    /// Your colour on the page, as #1f6feb
+    #[arg(long, value_name = "COLOUR")]
+    accent: Option<String>,
     /// APT's suite
     #[arg(long, default_value = "stable")]
     suite: String,
@@ -178,6 +181,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             let mut settings = Settings::new(&args.name, &args.title, &args.maintainer, &args.url);
             settings.suite.clone_from(&args.suite);
             settings.valid_days = args.valid_days;
+            settings.accent.clone_from(&args.accent);
             settings.check().map_err(|e| Failure::invalid(format!("--{e}")))?;
             let repository = Repository::create(&args.dir, settings)?;
             publish(
