@@ -22,8 +22,8 @@ use crate::api::{self, App, Caller};
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::count;
-use crate::tls::{self, OwnCertificate, TlsError};
 use crate::store::Listener;
+use crate::tls::{self, OwnCertificate, TlsError};
 use crate::{ca, history, rollout, store};
 
 /// What one connection, and all together, may cost.

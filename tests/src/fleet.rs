@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::command::{Ran, run};
+use crate::postgres::Database;
 use crate::programs::{jos, jos_hub};
 use crate::wait::until;
 
@@ -39,10 +40,20 @@ impl Drop for Process {
     }
 }
 
-/// A hub with its folder and the admin's keys beside it.
+/// A hub with its folder and the admin's keys beside it. On PostgreSQL, where that is wanted, it is two on one database:
+/// devices come to the second one first, and the admin to the first.
 #[derive(Debug)]
 pub struct Hub {
     dir: tempfile::TempDir,
+    hubs: Vec<One>,
+    /// Last: it goes when nobody stands on it any more.
+    database: Option<Database>,
+}
+
+/// One process of a hub.
+#[derive(Debug)]
+struct One {
+    data: &'static str,
     process: Option<Process>,
     listen: String,
     admin: String,
@@ -58,19 +69,43 @@ impl Hub {
             .prefix("jos-fleet-")
             .tempdir()
             .expect("a folder");
-        // A port that was free a moment ago: tokens name it, so it must stay the same when the hub comes back.
-        let port = std::net::TcpListener::bind((host, 0))
-            .expect("a port")
-            .local_addr()
-            .expect("an address")
-            .port();
-        let mut hub = Self {
-            dir,
+        // Ports that were free a moment ago: tokens name them, so they must stay the same when a hub comes back.
+        let free = || {
+            let probe = std::net::TcpListener::bind((host, 0)).expect("a port");
+            let address = probe.local_addr().expect("an address");
+            (probe, format!("{host}:{}", address.port()))
+        };
+        let database = crate::postgres::is_wanted().then(Database::new);
+        let folders: &[&'static str] = if database.is_some() { &["hub", "hub2"] } else { &["hub"] };
+        let probes: Vec<_> = folders.iter().map(|_| free()).collect();
+        let one = |(data, (_, listen)): (&&'static str, &(_, String))| One {
+            data,
             process: None,
-            listen: format!("{host}:{port}"),
+            listen: listen.clone(),
             admin: String::new(),
         };
-        hub.hub(&["init", "--address", &format!("https://{host}:{port}")]).ok();
+        let hubs = folders.iter().zip(&probes).map(one).collect();
+        drop(probes);
+        let mut hub = Self { dir, hubs, database };
+        let mut init = jos_hub();
+        init.current_dir(hub.dir.path()).args(["init", "--data", "hub"]);
+        for one in hub.hubs.iter().rev() {
+            init.args(["--address", &format!("https://{}", one.listen)]);
+        }
+        if let Some(database) = &hub.database {
+            init.env("JOS_HUB_DATABASE_URL", database.url());
+        }
+        run(&mut init).ok();
+        if hub.hubs.len() > 1 {
+            // What every hub of a database has; each makes its own certificate.
+            run(Command::new("cp")
+                .current_dir(hub.dir.path())
+                .args(["-a", "hub", "hub2"]))
+            .ok();
+            for own in ["hub2/server.key", "hub2/server.pem"] {
+                fs::remove_file(hub.path(own)).expect("it was copied");
+            }
+        }
         hub.serve();
         hub.jos(&["key", "new", "--out", "root.key"]).ok();
         hub.jos(&[
@@ -103,39 +138,30 @@ impl Hub {
         self.dir.path().join(below)
     }
 
-    /// Starts to serve, on the addresses of before.
+    /// Starts to serve, on the addresses of before: all its processes that do not run.
     ///
     /// # Panics
     /// If it does not.
     pub fn serve(&mut self) {
-        let mut command = jos_hub();
-        command.current_dir(self.dir.path());
-        command.args([
-            "serve",
-            "--json",
-            "--log",
-            "warn",
-            "--data",
-            "hub",
-            "--listen",
-            &self.listen,
-        ]);
-        command.args(["--admin-listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the hub starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        self.process = Some(Process(child));
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let addresses: Value = serde_json::from_str(&line).expect("the hub says where it listens");
-        addresses["admins"]
-            .as_str()
-            .expect("an address")
-            .clone_into(&mut self.admin);
+        for one in self.hubs.iter_mut().filter(|one| one.process.is_none()) {
+            one.serve(self.dir.path());
+        }
     }
 
-    /// SIGKILL.
+    /// SIGKILL, for all of it.
     pub fn kill(&mut self) {
-        self.process = None;
+        for one in &mut self.hubs {
+            one.process = None;
+        }
+    }
+
+    /// SIGKILL for the process that devices come to first; the other one goes on. Gives whether there is another one.
+    pub fn kill_one(&mut self) -> bool {
+        let several = self.hubs.len() > 1;
+        if let Some(one) = self.hubs.last_mut().filter(|_| several) {
+            one.process = None;
+        }
+        several
     }
 
     /// The hub's command line on its own folder.
@@ -148,7 +174,7 @@ impl Hub {
 
     /// The hub's command line over the network.
     pub fn remote(&self, words: &[&str]) -> Ran {
-        let url = format!("https://{}", self.admin);
+        let url = format!("https://{}", self.hubs[0].admin);
         let token = ["--url", &url, "--token-file", "hub/admin.token"];
         run(jos_hub().current_dir(self.dir.path()).args(words).args(token))
     }
@@ -206,6 +232,24 @@ impl Hub {
                 Err(device.to_string())
             }
         })
+    }
+}
+
+impl One {
+    fn serve(&mut self, folder: &Path) {
+        let mut command = jos_hub();
+        command
+            .current_dir(folder)
+            .args(["serve", "--json", "--log", "warn", "--data", self.data]);
+        command.args(["--listen", &self.listen, "--admin-listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the hub starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        self.process = Some(Process(child));
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let addresses: Value = serde_json::from_str(&line).expect("the hub says where it listens");
+        let admin = addresses["admins"].as_str().expect("an address");
+        admin.clone_into(&mut self.admin);
     }
 }
 

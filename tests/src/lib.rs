@@ -19,6 +19,7 @@ pub mod cache;
 pub mod command;
 pub mod fleet;
 pub mod nspawn;
+pub mod postgres;
 pub mod programs;
 pub mod qemu;
 pub mod readers;

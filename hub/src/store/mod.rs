@@ -112,7 +112,9 @@ impl StoreError {
                 let text = found.message();
                 ["08", "53", "57P"].iter().any(|class| code.starts_with(class))
                     || ["55P03", "25P03", "57014", "40001", "40P01"].contains(&&*code)
-                    || ["disk is full", "disk I/O error", "database is locked"].iter().any(|words| text.contains(words))
+                    || ["disk is full", "disk I/O error", "database is locked"]
+                        .iter()
+                        .any(|words| text.contains(words))
             }
             other => other.to_string().contains("timed out"),
         }

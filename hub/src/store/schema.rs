@@ -8,11 +8,7 @@ pub(super) const FORMAT: u32 = 3;
 /// What makes the tables, in order.
 pub(super) fn statements(database: &Database) -> Vec<String> {
     match database {
-        Database::File(_) => [TABLES, OF_SQLITE]
-            .concat()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
+        Database::File(_) => [TABLES, OF_SQLITE].concat().into_iter().map(str::to_owned).collect(),
         Database::Postgres(_) => {
             // Ids and names are compared by their bytes, as SQLite does and as this program does.
             let tables = TABLES.iter().map(|table| {
