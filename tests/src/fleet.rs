@@ -22,6 +22,11 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub struct Process(Child);
 
 impl Process {
+    /// Takes charge of it.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Its id.
     pub fn id(&self) -> u32 {
         self.0.id()
@@ -144,8 +149,23 @@ impl Hub {
     /// If it does not.
     pub fn serve(&mut self) {
         for one in self.hubs.iter_mut().filter(|one| one.process.is_none()) {
-            one.serve(self.dir.path());
+            one.serve(self.dir.path(), None);
         }
+    }
+
+    /// The same by a clock that is so far off, as faketime writes it: `+20d`.
+    ///
+    /// # Panics
+    /// If it does not, or libfaketime is not there.
+    pub fn serve_at(&mut self, clock: &str) {
+        for one in self.hubs.iter_mut().filter(|one| one.process.is_none()) {
+            one.serve(self.dir.path(), Some(clock));
+        }
+    }
+
+    /// `HOST:PORT` where devices come to first.
+    pub fn address(&self) -> &str {
+        self.hubs.last().map_or("", |one| &one.listen)
     }
 
     /// SIGKILL, for all of it.
@@ -236,8 +256,23 @@ impl Hub {
 }
 
 impl One {
-    fn serve(&mut self, folder: &Path) {
+    fn serve(&mut self, folder: &Path, clock: Option<&str>) {
         let mut command = jos_hub();
+        if let Some(clock) = clock {
+            let library = format!(
+                "/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",
+                std::env::consts::ARCH
+            );
+            assert!(
+                Path::new(&library).is_file(),
+                "{library} is not there; scripts/setup installs it"
+            );
+            // Timers go on as they are: only what is read as the date is another.
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME", clock)
+                .env("DONT_FAKE_MONOTONIC", "1");
+        }
         command
             .current_dir(folder)
             .args(["serve", "--json", "--log", "warn", "--data", self.data]);

@@ -119,6 +119,11 @@ impl StoreError {
             other => other.to_string().contains("timed out"),
         }
     }
+
+    /// Whether a text was to be looked for or kept that has a zero byte in it: PostgreSQL has none such.
+    pub fn is_no_text(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(found)) if found.code().as_deref() == Some("22021"))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -42,7 +42,7 @@ pub(crate) struct Running {
     pub(crate) clock: Clock,
     pub(crate) runtime: Runtime,
     servers: Mutex<Vec<Server>>,
-    addresses: [SocketAddr; 2],
+    addresses: [SocketAddr; 3],
     admins: ureq::Agent,
     bearer: String,
     /// Last: it goes when nobody stands on it any more.
@@ -111,7 +111,11 @@ impl Running {
         let line = std::fs::read_to_string(data.join("admin.token")).expect("a token");
         let admins = agent(hub.ca.certificate(), None);
         Self {
-            addresses: [servers[servers.len() - 1].devices, servers[0].admins],
+            addresses: [
+                servers[servers.len() - 1].devices,
+                servers[0].admins,
+                servers[servers.len() - 1].admins,
+            ],
             dir,
             hub,
             of_devices,
@@ -142,6 +146,11 @@ impl Running {
 
     pub(crate) fn admins(&self) -> SocketAddr {
         self.addresses[1]
+    }
+
+    /// Where the hub that devices come to counts what it did.
+    pub(crate) fn admins_of_devices(&self) -> SocketAddr {
+        self.addresses[2]
     }
 
     /// The database crashes, and is back when this comes back.
