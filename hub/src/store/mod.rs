@@ -237,6 +237,16 @@ impl Store {
         Ok(lines?.into_iter().filter(|line| line != "ok").collect())
     }
 
+    /// The database's own time, in seconds since 1970, where several hubs share it.
+    pub async fn time(&self) -> Stored<Option<i64>> {
+        if !self.database.is_shared() {
+            return Ok(None);
+        }
+        let mut conn = self.read().await?;
+        let row = sqlx::query("SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp())) AS BIGINT) AS time");
+        Ok(Some(row.fetch_one(&mut *conn).await?.try_get("time")?))
+    }
+
     /// Ends all connections, once what runs is done.
     pub async fn close(&self) {
         self.pool.close().await;

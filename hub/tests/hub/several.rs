@@ -85,6 +85,19 @@ fn count(running: &Running) -> u64 {
 }
 
 #[test]
+fn a_hub_whose_clock_is_not_the_databases_is_not_ready() {
+    if !postgres::is_wanted() {
+        return;
+    }
+    let running = Running::new();
+    let ready = || running.admin("GET", "/readyz", &Value::Null);
+    assert_eq!(ready().0, 200);
+    running.clock.advance(60);
+    let (status, reply) = ready();
+    assert_eq!((status, &reply["code"]), (503, &json!("clock")), "{reply}");
+}
+
+#[test]
 fn a_hub_that_hangs_in_the_middle_of_a_write_does_not_stop_the_other() {
     if !postgres::is_wanted() {
         return;
