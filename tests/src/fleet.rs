@@ -214,16 +214,25 @@ impl Hub {
         self.push_with(version, spec, &[]);
     }
 
+    /// The same for one device.
+    pub fn push_to(&self, device: &str, version: u64, spec: &Value) {
+        self.push_for(&json!({ "devices": [device] }), version, spec, &[]);
+    }
+
     /// The same with more words for `push`.
     ///
     /// # Panics
     /// If it is not taken.
     pub fn push_with(&self, version: u64, spec: &Value, more: &[&str]) {
+        self.push_for(&json!({ "tenant": "default" }), version, spec, more);
+    }
+
+    fn push_for(&self, audience: &Value, version: u64, spec: &Value, more: &[&str]) {
         let state = json!({
             "kind": "jos.agent.desired_state",
             "meta": {
                 "name": "kiosk", "version": version, "expires": "2030-01-01T00:00:00Z",
-                "audience": { "tenant": "default" }
+                "audience": audience
             },
             "spec": spec,
         });
@@ -236,8 +245,12 @@ impl Hub {
     /// The one device, as the hub sees it.
     pub fn device(&self) -> Value {
         let all = self.remote(&["device", "list", "--json"]).ok().json();
-        let id = all[0]["id"].as_str().expect("a device").to_owned();
-        self.remote(&["device", "show", &id, "--json"]).ok().json()
+        self.show(all[0]["id"].as_str().expect("a device"))
+    }
+
+    /// One device, as the hub sees it.
+    pub fn show(&self, id: &str) -> Value {
+        self.remote(&["device", "show", id, "--json"]).ok().json()
     }
 
     /// Waits until the hub has a report of `version` with `outcome`, and gives the device.

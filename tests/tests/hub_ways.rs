@@ -1,6 +1,7 @@
 //! The way to a hub where it is not straight: a proxy in between, a certificate that has ended.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use jos_tests::fleet::{Device, Hub, Process, SOON};
@@ -69,8 +70,15 @@ fn a_device_behind_an_https_proxy_enrols_applies_and_reports_through_it() {
     let log = proxy.log();
     assert!(log.contains(&format!("CONNECT {}", hub.address())), "{log}");
 
-    let refused = Device::new(&[], &proxy.settings(&hub, "ana:wrong"));
-    refused.enrol(&hub).exits(1).says("to CONNECT");
+    let mut refused = Device::new(&[], &proxy.settings(&hub, "ana:wrong"));
+    fs::write(refused.path("token"), hub.token()).expect("a file");
+    fs::set_permissions(refused.path("token"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    refused.start();
+    let live = refused.until("it says why it reaches no hub", |live| {
+        live["link"]["trouble"].is_string()
+    });
+    let trouble = live["link"]["trouble"].as_str().unwrap_or_default();
+    assert!(trouble.contains("proxy: it answered"), "{live:#}");
 }
 
 #[test]
