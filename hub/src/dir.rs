@@ -8,7 +8,8 @@
 //!   freshness.key(.pub)  0600, 0644   jos key files; the public half goes into trust documents
 //!   challenge.key        0600   makes the challenges of renewals
 //!   admin.token          0600   the first API token
-//!   hub.db               0600   SQLite; not there where the database is PostgreSQL
+//!   hub.db               0600   SQLite; or, where the database is PostgreSQL,
+//!   database.url         0600   where that is; it may hold a password
 //! ```
 //!
 //! Nothing but `server.*` is ever written there after `init`, so several hubs on one PostgreSQL each have a copy of it,
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+/// Where the database is, if it is PostgreSQL.
+pub const DATABASE_URL: &str = "database.url";
 /// The layout of the directory.
 const FORMAT: u32 = 1;
 
@@ -93,10 +96,10 @@ impl DirError {
             Self::Io { .. } | Self::Malformed { .. } => None,
             Self::NotEmpty { .. } => Some("name another folder, or move that one away first".to_owned()),
             Self::NoHub { path, file: "hub.db" } if path.join("hub.json").is_file() => Some(
-                "a hub whose database is PostgreSQL is told so each time: JOS_HUB_DATABASE_URL=postgres://…".to_owned(),
+                "where its database is PostgreSQL, say so: JOS_HUB_DATABASE_URL=postgres://…".to_owned(),
             ),
             Self::TwoDatabases { .. } => Some(
-                "a hub has one of them: leave JOS_HUB_DATABASE_URL away for this folder, or make a hub in another one"
+                "a hub has one of them: leave JOS_HUB_DATABASE_URL and database.url away, or make a hub in another folder"
                     .to_owned(),
             ),
             Self::NoHub { path, .. } => Some(format!("`jos-hub init --data {}` makes one", path.display())),
@@ -137,9 +140,10 @@ impl Dir {
         Self::at(path)
     }
 
-    /// A directory that a hub was made in, with its database or, where that is `elsewhere`, without.
-    pub fn open(path: &Path, elsewhere: bool) -> Result<Self, DirError> {
+    /// A directory that a hub was made in. `named` is a database that was named besides.
+    pub fn open(path: &Path, named: bool) -> Result<Self, DirError> {
         let database = path.join("hub.db");
+        let elsewhere = named || path.join(DATABASE_URL).is_file();
         if elsewhere && database.exists() {
             return Err(DirError::TwoDatabases { path: database });
         }

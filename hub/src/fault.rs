@@ -149,6 +149,9 @@ impl From<StoreError> for Fault {
             fault.cause = Some(text);
             return fault;
         }
+        if error.is_no_text() {
+            return Self::malformed("found a text with a zero byte in it, expected none");
+        }
         Self::inside(text)
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::ca::{self, Ca, CaError};
 use crate::clock::Clock;
-use crate::dir::{Dir, DirError};
+use crate::dir::{self, Dir, DirError};
 use crate::fault::Done;
 use crate::metrics::Metrics;
 use crate::pages::Dashboard;
@@ -128,10 +128,20 @@ impl Place {
         }
     }
 
-    fn database(&self, dir: &Dir) -> Database {
-        self.database
-            .clone()
-            .unwrap_or_else(|| Database::File(dir.file("hub.db")))
+    /// The one that was named, else the one that `init` wrote down, else the one in the folder.
+    fn database(&self, dir: &Dir) -> Result<Database, OpenError> {
+        if let Some(database) = &self.database {
+            return Ok(database.clone());
+        }
+        let file = dir.file(dir::DATABASE_URL);
+        if !file.is_file() {
+            return Ok(Database::File(dir.file("hub.db")));
+        }
+        let url = dir.read_secret(dir::DATABASE_URL)?;
+        Database::of_url(url.trim()).map_err(|reason| OpenError::Malformed {
+            path: file.display().to_string(),
+            reason,
+        })
     }
 }
 
@@ -197,9 +207,11 @@ pub async fn init(place: &Place, addresses: &[String], clock: &Clock) -> Result<
     dir.write_secret("challenge.key", random::hex(32).as_bytes())?;
     let token = api_token::ApiToken::new(ca.fingerprint());
     dir.write_secret("admin.token", format!("{}\n", *token.line()).as_bytes())?;
-    let database = place.database(&dir);
-    if let Database::File(_) = database {
-        dir.write_secret("hub.db", b"")?;
+    let database = place.database(&dir)?;
+    match &database {
+        Database::File(_) => dir.write_secret("hub.db", b"")?,
+        // So that every later command finds it.
+        Database::Postgres(url) => dir.write_secret(dir::DATABASE_URL, format!("{}\n", **url).as_bytes())?,
     }
     let store = Store::create(&database).await.map_err(of_store(&database))?;
     let filled = async {
@@ -248,7 +260,7 @@ impl Hub {
         let ca = Ca::open(&dir.read("ca.pem")?, &dir.read_secret("ca.key")?)?;
         let freshness = keyfile::read_secret(&dir.file("freshness.key"))?;
         let challenge = dir.read_secret("challenge.key")?;
-        let database = place.database(&dir);
+        let database = place.database(&dir)?;
         let store = Store::open(&database).await.map_err(of_store(&database))?;
         let found = async { store::meta(&mut *store.read().await?, OWN_CA).await };
         let found = found.await.map_err(of_store(&database))?.unwrap_or_default();

@@ -10,7 +10,8 @@
 //!                                             └─► offer ──────┘
 //! ```
 //!
-//! One process with an embedded SQLite is a whole hub. All SQL is in [`store`], in the words that PostgreSQL takes too.
+//! One process with an embedded SQLite is a whole hub; any number of them share one PostgreSQL. All SQL is in [`store`], in the
+//! words that both take.
 
 pub mod actor;
 pub mod api;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::command::{Ran, run};
+use crate::postgres::Database;
 use crate::programs::{jos, jos_hub};
 use crate::wait::until;
 
@@ -21,6 +22,11 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub struct Process(Child);
 
 impl Process {
+    /// Takes charge of it.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Its id.
     pub fn id(&self) -> u32 {
         self.0.id()
@@ -39,10 +45,20 @@ impl Drop for Process {
     }
 }
 
-/// A hub with its folder and the admin's keys beside it.
+/// A hub with its folder and the admin's keys beside it. On PostgreSQL, where that is wanted, it is two on one database:
+/// devices come to the second one first, and the admin to the first.
 #[derive(Debug)]
 pub struct Hub {
     dir: tempfile::TempDir,
+    hubs: Vec<One>,
+    /// Last: it goes when nobody stands on it any more.
+    database: Option<Database>,
+}
+
+/// One process of a hub.
+#[derive(Debug)]
+struct One {
+    data: &'static str,
     process: Option<Process>,
     listen: String,
     admin: String,
@@ -58,19 +74,43 @@ impl Hub {
             .prefix("jos-fleet-")
             .tempdir()
             .expect("a folder");
-        // A port that was free a moment ago: tokens name it, so it must stay the same when the hub comes back.
-        let port = std::net::TcpListener::bind((host, 0))
-            .expect("a port")
-            .local_addr()
-            .expect("an address")
-            .port();
-        let mut hub = Self {
-            dir,
+        // Ports that were free a moment ago: tokens name them, so they must stay the same when a hub comes back.
+        let free = || {
+            let probe = std::net::TcpListener::bind((host, 0)).expect("a port");
+            let address = probe.local_addr().expect("an address");
+            (probe, format!("{host}:{}", address.port()))
+        };
+        let database = crate::postgres::is_wanted().then(Database::new);
+        let folders: &[&'static str] = if database.is_some() { &["hub", "hub2"] } else { &["hub"] };
+        let probes: Vec<_> = folders.iter().map(|_| free()).collect();
+        let one = |(data, (_, listen)): (&&'static str, &(_, String))| One {
+            data,
             process: None,
-            listen: format!("{host}:{port}"),
+            listen: listen.clone(),
             admin: String::new(),
         };
-        hub.hub(&["init", "--address", &format!("https://{host}:{port}")]).ok();
+        let hubs = folders.iter().zip(&probes).map(one).collect();
+        drop(probes);
+        let mut hub = Self { dir, hubs, database };
+        let mut init = jos_hub();
+        init.current_dir(hub.dir.path()).args(["init", "--data", "hub"]);
+        for one in hub.hubs.iter().rev() {
+            init.args(["--address", &format!("https://{}", one.listen)]);
+        }
+        if let Some(database) = &hub.database {
+            init.env("JOS_HUB_DATABASE_URL", database.url());
+        }
+        run(&mut init).ok();
+        if hub.hubs.len() > 1 {
+            // What every hub of a database has; each makes its own certificate.
+            run(Command::new("cp")
+                .current_dir(hub.dir.path())
+                .args(["-a", "hub", "hub2"]))
+            .ok();
+            for own in ["hub2/server.key", "hub2/server.pem"] {
+                fs::remove_file(hub.path(own)).expect("it was copied");
+            }
+        }
         hub.serve();
         hub.jos(&["key", "new", "--out", "root.key"]).ok();
         hub.jos(&[
@@ -103,39 +143,45 @@ impl Hub {
         self.dir.path().join(below)
     }
 
-    /// Starts to serve, on the addresses of before.
+    /// Starts to serve, on the addresses of before: all its processes that do not run.
     ///
     /// # Panics
     /// If it does not.
     pub fn serve(&mut self) {
-        let mut command = jos_hub();
-        command.current_dir(self.dir.path());
-        command.args([
-            "serve",
-            "--json",
-            "--log",
-            "warn",
-            "--data",
-            "hub",
-            "--listen",
-            &self.listen,
-        ]);
-        command.args(["--admin-listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the hub starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        self.process = Some(Process(child));
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let addresses: Value = serde_json::from_str(&line).expect("the hub says where it listens");
-        addresses["admins"]
-            .as_str()
-            .expect("an address")
-            .clone_into(&mut self.admin);
+        for one in self.hubs.iter_mut().filter(|one| one.process.is_none()) {
+            one.serve(self.dir.path(), None);
+        }
     }
 
-    /// SIGKILL.
+    /// The same by a clock that is so far off, as faketime writes it: `+20d`.
+    ///
+    /// # Panics
+    /// If it does not, or libfaketime is not there.
+    pub fn serve_at(&mut self, clock: &str) {
+        for one in self.hubs.iter_mut().filter(|one| one.process.is_none()) {
+            one.serve(self.dir.path(), Some(clock));
+        }
+    }
+
+    /// `HOST:PORT` where devices come to first.
+    pub fn address(&self) -> &str {
+        self.hubs.last().map_or("", |one| &one.listen)
+    }
+
+    /// SIGKILL, for all of it.
     pub fn kill(&mut self) {
-        self.process = None;
+        for one in &mut self.hubs {
+            one.process = None;
+        }
+    }
+
+    /// SIGKILL for the process that devices come to first; the other one goes on. Gives whether there is another one.
+    pub fn kill_one(&mut self) -> bool {
+        let several = self.hubs.len() > 1;
+        if let Some(one) = self.hubs.last_mut().filter(|_| several) {
+            one.process = None;
+        }
+        several
     }
 
     /// The hub's command line on its own folder.
@@ -148,7 +194,7 @@ impl Hub {
 
     /// The hub's command line over the network.
     pub fn remote(&self, words: &[&str]) -> Ran {
-        let url = format!("https://{}", self.admin);
+        let url = format!("https://{}", self.hubs[0].admin);
         let token = ["--url", &url, "--token-file", "hub/admin.token"];
         run(jos_hub().current_dir(self.dir.path()).args(words).args(token))
     }
@@ -168,16 +214,25 @@ impl Hub {
         self.push_with(version, spec, &[]);
     }
 
+    /// The same for one device.
+    pub fn push_to(&self, device: &str, version: u64, spec: &Value) {
+        self.push_for(&json!({ "devices": [device] }), version, spec, &[]);
+    }
+
     /// The same with more words for `push`.
     ///
     /// # Panics
     /// If it is not taken.
     pub fn push_with(&self, version: u64, spec: &Value, more: &[&str]) {
+        self.push_for(&json!({ "tenant": "default" }), version, spec, more);
+    }
+
+    fn push_for(&self, audience: &Value, version: u64, spec: &Value, more: &[&str]) {
         let state = json!({
             "kind": "jos.agent.desired_state",
             "meta": {
                 "name": "kiosk", "version": version, "expires": "2030-01-01T00:00:00Z",
-                "audience": { "tenant": "default" }
+                "audience": audience
             },
             "spec": spec,
         });
@@ -190,8 +245,12 @@ impl Hub {
     /// The one device, as the hub sees it.
     pub fn device(&self) -> Value {
         let all = self.remote(&["device", "list", "--json"]).ok().json();
-        let id = all[0]["id"].as_str().expect("a device").to_owned();
-        self.remote(&["device", "show", &id, "--json"]).ok().json()
+        self.show(all[0]["id"].as_str().expect("a device"))
+    }
+
+    /// One device, as the hub sees it.
+    pub fn show(&self, id: &str) -> Value {
+        self.remote(&["device", "show", id, "--json"]).ok().json()
     }
 
     /// Waits until the hub has a report of `version` with `outcome`, and gives the device.
@@ -206,6 +265,39 @@ impl Hub {
                 Err(device.to_string())
             }
         })
+    }
+}
+
+impl One {
+    fn serve(&mut self, folder: &Path, clock: Option<&str>) {
+        let mut command = jos_hub();
+        if let Some(clock) = clock {
+            let library = format!(
+                "/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",
+                std::env::consts::ARCH
+            );
+            assert!(
+                Path::new(&library).is_file(),
+                "{library} is not there; scripts/setup installs it"
+            );
+            // Timers go on as they are: only what is read as the date is another.
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME", clock)
+                .env("DONT_FAKE_MONOTONIC", "1");
+        }
+        command
+            .current_dir(folder)
+            .args(["serve", "--json", "--log", "warn", "--data", self.data]);
+        command.args(["--listen", &self.listen, "--admin-listen", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the hub starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        self.process = Some(Process(child));
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let addresses: Value = serde_json::from_str(&line).expect("the hub says where it listens");
+        let admin = addresses["admins"].as_str().expect("an address");
+        admin.clone_into(&mut self.admin);
     }
 }
 

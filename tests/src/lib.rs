@@ -21,6 +21,7 @@ pub mod command;
 pub mod fleet;
 pub mod node;
 pub mod nspawn;
+pub mod postgres;
 pub mod programs;
 pub mod qemu;
 pub mod readers;

@@ -108,6 +108,27 @@ fn hub_and_agent_are_killed_and_come_back_and_nothing_reported_is_lost() {
 }
 
 #[test]
+fn one_of_two_hubs_is_killed_and_the_device_goes_on_with_the_other() {
+    let mut hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&[], "");
+    device.enrol(&hub).ok();
+    device.start();
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    hub.until_reported(1, "applied");
+    if !hub.kill_one() {
+        // On SQLite a hub is one process.
+        return;
+    }
+    hub.push(2, &json!({ "apply": [device.file("a", "two\n")] }));
+    let seen = hub.until_reported(2, "applied");
+    assert_eq!(seen["alarms"].as_array().map_or(0, Vec::len), 0, "{seen:#}");
+    hub.serve();
+    hub.push(3, &json!({ "apply": [device.file("a", "three\n")] }));
+    hub.until_reported(3, "applied");
+    hub.remote(&["audit"]).ok();
+}
+
+#[test]
 fn content_comes_from_the_hub_by_its_hash() {
     let hub = Hub::on("127.0.0.1");
     let mut device = Device::new(&[], "[hub]\nurl = \"https://127.0.0.1:1\"\nblob_rate = 100000\n");

@@ -11,7 +11,7 @@ use crate::dir::{Dir, DirError};
 use crate::hub::{Hub, OpenError, Place};
 
 /// Files besides the database, and whether they are secrets. `hub.json` comes last: a directory without it is no hub.
-const FILES: [(&str, bool); 9] = [
+const FILES: [(&str, bool); 10] = [
     ("ca.pem", false),
     ("ca.key", true),
     ("server.pem", false),
@@ -20,10 +20,11 @@ const FILES: [(&str, bool); 9] = [
     ("freshness.key.pub", false),
     ("challenge.key", true),
     ("admin.token", true),
+    ("database.url", true),
     ("hub.json", false),
 ];
 /// Once the admin has taken it away, the token's file may be gone. The hub's own certificate is made where it is not there.
-const MAY_BE_ABSENT: [&str; 3] = ["admin.token", "server.pem", "server.key"];
+const MAY_BE_ABSENT: [&str; 4] = ["admin.token", "server.pem", "server.key", "database.url"];
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -50,8 +51,7 @@ pub(super) struct RestoreArgs {
 
 pub(super) fn backup(args: &BackupArgs, place: &Where, ui: &Ui) -> Done {
     let place = place.place("backup")?;
-    copy(&place, &args.to)?;
-    let elsewhere = place.database.as_ref().map(ToString::to_string);
+    let elsewhere = copy(&place, &args.to)?;
     let done = json!({ "backup": args.to, "database": elsewhere });
     let mut said = format!("the hub is copied to {}; the copy holds its secrets", args.to.display());
     if let Some(database) = elsewhere {
@@ -69,15 +69,17 @@ pub(super) fn restore(args: &RestoreArgs, place: &Where, ui: &Ui) -> Done {
         data: args.from.clone(),
         database,
     };
-    copy(&from, &data)?;
-    ui.result(
-        &json!({ "restored": data }),
-        format!("the hub is back in {}", data.display()),
-    );
+    let elsewhere = copy(&from, &data)?;
+    let mut said = format!("the hub is back in {}", data.display());
+    if let Some(database) = &elsewhere {
+        said.push_str(&format!("; its database is {database}"));
+    }
+    ui.result(&json!({ "restored": data, "database": elsewhere }), said);
     Ok(())
 }
 
-fn copy(from: &Place, to: &Path) -> Done {
+/// Gives the database where it lies elsewhere: it is not copied.
+fn copy(from: &Place, to: &Path) -> Result<Option<String>, Failure> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let hub = Hub::open(from, Clock::default())
@@ -93,7 +95,8 @@ fn copy(from: &Place, to: &Path) -> Done {
             .help("take an earlier backup"));
         }
         let target = Dir::create(to).map_err(in_dir)?;
-        if from.database.is_none() {
+        let database = hub.store.database().clone();
+        if !database.is_shared() {
             // Made first with its mode, so that the database is never there for others to read.
             target.write_secret("hub.db", b"").map_err(in_dir)?;
             let copied = hub.store.copy_to(&target.file("hub.db")).await;
@@ -112,7 +115,7 @@ fn copy(from: &Place, to: &Path) -> Done {
                 target.write_public(name, bytes.as_bytes()).map_err(in_dir)?;
             }
         }
-        Ok(())
+        Ok(database.is_shared().then(|| database.to_string()))
     })
 }
 

@@ -119,6 +119,11 @@ impl StoreError {
             other => other.to_string().contains("timed out"),
         }
     }
+
+    /// Whether a text was to be looked for or kept that has a zero byte in it: PostgreSQL has none such.
+    pub fn is_no_text(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(found)) if found.code().as_deref() == Some("22021"))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -230,6 +235,16 @@ impl Store {
         let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&mut *conn).await?;
         let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
         Ok(lines?.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// The database's own time, in seconds since 1970, where several hubs share it.
+    pub async fn time(&self) -> Stored<Option<i64>> {
+        if !self.database.is_shared() {
+            return Ok(None);
+        }
+        let mut conn = self.read().await?;
+        let row = sqlx::query("SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp())) AS BIGINT) AS time");
+        Ok(Some(row.fetch_one(&mut *conn).await?.try_get("time")?))
     }
 
     /// Ends all connections, once what runs is done.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jos_hub::clock::Clock;
-use jos_hub::hub::{self, Hub};
+use jos_hub::hub::{self, Hub, Place};
 use jos_hub::serve::{self, Limits, Server};
+use jos_hub::store::Database;
 use jos_hub::tls;
 use jos_link::Token;
 use jos_schemas::documents::desired_state;
@@ -24,20 +26,45 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
+use jos_tests::postgres;
+
 pub(crate) const ENDS: &str = "2035-01-01T00:00:00Z";
 
 /// Status and JSON of a reply; `null` where there is none.
 pub(crate) type Reply = (u16, Value);
 
+/// A hub; on PostgreSQL, where that is wanted, two: admins come to the first, devices to the second.
 pub(crate) struct Running {
     pub(crate) dir: TempDir,
     pub(crate) hub: Arc<Hub>,
+    /// The one that devices come to.
+    pub(crate) of_devices: Arc<Hub>,
     pub(crate) clock: Clock,
     pub(crate) runtime: Runtime,
-    server: Mutex<Option<Server>>,
-    addresses: [SocketAddr; 2],
+    servers: Mutex<Vec<Server>>,
+    addresses: [SocketAddr; 3],
     admins: ureq::Agent,
     bearer: String,
+    /// Last: it goes when nobody stands on it any more.
+    database: Option<postgres::Database>,
+}
+
+/// A new database of PostgreSQL, where the tests are to stand on it.
+pub(crate) fn database() -> Option<postgres::Database> {
+    postgres::is_wanted().then(postgres::Database::new)
+}
+
+/// The folder of one more hub on the same database: all but the hub's own certificate.
+pub(crate) fn one_more(data: &Path, copy: &Path) {
+    std::fs::create_dir(copy).expect("a folder");
+    for entry in std::fs::read_dir(data)
+        .expect("a folder")
+        .map(|entry| entry.expect("a file"))
+    {
+        if !entry.file_name().to_string_lossy().starts_with("server.") {
+            std::fs::copy(entry.path(), copy.join(entry.file_name())).expect("a copy");
+        }
+    }
 }
 
 impl Running {
@@ -46,6 +73,10 @@ impl Running {
     }
 
     pub(crate) fn within(limits: Limits) -> Self {
+        Self::on(database(), limits)
+    }
+
+    pub(crate) fn on(database: Option<postgres::Database>, limits: Limits) -> Self {
         let dir = TempDir::new().expect("a folder");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -55,33 +86,55 @@ impl Running {
         let clock = Clock::default();
         let data = dir.path().join("hub");
         let loopback = "127.0.0.1:0".parse().expect("an address");
-        let (hub, server) = runtime.block_on(async {
-            hub::init(&data, &["https://127.0.0.1:1".to_owned()], &clock)
-                .await
-                .expect("a new hub");
-            let hub = Hub::open(&data, clock.clone()).await.expect("it opens");
-            let server = serve::start(hub.clone(), loopback, loopback, limits)
-                .await
-                .expect("it serves");
-            (hub, server)
+        let place = Place {
+            data: data.clone(),
+            database: database.as_ref().map(|at| Database::of_url(&at.url()).expect("a URL")),
+        };
+        let serve = async |data: &Path| {
+            let hub = Hub::open(&Place::folder(data), clock.clone()).await.expect("it opens");
+            let server = serve::start(hub.clone(), loopback, loopback, limits).await;
+            (hub, server.expect("it serves"))
+        };
+        let mut hubs = runtime.block_on(async {
+            let made = hub::init(&place, &["https://127.0.0.1:1".to_owned()], &clock).await;
+            made.expect("a new hub");
+            let mut hubs = vec![serve(&data).await];
+            if database.is_some() {
+                let second = dir.path().join("second");
+                one_more(&data, &second);
+                hubs.push(serve(&second).await);
+            }
+            hubs
         });
+        let (hub, of_devices) = (hubs[0].0.clone(), hubs[hubs.len() - 1].0.clone());
+        let servers: Vec<Server> = hubs.drain(..).map(|(_, server)| server).collect();
         let line = std::fs::read_to_string(data.join("admin.token")).expect("a token");
         let admins = agent(hub.ca.certificate(), None);
         Self {
-            addresses: [server.devices, server.admins],
+            addresses: [
+                servers[servers.len() - 1].devices,
+                servers[0].admins,
+                servers[servers.len() - 1].admins,
+            ],
             dir,
             hub,
+            of_devices,
             clock,
             runtime,
-            server: Mutex::new(Some(server)),
+            servers: Mutex::new(servers),
             admins,
             bearer: format!("Bearer {}", line.trim()),
+            database,
         }
     }
 
     /// With the first trust document of the tenant `default`.
     pub(crate) fn trusted() -> Self {
-        let running = Self::new();
+        Self::new().with_trust()
+    }
+
+    pub(crate) fn with_trust(self) -> Self {
+        let running = self;
         let (status, pushed) = running.admin("POST", "/api/v1/trust", &running.trust("default"));
         assert_eq!((status, &pushed["notes"]), (200, &Value::Null), "{pushed}");
         running
@@ -95,8 +148,19 @@ impl Running {
         self.addresses[1]
     }
 
+    /// Where the hub that devices come to counts what it did.
+    pub(crate) fn admins_of_devices(&self) -> SocketAddr {
+        self.addresses[2]
+    }
+
+    /// The database crashes, and is back when this comes back.
+    pub(crate) fn crash(&mut self) {
+        let cluster = self.database.as_mut().and_then(postgres::Database::cluster);
+        cluster.expect("a cluster of its own").crash();
+    }
+
     pub(crate) fn stop(&self) {
-        if let Some(server) = self.server.lock().expect("not poisoned").take() {
+        for server in self.servers.lock().expect("not poisoned").drain(..) {
             self.runtime.block_on(server.stop());
         }
     }

@@ -132,7 +132,7 @@ fn a_hub_that_ends_answers_who_waits() {
     let began = Instant::now();
     let status = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| device.state(None, 120).0);
-        while running.hub.waiting() == 0 {
+        while running.of_devices.waiting() == 0 {
             assert!(began.elapsed() < Duration::from_secs(60), "nobody waits");
             std::thread::yield_now();
         }

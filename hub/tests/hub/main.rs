@@ -13,5 +13,6 @@ mod pages;
 mod process;
 mod registry;
 mod rollouts;
+mod several;
 mod sign_in;
 mod simulated;

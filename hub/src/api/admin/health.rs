@@ -1,14 +1,16 @@
 //! For monitoring: alive, ready, and how much of what.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::App;
-use crate::fault::Done;
+use crate::fault::{Done, Fault};
 use crate::store::rollouts::{self, Tally};
 use crate::store::{alarms, devices};
 
+/// Seconds by which a hub's clock may differ from the one of a database that others share.
+const CLOCKS_APART: i64 = 5;
 /// A device that called within so many seconds counts as there.
 const LATELY: i64 = 300;
 
@@ -17,10 +19,22 @@ pub async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The database takes writes.
+/// The database takes writes, and hubs that share it agree on the time.
 pub async fn ready(State(app): State<App>) -> Done<&'static str> {
     // Begun and taken back: the writer's lock is what a full disk or a stuck process denies.
     app.hub.store.write().await?.rollback().await?;
+    let apart = match app.hub.store.time().await? {
+        Some(time) => time - app.hub.clock.now(),
+        None => 0,
+    };
+    if apart.abs() > CLOCKS_APART {
+        return Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "clock",
+            format!("found the database's clock {apart} s away from this hub's, expected {CLOCKS_APART} s at most"),
+        )
+        .help("set both by NTP: hubs on one database count sessions by the same time"));
+    }
     Ok("ready\n")
 }
 

@@ -1,0 +1,230 @@
+//! A real PostgreSQL for tests: a cluster in a folder of its own, reached by a socket there and by no port.
+//!
+//! `JOS_TEST_DATABASE=postgres` lets the tests of the hub stand on it instead of on SQLite. With `JOS_TEST_POSTGRES`, the
+//! folder of a cluster that runs already, each test makes a database there, which takes less time than a cluster.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Who PostgreSQL runs as: it refuses root.
+const NOBODY: u32 = 65534;
+/// A cluster that takes longer to come up does not.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether the tests of the hub are to stand on PostgreSQL.
+pub fn is_wanted() -> bool {
+    match std::env::var("JOS_TEST_DATABASE").as_deref() {
+        Err(_) | Ok("" | "sqlite") => false,
+        Ok("postgres") => true,
+        Ok(other) => panic!("JOS_TEST_DATABASE: found {other:?}, expected \"sqlite\" or \"postgres\""),
+    }
+}
+
+/// One database, empty at first; gone with its holder.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    sockets: PathBuf,
+    own: Option<Cluster>,
+}
+
+impl Database {
+    /// A new one, in the cluster that runs already or in one of its own.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not there or does not come up.
+    pub fn new() -> Self {
+        match std::env::var_os("JOS_TEST_POSTGRES").map(PathBuf::from) {
+            Some(folder) => Self::within(folder, None),
+            None => Self::alone(),
+        }
+    }
+
+    /// One in a cluster of its own.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not there or does not come up.
+    pub fn alone() -> Self {
+        let cluster = Cluster::start();
+        Self::within(cluster.folder().to_owned(), Some(cluster))
+    }
+
+    fn within(sockets: PathBuf, own: Option<Cluster>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("jos_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let database = Self { name, sockets, own };
+        database.query("postgres", &format!("CREATE DATABASE {}", database.name));
+        database
+    }
+
+    /// As a hub is told of it.
+    pub fn url(&self) -> String {
+        format!("postgres://hub@localhost/{}?host={}", self.name, self.sockets.display())
+    }
+
+    /// The cluster, where it is this database's own.
+    pub fn cluster(&mut self) -> Option<&mut Cluster> {
+        self.own.as_mut()
+    }
+
+    fn query(&self, database: &str, sql: &str) {
+        let mut psql = program("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-U", "hub", "-d", database, "-c", sql, "-h"])
+            .arg(&self.sockets);
+        let ran = psql.output().expect("psql runs");
+        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.own.is_none() && !std::thread::panicking() {
+            self.query("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+/// A running cluster. Its processes and files are gone with its holder.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: TempDir,
+    process: Child,
+}
+
+impl Cluster {
+    /// Makes one and starts it.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not there or does not come up.
+    pub fn start() -> Self {
+        // The path of a socket has about 100 bytes.
+        let dir = tempfile::Builder::new().prefix("jos-pg-").tempdir().expect("a folder");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        if is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).expect("it is ours");
+        }
+        let made =
+            as_nobody(program("initdb").args(["-U", "hub", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D"]))
+                .arg(dir.path().join("data"))
+                .current_dir(dir.path())
+                .output()
+                .expect("initdb runs");
+        assert!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let process = Self::spawn(dir.path());
+        let mut cluster = Self { dir, process };
+        cluster.until_ready();
+        cluster
+    }
+
+    /// Ends it at once, as a crash does, and starts it again.
+    ///
+    /// # Panics
+    /// If it does not come up again.
+    pub fn crash(&mut self) {
+        self.end();
+        self.process = Self::spawn(self.dir.path());
+        self.until_ready();
+    }
+
+    fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn spawn(folder: &Path) -> Child {
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(folder.join("log"))
+            .expect("a log");
+        // A test ends processes, never the power: what the kernel has it keeps.
+        let mut command = program("postgres");
+        command.args([
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=200",
+            "-k",
+        ]);
+        as_nobody(command.arg(folder).arg("-D").arg(folder.join("data")))
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("postgres starts")
+    }
+
+    fn until_ready(&mut self) {
+        let begin = Instant::now();
+        loop {
+            let mut probe = program("pg_isready");
+            probe.arg("-q").arg("-h").arg(self.dir.path());
+            if probe.status().expect("pg_isready runs").success() {
+                return;
+            }
+            let over = self.process.try_wait().expect("it is ours").is_some();
+            assert!(
+                !over && begin.elapsed() < PATIENCE,
+                "PostgreSQL does not come up: {}",
+                self.log()
+            );
+        }
+    }
+
+    fn log(&self) -> String {
+        let mut text = String::new();
+        let read = std::fs::File::open(self.dir.path().join("log")).and_then(|mut log| log.read_to_string(&mut text));
+        read.map_or_else(|error| error.to_string(), |_| text)
+    }
+
+    fn end(&mut self) {
+        // SIGQUIT: its children end with it, and nothing is tidied up.
+        let pid = i32::try_from(self.process.id()).expect("a pid");
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGQUIT);
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+fn as_nobody(command: &mut Command) -> &mut Command {
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// A program of PostgreSQL: Debian keeps most of them outside of PATH.
+fn program(name: &str) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions
+        .map(|version| version.path().join("bin").join(name))
+        .filter(|path| path.is_file())
+        .max();
+    let mut command = Command::new(found.unwrap_or_else(|| PathBuf::from(name)));
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
