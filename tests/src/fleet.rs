@@ -54,6 +54,14 @@ impl Hub {
     /// # Panics
     /// If anything does not work.
     pub fn on(host: &str) -> Self {
+        Self::known_as(host, host)
+    }
+
+    /// The same for devices that reach it as `name`: from an emulated machine's own network.
+    ///
+    /// # Panics
+    /// If anything does not work.
+    pub fn known_as(host: &str, name: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("jos-fleet-")
             .tempdir()
@@ -70,7 +78,7 @@ impl Hub {
             listen: format!("{host}:{port}"),
             admin: String::new(),
         };
-        hub.hub(&["init", "--address", &format!("https://{host}:{port}")]).ok();
+        hub.hub(&["init", "--address", &format!("https://{name}:{port}")]).ok();
         hub.serve();
         hub.jos(&["key", "new", "--out", "root.key"]).ok();
         hub.jos(&[
