@@ -91,7 +91,11 @@ pub fn outputs<'a>(packages: &'a [Package], images: &'a [Made]) -> Vec<Output<'a
         size: i.size,
         sha256: i.sha256.clone(),
     };
-    let mut all: Vec<Output<'_>> = packages.iter().map(of_package).chain(images.iter().map(of_image)).collect();
+    let mut all: Vec<Output<'_>> = packages
+        .iter()
+        .map(of_package)
+        .chain(images.iter().map(of_image))
+        .collect();
     all.sort_by(|a, b| a.file.cmp(b.file));
     all
 }

@@ -53,7 +53,10 @@ pub fn make(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> PathBuf {
         command = Command::new(tools.join("jos-image"));
     }
     command.current_dir(&out).env_clear();
-    command.env("PATH", "/usr/bin:/bin").env("HOME", &out).env("LC_ALL", "C.UTF-8");
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", &out)
+        .env("LC_ALL", "C.UTF-8");
     command.env("JOS_CACHE", &cache).arg("build").arg(profile).args(words);
     command.args(["--target", &format!("debian/{}", cpu.debian())]);
     command.arg("--builder").arg(format!("prebuilt={}", programs.display()));
@@ -65,7 +68,11 @@ pub fn make(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> PathBuf {
 /// Where base roots are kept: what `nobody` writes cannot lie in root's own cache.
 fn kept() -> PathBuf {
     let root = nix::unistd::geteuid().is_root();
-    if root { "/var/tmp/jos-images-of-nobody".into() } else { cache::dir() }
+    if root {
+        "/var/tmp/jos-images-of-nobody".into()
+    } else {
+        cache::dir()
+    }
 }
 
 /// The device's program as the other tests have it, in a folder for `--builder prebuilt`.
@@ -78,13 +85,22 @@ fn device_program(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> Path
     let text = text.split("[outputs]").next().expect("a first part");
     fs::write(&plain, text).expect("a scratch folder");
     let mut command = crate::programs::jos_image();
-    command.arg("build").arg(&plain).args(words).arg("--source").arg(workspace());
+    command
+        .arg("build")
+        .arg(&plain)
+        .args(words)
+        .arg("--source")
+        .arg(workspace());
     command.args(["--target", &format!("debian/{}", cpu.debian())]);
     command.arg("--out").arg(into.join("packages"));
     run_within(&mut command, Duration::from_secs(1800), &[]).ok();
     let deb = crate::baked::only(&into.join("packages/packages-only"), ".deb");
     let unpacked = into.join("unpacked");
-    sh("dpkg-deb", &["-x", &deb.display().to_string(), &unpacked.display().to_string()]).ok();
+    sh(
+        "dpkg-deb",
+        &["-x", &deb.display().to_string(), &unpacked.display().to_string()],
+    )
+    .ok();
     let triple = match cpu {
         Cpu::Amd64 => "x86_64-unknown-linux-musl",
         Cpu::Arm64 => "aarch64-unknown-linux-musl",
@@ -110,7 +126,10 @@ impl Flashed {
     /// # Panics
     /// If there is no room.
     pub fn new(cpu: Cpu, image: &Path) -> Self {
-        let dir = tempfile::Builder::new().prefix("jos-flashed-").tempdir().expect("a folder");
+        let dir = tempfile::Builder::new()
+            .prefix("jos-flashed-")
+            .tempdir()
+            .expect("a folder");
         let disk = dir.path().join("disk.img");
         run(Command::new("cp").args(["--sparse=always"]).arg(image).arg(&disk)).ok();
         let file = File::options().write(true).open(&disk).expect("the disk");
@@ -135,7 +154,11 @@ impl Flashed {
         assert!(self.running.is_none(), "it is running");
         self.boots += 1;
         let (program, machine, firmware) = match self.cpu {
-            Cpu::Amd64 => ("qemu-system-x86_64", ["-machine", "q35", "-cpu", "max"], "/usr/share/OVMF/OVMF_CODE.fd"),
+            Cpu::Amd64 => (
+                "qemu-system-x86_64",
+                ["-machine", "q35", "-cpu", "max"],
+                "/usr/share/OVMF/OVMF_CODE.fd",
+            ),
             Cpu::Arm64 => (
                 "qemu-system-aarch64",
                 ["-machine", "virt", "-cpu", "cortex-a57"],
@@ -150,12 +173,27 @@ impl Flashed {
         };
         command.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024"]);
         command.args(["-nographic", "-nodefaults", "-no-reboot"]);
-        command.args(["-serial", &format!("file:{}", self.at(&format!("console-{}", self.boots)).display())]);
-        command.args(["-drive", &format!("file={},format=raw,if=none,id=disk", self.at("disk.img").display())]);
+        command.args([
+            "-serial",
+            &format!("file:{}", self.at(&format!("console-{}", self.boots)).display()),
+        ]);
+        command.args([
+            "-drive",
+            &format!("file={},format=raw,if=none,id=disk", self.at("disk.img").display()),
+        ]);
         command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
-        command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
+        command.args([
+            "-netdev",
+            "user,id=net",
+            "-device",
+            "virtio-net-pci,netdev=net,romfile=",
+        ]);
         let errors = File::create(self.at("emulator")).expect("a scratch file");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn();
         self.running = Some(child.unwrap_or_else(|error| panic!("cannot start the emulator: {error}")));
     }
 
@@ -168,7 +206,11 @@ impl Flashed {
     /// Waits until it says so on its console.
     pub fn until_it_says(&self, what: &str) {
         wait::until(&format!("the machine says {what:?}"), PATIENCE, || {
-            if self.console().contains(what) { Ok(()) } else { Err(self.diagnosis()) }
+            if self.console().contains(what) {
+                Ok(())
+            } else {
+                Err(self.diagnosis())
+            }
         });
     }
 
@@ -188,8 +230,15 @@ impl Flashed {
     /// If it is damaged.
     pub fn root(&self) -> PathBuf {
         assert!(self.running.is_none(), "it is on");
-        let table = run(Command::new("partx").args(["--show", "--nr", "2", "--noheadings", "--output", "START,SECTORS"]).arg(self.at("disk.img"))).ok();
-        let numbers: Vec<u64> = table.text().split_whitespace().map(|n| n.parse().expect("a number")).collect();
+        let table = run(Command::new("partx")
+            .args(["--show", "--nr", "2", "--noheadings", "--output", "START,SECTORS"])
+            .arg(self.at("disk.img")))
+        .ok();
+        let numbers: Vec<u64> = table
+            .text()
+            .split_whitespace()
+            .map(|n| n.parse().expect("a number"))
+            .collect();
         let root = self.at("root.ext4");
         run(Command::new("dd")
             .arg(format!("if={}", self.at("disk.img").display()))
@@ -208,7 +257,10 @@ impl Flashed {
         let console = self.console();
         let lines: Vec<&str> = console.lines().filter(|l| !l.trim().is_empty()).collect();
         let emulator = fs::read_to_string(self.at("emulator")).unwrap_or_default();
-        format!("--- emulator\n{emulator}\n--- console\n{}", lines[lines.len().saturating_sub(60)..].join("\n"))
+        format!(
+            "--- emulator\n{emulator}\n--- console\n{}",
+            lines[lines.len().saturating_sub(60)..].join("\n")
+        )
     }
 }
 

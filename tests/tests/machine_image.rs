@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 fn image_of(hub: &Hub, cpu: Cpu, dir: &Path) -> std::path::PathBuf {
     let profile = dir.join("profile");
     fs::create_dir(&profile).expect("a scratch folder");
-    for entry in fs::read_dir(workspace().join("tests/fixtures/kiosk")).expect("the fixture").flatten() {
+    for entry in fs::read_dir(workspace().join("tests/fixtures/kiosk"))
+        .expect("the fixture")
+        .flatten()
+    {
         fs::copy(entry.path(), profile.join(entry.file_name())).expect("a scratch folder");
     }
     fs::write(profile.join("token"), hub.token()).expect("a scratch folder");
@@ -33,14 +36,23 @@ fn image_of(hub: &Hub, cpu: Cpu, dir: &Path) -> std::path::PathBuf {
     if nix::unistd::geteuid().is_root() {
         std::os::unix::fs::chown(&key, Some(65534), None).expect("a scratch file");
     }
-    let words = ["--key", key.to_str().expect("text"), "--trust", trust.to_str().expect("text")];
+    let words = [
+        "--key",
+        key.to_str().expect("text"),
+        "--trust",
+        trust.to_str().expect("text"),
+    ];
     only(&image::make(&kiosk, cpu, &words, dir), ".img")
 }
 
 fn enrolled(hub: &Hub, machine: &Flashed) -> Value {
     until("the device has enrolled", PATIENCE, || {
         let all = hub.remote(&["device", "list", "--json"]).ok().json();
-        if all[0]["id"].is_string() { Ok(all[0].clone()) } else { Err(machine.diagnosis()) }
+        if all[0]["id"].is_string() {
+            Ok(all[0].clone())
+        } else {
+            Err(machine.diagnosis())
+        }
     })
 }
 
@@ -48,7 +60,10 @@ fn reported(hub: &Hub, machine: &Flashed, version: u64, outcome: &str) -> Value 
     until(&format!("version {version} is {outcome}"), PATIENCE, || {
         let device = hub.device();
         let reports = device["reports"].as_array().cloned().unwrap_or_default();
-        if reports.iter().any(|r| r["version"] == version && r["outcome"] == outcome) {
+        if reports
+            .iter()
+            .any(|r| r["version"] == version && r["outcome"] == outcome)
+        {
             Ok(device)
         } else {
             Err(format!("{device:#}\n{}", machine.diagnosis()))
@@ -86,8 +101,14 @@ fn from_image_to_the_field_and_back_from_a_power_cut(cpu: Cpu) {
     // What must not be the same on two devices was made here.
     assert_eq!(image::file(&root, "/etc/machine-id").ok().text().len(), 32);
     let name = image::file(&root, "/etc/hostname").ok().text().to_owned();
-    assert!(name.starts_with("kiosk-") && name.len() > 6 && !name.contains('{'), "{name}");
-    assert!(image::file(&root, "/etc/jos/token").stdout.is_empty(), "a used token lies around");
+    assert!(
+        name.starts_with("kiosk-") && name.len() > 6 && !name.contains('{'),
+        "{name}"
+    );
+    assert!(
+        image::file(&root, "/etc/jos/token").stdout.is_empty(),
+        "a used token lies around"
+    );
     // The root has taken the whole disk.
     assert!(fs::metadata(&root).expect("a file").len() > 2 << 30);
 }
@@ -95,4 +116,9 @@ fn from_image_to_the_field_and_back_from_a_power_cut(cpu: Cpu) {
 #[test]
 fn qemu_amd64_uefi_image_enrols_applies_loses_its_power_and_comes_back_whole() {
     from_image_to_the_field_and_back_from_a_power_cut(Cpu::Amd64);
+}
+
+#[test]
+fn qemu_arm64_uefi_image_made_on_another_cpu_enrols_applies_loses_its_power_and_comes_back_whole() {
+    from_image_to_the_field_and_back_from_a_power_cut(Cpu::Arm64);
 }

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{images, keys};
 use super::ui::{Done, Failure, Progress, Ui, bytes};
+use super::{images, keys};
 use crate::bake::{self, Appliance, Package, Signing};
 use crate::builders::{self, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
+use crate::image::Made;
 use crate::profile::{Finder, Invalid, check, resolve};
 use crate::targets::{self, Target, Triple};
-use crate::image::Made;
 use crate::{image, manifest, output, sbom};
 
 /// Compile, sign and package profiles

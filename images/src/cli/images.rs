@@ -12,7 +12,9 @@ use crate::targets;
 pub(super) fn boards(app: &Appliance) -> Vec<&'static Board> {
     let named = app.image.iter().flat_map(|image| &image.boards);
     let boards = named.filter_map(|name| image::find(name));
-    boards.filter(|b| app.targets.iter().any(|t| t.name == b.target)).collect()
+    boards
+        .filter(|b| app.targets.iter().any(|t| t.name == b.target))
+        .collect()
 }
 
 /// Makes the image of each.

@@ -48,7 +48,11 @@ pub(super) fn add(layer: &mut Layer, account: &Account<'_>) -> Result<u32, Image
         }
         Ok(())
     };
-    append("etc/passwd", 0o644, format!("{name}:x:{id}:{id}:{comment}:{home}:{shell}\n"))?;
+    append(
+        "etc/passwd",
+        0o644,
+        format!("{name}:x:{id}:{id}:{comment}:{home}:{shell}\n"),
+    )?;
     append("etc/group", 0o644, format!("{name}:x:{id}:\n"))?;
     // `*` can never be the hash of a password; keys let in all the same.
     append("etc/shadow", 0o640, format!("{name}:*:20000:0:99999:7:::\n"))?;

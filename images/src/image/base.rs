@@ -85,7 +85,11 @@ impl Base {
         for entry in archive.entries_with_seek().map_err(ImageError::io(&at))? {
             let entry = entry.map_err(ImageError::io(&at))?;
             let path = entry.path().map_err(ImageError::io(&at))?;
-            let path = path.to_string_lossy().trim_start_matches("./").trim_matches('/').to_owned();
+            let path = path
+                .to_string_lossy()
+                .trim_start_matches("./")
+                .trim_matches('/')
+                .to_owned();
             if path.is_empty() {
                 continue;
             }
@@ -149,7 +153,9 @@ pub(super) fn obtain(
     };
     let mut packages = packages(app, image);
     let made_here = |packages: &[String]| {
-        of(native, packages, &|new| debootstrap(new, app, native, suite, packages, &sources))
+        of(native, packages, &|new| {
+            debootstrap(new, app, native, suite, packages, &sources)
+        })
     };
     if board.architecture != native {
         let twin = made_here(&packages)?;
@@ -197,7 +203,10 @@ fn cached(
 
 fn open(dir: PathBuf) -> Result<Base, ImageError> {
     let sum = dir.join("root.tar.sha256");
-    let sha256 = fs::read_to_string(&sum).map_err(ImageError::io(&sum))?.trim().to_owned();
+    let sha256 = fs::read_to_string(&sum)
+        .map_err(ImageError::io(&sum))?
+        .trim()
+        .to_owned();
     let status = dir.join("tree/var/lib/dpkg/status");
     let text = fs::read_to_string(&status).map_err(ImageError::io(&status))?;
     Ok(Base {
@@ -231,7 +240,12 @@ fn packages(app: &Appliance, image: &Image) -> Vec<String> {
     if image.users.iter().any(|u| !u.ssh_keys.is_empty()) {
         all.push("openssh-server".into());
     }
-    let named = app.package.depends.iter().chain(&app.package.depends_debian).chain(&image.packages);
+    let named = app
+        .package
+        .depends
+        .iter()
+        .chain(&app.package.depends_debian)
+        .chain(&image.packages);
     for relation in named {
         // `cups (>= 2.4) | lprng`: the first is what apt would take.
         let first = relation.split('|').next().unwrap_or_default();
@@ -285,7 +299,11 @@ fn sources(image: &Image, suite: &str) -> Result<Vec<Source>, ImageError> {
     }
     let listed = tools::run(
         tools::command("apt-get")
-            .args(["indextargets", "--format", "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)"])
+            .args([
+                "indextargets",
+                "--format",
+                "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)",
+            ])
             .arg("Created-By: Packages"),
         None,
         "write `mirror = \"https://…/debian\"` under [image]",
@@ -295,7 +313,9 @@ fn sources(image: &Image, suite: &str) -> Result<Vec<Source>, ImageError> {
         .lines()
         .filter_map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
-            let [origin, uri, release, component] = words[..] else { return None };
+            let [origin, uri, release, component] = words[..] else {
+                return None;
+            };
             let debian = ["Debian", "Debian-Security"].contains(&origin);
             let ours = release == suite || release.strip_prefix(suite).is_some_and(|r| r.starts_with('-'));
             (debian && ours && component == "main").then(|| Source {
@@ -348,7 +368,19 @@ fn debootstrap(
         "--exclude=./dev/*",
         "--file",
     ];
-    tools::run(tools::command("tar").args(unpack).arg(&archive).arg("-C").arg(new.join("tree")), None, "")?;
-    tools::run(tools::command("chmod").args(["-R", "u+rwX"]).arg(new.join("tree")), None, "")?;
+    tools::run(
+        tools::command("tar")
+            .args(unpack)
+            .arg(&archive)
+            .arg("-C")
+            .arg(new.join("tree")),
+        None,
+        "",
+    )?;
+    tools::run(
+        tools::command("chmod").args(["-R", "u+rwX"]).arg(new.join("tree")),
+        None,
+        "",
+    )?;
     Ok(())
 }

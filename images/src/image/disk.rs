@@ -32,13 +32,23 @@ impl<'a> Partition<'a> {
     /// The boot file system that firmware reads.
     pub(super) fn esp(content: &'a Path, id: &'a str) -> Self {
         let (name, kind) = ("boot", ESP);
-        Self { content, name, kind, id }
+        Self {
+            content,
+            name,
+            kind,
+            id,
+        }
     }
 
     /// The root file system.
     pub(super) fn root(content: &'a Path, id: &'a str, kind: &'a str) -> Self {
         let name = "root";
-        Self { content, name, kind, id }
+        Self {
+            content,
+            name,
+            kind,
+            id,
+        }
     }
 }
 

@@ -37,7 +37,11 @@ pub(super) fn baseline(layer: &mut Layer, base: &Base, app: &Appliance, places: 
     let root = work.join("root");
     materialise(layer, base, &root)?;
     let mut command = tools::command("fakeroot");
-    command.args(["--", "sh", "-euc", SCRIPT, "sh"]).arg(jos()?).arg(&root).arg(&work);
+    command
+        .args(["--", "sh", "-euc", SCRIPT, "sh"])
+        .arg(jos()?)
+        .arg(&root)
+        .arg(&work);
     tools::run(
         &mut command,
         None,
@@ -112,7 +116,9 @@ fn take_over(layer: &mut Layer, work: &Path) -> Result<(), ImageError> {
     let mut archive = tar::Archive::new(std::io::BufReader::new(file));
     for entry in archive.entries().map_err(ImageError::io(&at))? {
         let entry = entry.map_err(ImageError::io(&at))?;
-        let Some((path, item)) = item(entry, &at)? else { continue };
+        let Some((path, item)) = item(entry, &at)? else {
+            continue;
+        };
         let same = match layer.get(&path) {
             // Owners of the base's folders and files are not in the folder it was unpacked to.
             Some(known) => match (&known.kind, &item.kind) {

@@ -27,7 +27,9 @@ impl Root<'_> {
         let commands = self.commands(&contents)?;
         let seed = format!("hash_seed={},lazy_itable_init=0,lazy_journal_init=1", self.uuid);
         let made = tools::command("mke2fs")
-            .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1"])
+            .args([
+                "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1",
+            ])
             .args(["-O", FEATURES, "-L", "root", "-U", self.uuid, "-E", &seed])
             .arg(to)
             .arg(format!("{}k", self.bytes / 1024))
@@ -48,7 +50,10 @@ impl Root<'_> {
             .map_err(ImageError::io(to))?;
         // It ends with 0 whatever happened; what went wrong stands in its words.
         let said = String::from_utf8_lossy(&wrote.stderr).into_owned();
-        let wrong: Vec<&str> = said.lines().filter(|l| !l.starts_with("debugfs ") && !l.is_empty()).collect();
+        let wrong: Vec<&str> = said
+            .lines()
+            .filter(|l| !l.starts_with("debugfs ") && !l.is_empty())
+            .collect();
         if !wrong.is_empty() || !wrote.status.success() {
             return Err(ImageError::Tool {
                 tool: "debugfs".into(),

@@ -25,12 +25,28 @@ impl Boot<'_> {
         file.set_len(self.bytes).map_err(ImageError::io(to))?;
         let mtool = |program: &str| {
             let mut command = tools::command(program);
-            command.env("SOURCE_DATE_EPOCH", self.epoch.to_string()).arg("-i").arg(to);
+            command
+                .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
+                .arg("-i")
+                .arg(to);
             command
         };
         let sectors = (self.bytes / 512).to_string();
         tools::run(
-            mtool("mformat").args(["-F", "-T", &sectors, "-h", "255", "-s", "63", "-N", self.serial, "-v", self.label, "::"]),
+            mtool("mformat").args([
+                "-F",
+                "-T",
+                &sectors,
+                "-h",
+                "255",
+                "-s",
+                "63",
+                "-N",
+                self.serial,
+                "-v",
+                self.label,
+                "::",
+            ]),
             None,
             "",
         )?;

@@ -113,15 +113,26 @@ impl Foreign<'_> {
              Acquire::Languages \"none\";\nAPT::Install-Recommends \"false\";\nAPT::Sandbox::User \"\";\n\
              Debug::NoLocking \"true\";\n"
         );
-        let texts = [("apt.conf", settings), ("sources.list", lines.join("\n") + "\n"), ("status", String::new())];
+        let texts = [
+            ("apt.conf", settings),
+            ("sources.list", lines.join("\n") + "\n"),
+            ("status", String::new()),
+        ];
         for (name, text) in texts {
             let at = apt.join(name);
             fs::write(&at, text).map_err(ImageError::io(&at))?;
         }
         let run = |words: &[&str]| {
             let mut command = tools::command("apt-get");
-            command.env("APT_CONFIG", apt.join("apt.conf")).args(["-q", "-y"]).args(words);
-            tools::run(&mut command, None, "is the mirror reached from here, and does it have this CPU's packages?")
+            command
+                .env("APT_CONFIG", apt.join("apt.conf"))
+                .args(["-q", "-y"])
+                .args(words);
+            tools::run(
+                &mut command,
+                None,
+                "is the mirror reached from here, and does it have this CPU's packages?",
+            )
         };
         run(&["update"])?;
         let mut words = vec!["--download-only", "install", self.kernel];
@@ -149,9 +160,19 @@ impl Foreign<'_> {
                 && !matches!(known.kind, Kind::Link(_))
             {
                 let (mode, uid, gid) = (item.mode, item.uid, item.gid);
-                layer.set(&here, Item { mode, uid, gid, ..known });
+                layer.set(
+                    &here,
+                    Item {
+                        mode,
+                        uid,
+                        gid,
+                        ..known
+                    },
+                );
             }
-            let left_out = NOT_TAKEN.iter().any(|n| path == *n || path.starts_with(&format!("{n}/")));
+            let left_out = NOT_TAKEN
+                .iter()
+                .any(|n| path == *n || path.starts_with(&format!("{n}/")));
             if left_out || owned.contains(path) || path.contains(from) || layer.get(path).is_some() {
                 continue;
             }
@@ -194,7 +215,11 @@ fn unpack(deb: &Path, layer: &mut Layer, tree: &Path, control: &Path) -> Result<
         let mut entry = entry.map_err(io())?;
         let path = entry.path().map_err(io())?.to_string_lossy().into_owned();
         let path = path.trim_start_matches("./").trim_matches('/').to_owned();
-        list.push_str(&if path.is_empty() { "/.\n".to_owned() } else { format!("/{path}\n") });
+        list.push_str(&if path.is_empty() {
+            "/.\n".to_owned()
+        } else {
+            format!("/{path}\n")
+        });
         let documentation = (path.starts_with("usr/share/doc/") && !path.ends_with("/copyright"))
             || path.starts_with("usr/share/man/")
             || path.starts_with("usr/share/locale/");
@@ -203,13 +228,19 @@ fn unpack(deb: &Path, layer: &mut Layer, tree: &Path, control: &Path) -> Result<
             continue;
         }
         let at = tree.join(layer.resolved(&path));
-        let link = entry.link_name().map_err(io())?.map(|l| l.to_string_lossy().into_owned());
+        let link = entry
+            .link_name()
+            .map_err(io())?
+            .map(|l| l.to_string_lossy().into_owned());
         let kind = match kind {
             tar::EntryType::Directory => Kind::Dir,
             tar::EntryType::Symlink => Kind::Link(link.unwrap_or_default()),
             tar::EntryType::Link => {
                 let other = layer.resolved(link.unwrap_or_default().trim_start_matches("./"));
-                write(&at, &fs::read(tree.join(&other)).map_err(ImageError::io(tree.join(&other)))?)?;
+                write(
+                    &at,
+                    &fs::read(tree.join(&other)).map_err(ImageError::io(tree.join(&other)))?,
+                )?;
                 Kind::File(Content::Disk(at))
             }
             tar::EntryType::Regular => {
@@ -311,7 +342,11 @@ fn modules(layer: &mut Layer, tree: &Path) -> Result<(), ImageError> {
     let all = tree.join("usr/lib/modules");
     for release in fs::read_dir(&all).map_err(ImageError::io(&all))?.flatten() {
         let name = release.file_name();
-        tools::run(tools::command("depmod").arg("-b").arg(tree).arg(&name), None, "apt install kmod")?;
+        tools::run(
+            tools::command("depmod").arg("-b").arg(tree).arg(&name),
+            None,
+            "apt install kmod",
+        )?;
         let folder = release.path();
         for entry in fs::read_dir(&folder).map_err(ImageError::io(&folder))?.flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();

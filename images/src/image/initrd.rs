@@ -6,16 +6,46 @@
 
 use std::collections::BTreeSet;
 
-use super::layer::Layer;
 use super::ImageError;
+use super::layer::Layer;
 use crate::formats::gzip;
 
 /// Modules, where the kernel has them as such: disks and what they hang on, then file systems.
 const MODULES: [&str; 34] = [
-    "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "hv_vmbus", "hv_storvsc", "vmw_pvscsi", "xen_blkfront",
-    "nvme", "ahci", "ahci_platform", "ata_piix", "sd_mod", "reset_raspberrypi", "pcie_brcmstb", "xhci_pci", "xhci_plat_hcd", "ehci_pci",
-    "ehci_platform", "ohci_pci", "dwc2", "usb_storage", "uas", "bcm2835", "sdhci_iproc", "sdhci_pci", "sdhci_acpi", "mmc_block",
-    "hid_generic", "usbhid", "crc32c_generic", "libcrc32c", "ext4", "overlay",
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_scsi",
+    "hv_vmbus",
+    "hv_storvsc",
+    "vmw_pvscsi",
+    "xen_blkfront",
+    "nvme",
+    "ahci",
+    "ahci_platform",
+    "ata_piix",
+    "sd_mod",
+    "reset_raspberrypi",
+    "pcie_brcmstb",
+    "xhci_pci",
+    "xhci_plat_hcd",
+    "ehci_pci",
+    "ehci_platform",
+    "ohci_pci",
+    "dwc2",
+    "usb_storage",
+    "uas",
+    "bcm2835",
+    "sdhci_iproc",
+    "sdhci_pci",
+    "sdhci_acpi",
+    "mmc_block",
+    "hid_generic",
+    "usbhid",
+    "crc32c_generic",
+    "libcrc32c",
+    "ext4",
+    "overlay",
 ];
 
 /// The kernel of a root.
@@ -28,7 +58,10 @@ pub(super) struct Kernel {
 
 /// The one kernel of the root; the highest name where there are more.
 pub(super) fn kernel(layer: &Layer) -> Result<Kernel, ImageError> {
-    let found = layer.items().filter_map(|(path, _)| path.strip_prefix("boot/vmlinuz-")).last();
+    let found = layer
+        .items()
+        .filter_map(|(path, _)| path.strip_prefix("boot/vmlinuz-"))
+        .last();
     let release = found
         .ok_or_else(|| ImageError::Unfit("the base has no /boot/vmlinuz-*: expected a kernel package in it".into()))?
         .to_owned();
@@ -46,9 +79,15 @@ pub(super) fn build(layer: &Layer, kernel: &Kernel, epoch: u32) -> Result<Vec<u8
     for module in MODULES {
         let is = |path: &str| {
             let name = path.rsplit('/').next().unwrap_or_default();
-            name.split('.').next().is_some_and(|stem| stem.replace('-', "_") == module)
+            name.split('.')
+                .next()
+                .is_some_and(|stem| stem.replace('-', "_") == module)
         };
-        let Some((path, needs)) = index.lines().filter_map(|l| l.split_once(':')).find(|(path, _)| is(path)) else {
+        let Some((path, needs)) = index
+            .lines()
+            .filter_map(|l| l.split_once(':'))
+            .find(|(path, _)| is(path))
+        else {
             continue;
         };
         names.push_str(&format!("{module}\n"));
@@ -64,7 +103,11 @@ pub(super) fn build(layer: &Layer, kernel: &Kernel, epoch: u32) -> Result<Vec<u8
     let mut files = Vec::new();
     let modules = format!("lib/modules/{}", kernel.release);
     for path in &wanted {
-        files.push((format!("{modules}/{path}"), 0o100_644, layer.read(&format!("{folder}/{path}"))?));
+        files.push((
+            format!("{modules}/{path}"),
+            0o100_644,
+            layer.read(&format!("{folder}/{path}"))?,
+        ));
     }
     files.push((format!("{modules}/modules.dep"), 0o100_644, lines.into_bytes()));
     files.push(("modules".into(), 0o100_644, names.into_bytes()));

@@ -130,7 +130,8 @@ impl Layer {
     /// Takes away every path below `folder` for which `unwanted` says so.
     pub fn remove_below(&mut self, folder: &str, unwanted: impl Fn(&str, &Item) -> bool) {
         let below = format!("{}/", self.resolved(folder));
-        self.items.retain(|p, i| !p.starts_with(&below) || !unwanted(&p[below.len()..], i));
+        self.items
+            .retain(|p, i| !p.starts_with(&below) || !unwanted(&p[below.len()..], i));
     }
 
     /// The bytes of a file, following one link.

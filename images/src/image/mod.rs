@@ -236,7 +236,9 @@ pub fn check_tools() -> Result<(), ImageError> {
 /// # Errors
 /// [`ImageError::Missing`].
 pub fn jos() -> Result<PathBuf, ImageError> {
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("jos")));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join("jos")));
     beside
         .filter(|p| p.is_file())
         .or_else(|| tools::on_path(Path::new("jos")))

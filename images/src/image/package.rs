@@ -3,9 +3,9 @@
 //! What its postinst does on a device is done here without running it, so no program of the device's CPU is needed. dpkg
 //! finds the package installed and configured, and upgrades it as any other.
 
+use super::ImageError;
 use super::accounts::{self, Account};
 use super::layer::{Content, Item, Kind, Layer};
-use super::ImageError;
 use crate::bake::BakeError;
 use crate::formats::hash::md5;
 use crate::formats::{DebPackage, EntryKind};
@@ -44,7 +44,9 @@ pub(super) fn install(layer: &mut Layer, package: &DebPackage) -> Result<(), Ima
         };
         if let EntryKind::File(text) = &entry.kind
             && own.contains(&format!("'{name}'"))
-            && own.lines().any(|l| l.starts_with("\tfor unit in") && l.contains(&format!("'{name}'")))
+            && own
+                .lines()
+                .any(|l| l.starts_with("\tfor unit in") && l.contains(&format!("'{name}'")))
         {
             units.push((name.to_owned(), String::from_utf8_lossy(text).into_owned()));
         }

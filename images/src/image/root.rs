@@ -20,13 +20,17 @@ pub(super) fn clean(layer: &mut Layer) {
     layer.remove_below("etc/ssh", |name, _| name.starts_with("ssh_host_"));
     layer.remove_below("var/log", |_, item| item.kind != Kind::Dir);
     // debconf's answers lie there too, and are no cache.
-    layer.remove_below("var/cache", |name, item| item.kind != Kind::Dir && (!name.starts_with("debconf/") || name.ends_with("-old")));
+    layer.remove_below("var/cache", |name, item| {
+        item.kind != Kind::Dir && (!name.starts_with("debconf/") || name.ends_with("-old"))
+    });
     layer.remove_below("tmp", |_, _| true);
     layer.remove_below("var/tmp", |_, _| true);
     layer.remove_below("run", |_, _| true);
     layer.remove_below("dev", |_, _| true);
     layer.remove_below("var/lib/apt/lists", |_, item| item.kind != Kind::Dir);
-    layer.remove_below("etc", |name, _| ["passwd-", "group-", "shadow-", "gshadow-", "subuid-", "subgid-"].contains(&name));
+    layer.remove_below("etc", |name, _| {
+        ["passwd-", "group-", "shadow-", "gshadow-", "subuid-", "subgid-"].contains(&name)
+    });
     for path in [
         "etc/hostname",
         "var/lib/dbus/machine-id",
@@ -59,10 +63,18 @@ pub(super) fn complete(
     );
     layer.file("etc/fstab", 0o644, fstab);
     layer.dir("boot/efi", 0o700, 0, 0);
-    layer.file(&format!("{OURS}/first-boot"), 0o755, include_str!("scripts/first-boot.sh"));
+    layer.file(
+        &format!("{OURS}/first-boot"),
+        0o755,
+        include_str!("scripts/first-boot.sh"),
+    );
     let unit = include_str!("scripts/first-boot.service");
     unit_file(layer, "jos-image-first-boot.service", unit);
-    layer.file("etc/kernel/postinst.d/zz-jos-image", 0o755, include_str!("scripts/kernel.sh"));
+    layer.file(
+        "etc/kernel/postinst.d/zz-jos-image",
+        0o755,
+        include_str!("scripts/kernel.sh"),
+    );
     layer.file(&format!("{OURS}/board"), 0o644, format!("{}\n", board.name));
     Ok(())
 }
@@ -79,7 +91,11 @@ fn names(layer: &mut Layer, app: &Appliance, image: &Image) {
     } else {
         layer.file("etc/hostname", 0o644, format!("{hostname}\n"));
     }
-    layer.file("etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    layer.file(
+        "etc/hosts",
+        0o644,
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+    );
     if let Some(locale) = &image.locale {
         layer.file("etc/default/locale", 0o644, format!("LANG={locale}\n"));
         layer.file("etc/locale.conf", 0o644, format!("LANG={locale}\n"));
@@ -101,7 +117,10 @@ fn network(layer: &mut Layer) {
         ("sysinit.target.wants", "systemd-timesyncd.service"),
     ] {
         if layer.get(&format!("usr/lib/systemd/system/{name}")).is_some() {
-            layer.link(&format!("etc/systemd/system/{at}/{name}"), &format!("/lib/systemd/system/{name}"));
+            layer.link(
+                &format!("etc/systemd/system/{at}/{name}"),
+                &format!("/lib/systemd/system/{name}"),
+            );
         }
     }
     layer.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf");
@@ -123,7 +142,9 @@ fn users(layer: &mut Layer, image: &Image) -> Result<(), ImageError> {
         )?;
         layer.dir(&home, 0o700, id, id);
         layer.dir(&format!("{home}/.ssh"), 0o700, id, id);
-        let kind = Kind::File(super::layer::Content::Bytes((user.ssh_keys.join("\n") + "\n").into_bytes()));
+        let kind = Kind::File(super::layer::Content::Bytes(
+            (user.ssh_keys.join("\n") + "\n").into_bytes(),
+        ));
         let (mode, uid, gid) = (0o600, id, id);
         layer.put(&format!("{home}/.ssh/authorized_keys"), Item { mode, uid, gid, kind });
     }
@@ -170,7 +191,8 @@ pub(super) fn size(image: &Image, layer: &Layer) -> Result<u64, ImageError> {
     match &image.size {
         None => Ok(least.next_multiple_of(64 << 20)),
         Some(text) => {
-            let bytes = bytes_of(text).ok_or_else(|| ImageError::Unfit(format!("[image] size {text:?}: expected 2G or 900M")))?;
+            let bytes = bytes_of(text)
+                .ok_or_else(|| ImageError::Unfit(format!("[image] size {text:?}: expected 2G or 900M")))?;
             if bytes < weight + (48 << 20) {
                 return Err(ImageError::Unfit(format!(
                     "[image] size {text:?} is too small: the content takes {} MiB",

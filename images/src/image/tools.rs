@@ -42,7 +42,10 @@ pub(super) fn need_all() -> Result<(), ImageError> {
     }
     Err(ImageError::missing(
         format!("images need {}, which is not installed here", missing.join(", ")),
-        format!("apt install {}   (or scripts/setup --for image in a checkout)", missing.join(" ")),
+        format!(
+            "apt install {}   (or scripts/setup --for image in a checkout)",
+            missing.join(" ")
+        ),
     ))
 }
 
@@ -52,7 +55,15 @@ pub(super) fn command(program: &str) -> Command {
     let mut command = Command::new(found);
     let inherited = std::env::var("PATH").unwrap_or_default();
     command.env_clear();
-    for name in ["HOME", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "APT_CONFIG", "SSL_CERT_FILE"] {
+    for name in [
+        "HOME",
+        "TMPDIR",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "APT_CONFIG",
+        "SSL_CERT_FILE",
+    ] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }

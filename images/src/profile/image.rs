@@ -20,10 +20,23 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
             continue;
         };
         if image.boards[..i].contains(name) {
-            problems.at(node, &pointer, format!("{name:?} is there twice"), "name each board once");
+            problems.at(
+                node,
+                &pointer,
+                format!("{name:?} is there twice"),
+                "name each board once",
+            );
         } else if !targets.is_empty() && !targets.iter().any(|t| t == board.target) {
-            let help = format!("add {:?} to targets under [target]: its package goes into the image", board.target);
-            problems.at(node, &pointer, format!("{name:?} needs the target {}", board.target), help);
+            let help = format!(
+                "add {:?} to targets under [target]: its package goes into the image",
+                board.target
+            );
+            problems.at(
+                node,
+                &pointer,
+                format!("{name:?} needs the target {}", board.target),
+                help,
+            );
         }
     }
     if let Some(base) = &image.base {
@@ -44,12 +57,21 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
     if let Some(size) = &image.size
         && image::bytes_of(size).is_none()
     {
-        problems.at(node, "/image/size", format!("found {size:?}, expected 900M or 2G"), "a whole number, then M or G");
+        problems.at(
+            node,
+            "/image/size",
+            format!("found {size:?}, expected 900M or 2G"),
+            "a whole number, then M or G",
+        );
     }
     let host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if let Some(hostname) = &image.hostname {
         let plain = hostname.replace("{serial}", "0");
-        if plain.is_empty() || plain.len() > 63 || !plain.chars().all(host) || plain.starts_with('-') || plain.ends_with('-')
+        if plain.is_empty()
+            || plain.len() > 63
+            || !plain.chars().all(host)
+            || plain.starts_with('-')
+            || plain.ends_with('-')
         {
             let message = format!("found {hostname:?}, expected a-z, 0-9 and -, and perhaps {{serial}}");
             problems.at(node, "/image/hostname", message, "as kiosk-{serial}");
@@ -58,7 +80,12 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
     if let Some(cmdline) = &image.cmdline
         && cmdline.chars().any(|c| c.is_control())
     {
-        problems.at(node, "/image/cmdline", "found a control character", "words between blanks, on one line");
+        problems.at(
+            node,
+            "/image/cmdline",
+            "found a control character",
+            "words between blanks, on one line",
+        );
     }
     if let Some(locale) = &image.locale {
         let sound = |c: char| c.is_ascii_alphanumeric() || "_.@-".contains(c);
@@ -77,7 +104,12 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
     for (i, user) in image.users.iter().enumerate() {
         let pointer = format!("/image/users/{i}");
         if user.name.as_str().contains(':') {
-            problems.at(node, &format!("{pointer}/name"), "found a group with it", "write the login name alone");
+            problems.at(
+                node,
+                &format!("{pointer}/name"),
+                "found a group with it",
+                "write the login name alone",
+            );
         }
         for (k, key) in user.ssh_keys.iter().enumerate() {
             let kind = key.split(' ').next().unwrap_or_default();
@@ -86,7 +118,12 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
                 && key.split(' ').nth(1).is_some_and(|k| k.starts_with("AAAA"));
             if !sound {
                 let message = "expected one line of an OpenSSH public key";
-                problems.at(node, &format!("{pointer}/ssh_keys/{k}"), message, "as ssh-ed25519 AAAA… name");
+                problems.at(
+                    node,
+                    &format!("{pointer}/ssh_keys/{k}"),
+                    message,
+                    "as ssh-ed25519 AAAA… name",
+                );
             }
         }
     }
