@@ -2,7 +2,7 @@
 //! given a state, its power cut in the middle of a change, and back whole.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jos_tests::baked::only;
 use jos_tests::fleet::Hub;
@@ -12,8 +12,8 @@ use jos_tests::qemu::Cpu;
 use jos_tests::wait::until;
 use serde_json::{Value, json};
 
-/// The fixture beside a token of `hub`, and the image made of it.
-fn image_of(hub: &Hub, cpu: Cpu, dir: &Path) -> std::path::PathBuf {
+/// The fixture beside a token of `hub`, and the image made of it; the second says which words make it again.
+fn image_of(hub: &Hub, cpu: Cpu, dir: &Path) -> (PathBuf, Vec<String>) {
     let profile = dir.join("profile");
     fs::create_dir(&profile).expect("a scratch folder");
     for entry in fs::read_dir(workspace().join("tests/fixtures/kiosk"))
@@ -42,7 +42,8 @@ fn image_of(hub: &Hub, cpu: Cpu, dir: &Path) -> std::path::PathBuf {
         "--trust",
         trust.to_str().expect("text"),
     ];
-    only(&image::make(&kiosk, cpu, &words, dir), ".img")
+    let image = only(&image::make(&kiosk, cpu, &words, dir), ".img");
+    (image, words.map(str::to_owned).to_vec())
 }
 
 fn enrolled(hub: &Hub, machine: &Flashed) -> Value {
@@ -79,7 +80,7 @@ fn page(text: &str) -> Value {
 fn from_image_to_the_field_and_back_from_a_power_cut(cpu: Cpu) {
     let hub = Hub::known_as("127.0.0.1", HOST);
     let dir = tempfile::tempdir().expect("a folder");
-    let image = image_of(&hub, cpu, dir.path());
+    let (image, _) = image_of(&hub, cpu, dir.path());
     let mut machine = Flashed::new(cpu, &image);
     machine.power_on();
     enrolled(&hub, &machine);
@@ -111,6 +112,23 @@ fn from_image_to_the_field_and_back_from_a_power_cut(cpu: Cpu) {
     );
     // The root has taken the whole disk.
     assert!(fs::metadata(&root).expect("a file").len() > 2 << 30);
+}
+
+#[test]
+fn an_image_made_without_any_right_is_the_same_to_the_byte_each_time() {
+    let hub = Hub::known_as("127.0.0.1", HOST);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (first, words) = image_of(&hub, Cpu::Amd64, dir.path());
+    let sums = |image: &Path| fs::read_to_string(image.with_file_name("SHA256SUMS")).expect("the sums");
+    let before = sums(&first);
+    assert!(
+        before.contains(".img\n") && before.contains("sbom.cdx.json"),
+        "{before}"
+    );
+    fs::remove_dir_all(first.parent().expect("a folder")).expect("a scratch folder");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let again = image::make(&dir.path().join("profile/kiosk.toml"), Cpu::Amd64, &words, dir.path());
+    assert_eq!(sums(&only(&again, ".img")), before);
 }
 
 #[test]
