@@ -367,3 +367,40 @@ fn trust(bench: &Bench, seed: u8) {
     let signed = sign_document("trust.json", "", &to_node(&trust), KIND, &key).expect("signs");
     bench.write("trust.json", to_json_text(&signed));
 }
+
+/// The profile with this `[image]` is refused with `words`.
+#[track_caller]
+fn refused_image(image: &str, words: &[&str]) {
+    let bench = Bench::new();
+    let text = String::from_utf8(bench.read("lobby.toml")).expect("text");
+    bench.write("lobby.toml", format!("{text}\n[image]\n{image}\n"));
+    refused(&bench, "lobby.toml:", words);
+}
+
+#[test]
+fn a_board_that_is_none_is_refused_with_the_one_that_was_meant() {
+    refused_image(
+        "boards = [\"amd64-efi\"]",
+        &["\"amd64-efi\" is no board", "did you mean \"amd64-uefi\"?"],
+    );
+}
+
+#[test]
+fn what_an_image_of_this_version_cannot_have_is_refused_by_name() {
+    refused_image("root = \"ro\"", &["read-only root is not made in this version"]);
+    refused_image("base = \"raspios.img.xz\"", &["raspios.img.xz", "leave it out"]);
+}
+
+#[test]
+fn a_size_a_host_name_and_a_key_that_are_none_are_refused() {
+    refused_image("size = \"2 GB\"", &["2 GB", "900M or 2G"]);
+    refused_image("hostname = \"Kiosk_{serial}\"", &["Kiosk_{serial}", "a-z, 0-9 and -"]);
+    refused_image(
+        "mirror = \"http://me:secret@deb.example.org\"",
+        &["without a name or password"],
+    );
+    refused_image(
+        "[[image.users]]\nname = \"ada\"\nssh_keys = [\"-----BEGIN\"]",
+        &["one line of an OpenSSH public key"],
+    );
+}

@@ -70,6 +70,14 @@ impl Hub {
     /// # Panics
     /// If anything does not work.
     pub fn on(host: &str) -> Self {
+        Self::known_as(host, host)
+    }
+
+    /// The same for devices that reach it as `name`: from an emulated machine's own network.
+    ///
+    /// # Panics
+    /// If anything does not work.
+    pub fn known_as(host: &str, name: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("jos-fleet-")
             .tempdir()
@@ -95,7 +103,8 @@ impl Hub {
         let mut init = jos_hub();
         init.current_dir(hub.dir.path()).args(["init", "--data", "hub"]);
         for one in hub.hubs.iter().rev() {
-            init.args(["--address", &format!("https://{}", one.listen)]);
+            let port = one.listen.rsplit(':').next().unwrap_or_default();
+            init.args(["--address", &format!("https://{name}:{port}")]);
         }
         if let Some(database) = &hub.database {
             init.env("JOS_HUB_DATABASE_URL", database.url());

@@ -7,6 +7,7 @@
 //! - [`baked`] has `jos-image` bake packages, signed by a vendor's key.
 //! - [`cache`] makes a costly thing once for all tests and later runs, outside the checkout.
 //! - [`node`] is a node of the runtime on a data directory of its own.
+//! - [`image`] has `jos-image` make an image as an ordinary user, and boots it as its firmware would.
 //! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
 //! - [`readers`] reads formats that have no second tool here.
 //! - [`torture`] kills a program at its K-th write-like call, or makes that call fail.
@@ -19,6 +20,7 @@ pub mod baked;
 pub mod cache;
 pub mod command;
 pub mod fleet;
+pub mod image;
 pub mod node;
 pub mod nspawn;
 pub mod postgres;

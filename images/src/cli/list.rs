@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::build::finder;
 use super::ui::{Done, Ui};
+use crate::image::BOARDS;
 use crate::profile::bases::BASES;
 use crate::profile::resolve;
 use crate::targets::TARGETS;
 
-/// List profiles, bases and targets
+/// List profiles, bases, targets and boards
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Where profiles are looked up besides ./profiles
@@ -58,6 +59,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             target.about
         ));
     }
+    text.push_str(&format!("\n{}\n", ui.paint("1", "Boards (bootable images)")));
+    for board in BOARDS {
+        text.push_str(&format!("  {:<34} .img {}\n", board.name, board.about));
+    }
+    let boards = BOARDS.map(|b| json!({ "name": b.name, "target": b.target, "about": b.about }));
     let profiles: Vec<_> = profiles
         .iter()
         .map(|(name, path, about)| json!({ "name": name, "file": path, "description": about }))
@@ -67,7 +73,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         .map(|b| json!({ "name": b.name, "description": b.about }))
         .collect();
     ui.result(
-        &json!({ "profiles": profiles, "bases": bases, "targets": TARGETS }),
+        &json!({ "profiles": profiles, "bases": bases, "targets": TARGETS, "boards": boards }),
         text,
     );
     Ok(0)

@@ -11,13 +11,13 @@ use jos_schemas::documents::profile::Image;
 
 use super::board::Board;
 use super::layer::{Content, Item, Kind, Layer};
-use super::{ImageError, Places, tools};
+use super::{ImageError, Places, foreign, tools};
 use crate::bake::Appliance;
 use crate::formats::control::Stanza;
 use crate::formats::hash::sha256;
 
 /// Of this recipe; a change of it is another number.
-const RECIPE: &str = "jos-base-1";
+const RECIPE: &str = "jos-base-2";
 
 /// What every image has: an init system, a network, a clock, a loader, busybox for the initial RAM disk, and what grows a
 /// disk.
@@ -132,24 +132,71 @@ pub(super) fn obtain(
     say: &dyn Fn(&str),
 ) -> Result<Base, ImageError> {
     let suite = image.suite.as_ref().map_or("bookworm", |s| s.as_str());
-    let packages = packages(app, image, board);
     let sources = sources(image, suite)?;
     fs::create_dir_all(&places.cache).map_err(ImageError::io(&places.cache))?;
-    let mut inputs = format!("{RECIPE}\n{suite}\n{}\n{}\n", board.architecture, packages.join(","));
+    let mut states = String::new();
     for source in &sources {
-        inputs.push_str(&format!("{} {}\n", source.line(), source.state(&places.cache)?));
+        states.push_str(&format!("{} {}\n", source.line(), source.state(&places.cache)?));
     }
-    let dir = places.cache.join(format!("base-{}", sha256(inputs.as_bytes())));
+    let kernel = image.kernel.as_ref().map_or(board.kernel, |k| k.as_str());
+    let native = foreign::native();
+    let of = |architecture: &str, packages: &[String], make: &dyn Fn(&Path) -> Result<(), ImageError>| {
+        let inputs = format!("{RECIPE}\n{suite}\n{architecture}\n{}\n{states}", packages.join(","));
+        let note = || {
+            say(&format!(
+                "{}: making the base root ({suite}, {architecture}, {} packages and what they need)",
+                board.name,
+                packages.len()
+            ));
+        };
+        cached(&places.cache, &inputs, &note, make)
+    };
+    let mut packages = packages(app, image);
+    let made_here = |packages: &[String]| {
+        of(native, packages, &|new| {
+            debootstrap(new, app, native, suite, packages, &sources)
+        })
+    };
+    if board.architecture != native {
+        let twin = made_here(&packages)?;
+        packages.push(kernel.to_owned());
+        return of(board.architecture, &packages, &|new| {
+            foreign::Foreign {
+                architecture: board.architecture,
+                kernel,
+                sources: &sources,
+                twin: &twin,
+                epoch: app.epoch,
+            }
+            .make(new)
+        });
+    }
+    packages.push(kernel.to_owned());
+    made_here(&packages)
+}
+
+/// The base of these inputs, made by `make` where it is not kept yet: whole, and by one build at a time.
+fn cached(
+    cache: &Path,
+    inputs: &str,
+    note: &dyn Fn(),
+    make: &dyn Fn(&Path) -> Result<(), ImageError>,
+) -> Result<Base, ImageError> {
+    let dir = cache.join(format!("base-{}", sha256(inputs.as_bytes())));
     let lock_path = dir.with_extension("lock");
     let lock = fs::File::create(&lock_path).map_err(ImageError::io(&lock_path))?;
     lock.lock().map_err(ImageError::io(&lock_path))?;
     if !dir.is_dir() {
-        say(&format!(
-            "{}: making the base root ({suite}, {} packages and what they need)",
-            board.name,
-            packages.len()
-        ));
-        make(&dir, app, board, suite, &packages, &sources)?;
+        note();
+        let new = dir.with_extension("new");
+        drop(fs::remove_dir_all(&new));
+        let tree = new.join("tree");
+        fs::create_dir_all(&tree).map_err(ImageError::io(&tree))?;
+        make(&new)?;
+        let (_, sum) = tools::size_and_sum(&new.join("root.tar"))?;
+        let sums = new.join("root.tar.sha256");
+        fs::write(&sums, sum).map_err(ImageError::io(&sums))?;
+        fs::rename(&new, &dir).map_err(ImageError::io(&dir))?;
     }
     open(dir)
 }
@@ -187,10 +234,9 @@ fn installed(status: &str) -> Result<Vec<Debian>, ImageError> {
     Ok(all)
 }
 
-/// What goes into the base, sorted: ours, the board's, and what the appliance's package depends on.
-fn packages(app: &Appliance, image: &Image, board: &Board) -> Vec<String> {
+/// What goes into the base besides its kernel, sorted: ours, and what the appliance's package depends on.
+fn packages(app: &Appliance, image: &Image) -> Vec<String> {
     let mut all: Vec<String> = PACKAGES.map(str::to_owned).to_vec();
-    all.push(image.kernel.as_ref().map_or(board.kernel, |k| k.as_str()).to_owned());
     if image.users.iter().any(|u| !u.ssh_keys.is_empty()) {
         all.push("openssh-server".into());
     }
@@ -215,14 +261,14 @@ fn packages(app: &Appliance, image: &Image, board: &Board) -> Vec<String> {
 
 /// One line of apt's sources.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Source {
+pub(super) struct Source {
     uri: String,
     release: String,
     components: String,
 }
 
 impl Source {
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         format!("deb {} {} {}", self.uri, self.release, self.components)
     }
 
@@ -290,23 +336,20 @@ fn sources(image: &Image, suite: &str) -> Result<Vec<Source>, ImageError> {
     ))
 }
 
-fn make(
-    dir: &Path,
+/// A root for this machine's CPU, configured by its packages' own scripts.
+fn debootstrap(
+    new: &Path,
     app: &Appliance,
-    board: &Board,
+    architecture: &str,
     suite: &str,
     packages: &[String],
     sources: &[Source],
 ) -> Result<(), ImageError> {
-    let new = dir.with_extension(format!("new-{}", std::process::id()));
-    drop(fs::remove_dir_all(&new));
-    let tree = new.join("tree");
-    fs::create_dir_all(&tree).map_err(ImageError::io(&tree))?;
     let archive = new.join("root.tar");
     let mut command = tools::command("mmdebstrap");
     command
         .args(["--mode=auto", "--variant=minbase", "--format=tar"])
-        .arg(format!("--architectures={}", board.architecture))
+        .arg(format!("--architectures={architecture}"))
         .arg(format!("--include={}", packages.join(",")))
         .args(LEAN)
         .arg(suite)
@@ -326,13 +369,18 @@ fn make(
         "--file",
     ];
     tools::run(
-        tools::command("tar").args(unpack).arg(&archive).arg("-C").arg(&tree),
+        tools::command("tar")
+            .args(unpack)
+            .arg(&archive)
+            .arg("-C")
+            .arg(new.join("tree")),
         None,
         "",
     )?;
-    tools::run(tools::command("chmod").args(["-R", "u+rwX"]).arg(&tree), None, "")?;
-    let (_, sum) = tools::size_and_sum(&archive)?;
-    let sums = new.join("root.tar.sha256");
-    fs::write(&sums, sum).map_err(ImageError::io(&sums))?;
-    fs::rename(&new, dir).map_err(ImageError::io(dir))
+    tools::run(
+        tools::command("chmod").args(["-R", "u+rwX"]).arg(new.join("tree")),
+        None,
+        "",
+    )?;
+    Ok(())
 }

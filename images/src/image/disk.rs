@@ -164,3 +164,43 @@ fn guid(text: &str) -> Result<[u8; 16], ImageError> {
     bytes[6..8].reverse();
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_has_its_table_twice_and_its_partitions_at_whole_mebibytes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (boot, root, disk) = (dir.path().join("b"), dir.path().join("r"), dir.path().join("disk"));
+        std::fs::write(&boot, b"boot").expect("a file");
+        std::fs::write(&root, vec![7; 3 << 20]).expect("a file");
+        let id = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
+        let parts = [Partition::esp(&boot, id), Partition::root(&root, id, id)];
+        gpt(&disk, id, &parts).expect("a disk");
+        let bytes = std::fs::read(&disk).expect("the disk");
+        assert_eq!(bytes.len() % (1 << 20), 0);
+        let last = bytes.len() - 512;
+        assert_eq!(bytes[510..512], [0x55, 0xaa]);
+        assert_eq!(
+            (&bytes[512..520], &bytes[last..last + 8]),
+            (&b"EFI PART"[..], &b"EFI PART"[..])
+        );
+        assert_eq!(
+            bytes[1024..1024 + 16384],
+            bytes[last - 16384..last],
+            "the entries stand there twice"
+        );
+        // The type of a root for amd64, as the UEFI Specification's Appendix A orders its bytes.
+        assert_eq!(bytes[1024 + 128..1024 + 132], [0xe3, 0xbc, 0x68, 0x4f]);
+        assert_eq!(&bytes[1 << 20..(1 << 20) + 4], b"boot");
+        assert!(bytes[2 << 20..5 << 20].iter().all(|b| *b == 7));
+    }
+
+    #[test]
+    fn what_is_no_uuid_is_refused() {
+        for text in ["", "4f68bce3", "zz68bce3-e8cd-4db1-96e7-fbcaf984b709"] {
+            assert!(guid(text).is_err(), "{text}");
+        }
+    }
+}

@@ -61,8 +61,9 @@ impl Layer {
     /// Puts an item there, in place of what was there. Folders above it that are missing are made.
     pub fn put(&mut self, path: &str, item: Item) {
         let path = self.resolved(path);
-        if item.kind == Kind::Dir && self.items.get(&path).is_some_and(|i| i.kind == Kind::Dir) {
-            // A package's folder does not change the owner of one that the base has.
+        let there = self.items.get(&path).map(|i| &i.kind);
+        if item.kind == Kind::Dir && matches!(there, Some(Kind::Dir | Kind::Link(_))) {
+            // A package's folder does not change the owner of one that the base has, nor a link to one, as with dpkg.
             return;
         }
         let mut above = path.as_str();
@@ -76,6 +77,11 @@ impl Layer {
             });
         }
         self.items.insert(path, item);
+    }
+
+    /// Changes what is at exactly this path.
+    pub fn set(&mut self, path: &str, item: Item) {
+        self.items.insert(path.to_owned(), item);
     }
 
     /// A path below `/bin`, `/lib` and the like, which are links into `/usr`, as the file system would find it.

@@ -13,6 +13,7 @@ mod disk;
 mod effects;
 mod ext4;
 mod fat;
+mod foreign;
 mod initrd;
 mod layer;
 mod package;

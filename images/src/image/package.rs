@@ -133,3 +133,56 @@ pub(super) fn enable(layer: &mut Layer, name: &str, text: &str) {
         layer.file(&format!("{NOTED}/{name}.dsh-also"), 0o644, noted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::{Entry, Tree};
+
+    #[test]
+    fn dpkg_finds_the_package_installed_and_its_units_are_enabled() {
+        let mut layer = Layer::default();
+        layer.file(
+            "var/lib/dpkg/status",
+            0o644,
+            "Package: base-files\nStatus: install ok installed\n",
+        );
+        layer.file(
+            "etc/passwd",
+            0o644,
+            "root:x:0:0::/root:/bin/bash\n_apt:x:100:65534::/:/x\n",
+        );
+        let mut tree = Tree::new();
+        let unit = "[Install]\nWantedBy=multi-user.target\n";
+        for name in ["own.service", "brought.service"] {
+            let path = format!("usr/lib/systemd/system/{name}");
+            tree.insert(Entry::file(path, 0o644, unit)).expect("an entry");
+        }
+        tree.insert(Entry::file("etc/own.conf", 0o644, "x\n").as_conffile())
+            .expect("an entry");
+        let mut package = DebPackage {
+            tree,
+            ..DebPackage::default()
+        };
+        package.control.package = "own".into();
+        package.control.version = "1-1".into();
+        package.control.architecture = "amd64".into();
+        package.control.maintainer = "A <a@example.org>".into();
+        package.control.description.synopsis = "own".into();
+        package.scripts.postinst = Some("\tfor unit in 'own.service' 'x.service'; do\n".into());
+        install(&mut layer, &package).expect("it goes in");
+        let status = layer.text("var/lib/dpkg/status").expect("a text");
+        assert!(
+            status.contains("\n\nPackage: own\nStatus: install ok installed\nVersion: 1-1\n"),
+            "{status}"
+        );
+        assert!(status.contains("Conffiles:\n /etc/own.conf "), "{status}");
+        let wants = "etc/systemd/system/multi-user.target.wants";
+        assert!(layer.get(&format!("{wants}/own.service")).is_some());
+        assert!(
+            layer.get(&format!("{wants}/brought.service")).is_none(),
+            "that is the signed state's to enable"
+        );
+        assert!(layer.text("etc/passwd").expect("a text").contains("jos:x:101:101:"));
+    }
+}

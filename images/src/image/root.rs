@@ -19,7 +19,10 @@ const OURS: &str = "usr/lib/jos-image";
 pub(super) fn clean(layer: &mut Layer) {
     layer.remove_below("etc/ssh", |name, _| name.starts_with("ssh_host_"));
     layer.remove_below("var/log", |_, item| item.kind != Kind::Dir);
-    layer.remove_below("var/cache", |_, item| item.kind != Kind::Dir);
+    // debconf's answers lie there too, and are no cache.
+    layer.remove_below("var/cache", |name, item| {
+        item.kind != Kind::Dir && (!name.starts_with("debconf/") || name.ends_with("-old"))
+    });
     layer.remove_below("tmp", |_, _| true);
     layer.remove_below("var/tmp", |_, _| true);
     layer.remove_below("run", |_, _| true);

@@ -8,7 +8,7 @@ if [ -r /usr/lib/jos-image/hostname ] && [ ! -s /etc/hostname ]; then
 	serial=
 	for from in /proc/device-tree/serial-number /sys/class/dmi/id/product_serial; do
 		if [ -r "$from" ]; then
-			serial=$(tr -d '\0' < "$from" | tr 'A-Z' 'a-z' | tr -cd 'a-z0-9')
+			serial=$(tr -d '\0' < "$from" | tr '[:upper:]' '[:lower:]' | tr -cd 'a-z0-9')
 		fi
 		[ -z "$serial" ] || break
 	done

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # Finds the root file system and hands over to it. Written by jos-image.
 /bin/busybox mkdir -p /bin /sbin
 /bin/busybox --install -s /bin

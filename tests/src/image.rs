@@ -1,0 +1,281 @@
+//! Images, made by `jos-image` as an ordinary user and booted on an emulated machine: by its firmware, from the image's
+//! own loader, kernel and initial RAM disk. The machine's network reaches this one's 127.0.0.1 as 10.0.2.2.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::cache;
+use crate::command::{Ran, run, run_within, sh};
+use crate::programs::{jos_image_path, jos_path, workspace};
+use crate::qemu::Cpu;
+use crate::wait;
+
+/// An emulated processor is some twenty times slower, and there may be two of them.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// As the machine's own network calls this one.
+pub const HOST: &str = "10.0.2.2";
+/// `nobody` of Debian: may write nowhere but where a test lets it.
+const NOBODY: u32 = 65534;
+
+/// Has `jos-image` make the images of `profile` for one target, without any right: as `nobody` where the test is root.
+/// Gives the folder they are in, below `into`.
+///
+/// # Panics
+/// If it does not.
+pub fn make(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> PathBuf {
+    let programs = device_program(profile, cpu, words, into);
+    // A folder that nobody reaches is none of its.
+    let tools = into.join("tools");
+    fs::create_dir_all(&tools).expect("a scratch folder");
+    for program in [jos_image_path(), jos_path()] {
+        let name = program.file_name().expect("a program has a name");
+        fs::copy(program, tools.join(name)).expect("a program can be copied");
+    }
+    let cache = kept();
+    fs::create_dir_all(&cache).expect("the cache's folder");
+    let out = into.join("out");
+    fs::create_dir_all(&out).expect("a scratch folder");
+    let mut command;
+    if nix::unistd::geteuid().is_root() {
+        for path in [&cache, &out] {
+            sh("chown", &[&NOBODY.to_string(), &path.display().to_string()]).ok();
+        }
+        // A key stays its owner's alone.
+        let readable = ["(", "!", "-name", "*.key", ")", "-exec", "chmod", "a+rX", "{}", "+"];
+        sh("find", &[&[into.to_str().expect("text")], &readable[..]].concat()).ok();
+        command = Command::new("setpriv");
+        let id = NOBODY.to_string();
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--no-new-privs"]);
+        command.arg(tools.join("jos-image"));
+    } else {
+        command = Command::new(tools.join("jos-image"));
+    }
+    command.current_dir(&out).env_clear();
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", &out)
+        .env("LC_ALL", "C.UTF-8");
+    command.env("JOS_CACHE", &cache).arg("build").arg(profile).args(words);
+    command.args(["--target", &format!("debian/{}", cpu.debian())]);
+    command.arg("--builder").arg(format!("prebuilt={}", programs.display()));
+    command.arg("--out").arg(&out);
+    run_within(&mut command, Duration::from_secs(1800), &[]).ok();
+    out.join(profile.file_stem().expect("a profile has a name"))
+}
+
+/// Where base roots are kept: what `nobody` writes cannot lie in root's own cache.
+fn kept() -> PathBuf {
+    let root = nix::unistd::geteuid().is_root();
+    if root {
+        "/var/tmp/jos-images-of-nobody".into()
+    } else {
+        cache::dir()
+    }
+}
+
+/// The device's program as the other tests have it, in a folder for `--builder prebuilt`.
+fn device_program(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> PathBuf {
+    if let Some(dir) = std::env::var_os("JOS_DEVICE_PROGRAMS") {
+        return dir.into();
+    }
+    let text = fs::read_to_string(profile).expect("the profile");
+    let plain = profile.with_file_name("packages-only.toml");
+    let text = text.split("[outputs]").next().expect("a first part");
+    fs::write(&plain, text).expect("a scratch folder");
+    let mut command = crate::programs::jos_image();
+    command
+        .arg("build")
+        .arg(&plain)
+        .args(words)
+        .arg("--source")
+        .arg(workspace());
+    command.args(["--target", &format!("debian/{}", cpu.debian())]);
+    command.arg("--out").arg(into.join("packages"));
+    run_within(&mut command, Duration::from_secs(1800), &[]).ok();
+    let deb = crate::baked::only(&into.join("packages/packages-only"), ".deb");
+    let unpacked = into.join("unpacked");
+    sh(
+        "dpkg-deb",
+        &["-x", &deb.display().to_string(), &unpacked.display().to_string()],
+    )
+    .ok();
+    let triple = match cpu {
+        Cpu::Amd64 => "x86_64-unknown-linux-musl",
+        Cpu::Arm64 => "aarch64-unknown-linux-musl",
+    };
+    let folder = into.join("programs").join(triple);
+    fs::create_dir_all(&folder).expect("a scratch folder");
+    fs::copy(unpacked.join("usr/bin/jos"), folder.join("jos")).expect("a program can be copied");
+    into.join("programs")
+}
+
+/// A machine with an image as its disk; dropping it cuts its power.
+#[derive(Debug)]
+pub struct Flashed {
+    cpu: Cpu,
+    dir: tempfile::TempDir,
+    running: Option<Child>,
+    boots: u32,
+}
+
+impl Flashed {
+    /// One that is off: the image on a disk of 3 GiB, larger than itself, as a card would be.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn new(cpu: Cpu, image: &Path) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("jos-flashed-")
+            .tempdir()
+            .expect("a folder");
+        let disk = dir.path().join("disk.img");
+        run(Command::new("cp").args(["--sparse=always"]).arg(image).arg(&disk)).ok();
+        let file = File::options().write(true).open(&disk).expect("the disk");
+        file.set_len(3 << 30).expect("a larger disk");
+        Self {
+            cpu,
+            dir,
+            running: None,
+            boots: 0,
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Turns it on.
+    ///
+    /// # Panics
+    /// If the emulator does not start.
+    pub fn power_on(&mut self) {
+        assert!(self.running.is_none(), "it is running");
+        self.boots += 1;
+        let (program, machine, firmware) = match self.cpu {
+            Cpu::Amd64 => (
+                "qemu-system-x86_64",
+                ["-machine", "q35", "-cpu", "max"],
+                "/usr/share/OVMF/OVMF_CODE.fd",
+            ),
+            Cpu::Arm64 => (
+                "qemu-system-aarch64",
+                ["-machine", "virt", "-cpu", "cortex-a57"],
+                "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+            ),
+        };
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", program]).args(machine);
+        match self.cpu {
+            Cpu::Amd64 => command.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={firmware}")]),
+            Cpu::Arm64 => command.args(["-bios", firmware]),
+        };
+        command.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024"]);
+        command.args(["-nographic", "-nodefaults", "-no-reboot"]);
+        command.args([
+            "-serial",
+            &format!("file:{}", self.at(&format!("console-{}", self.boots)).display()),
+        ]);
+        command.args([
+            "-drive",
+            &format!("file={},format=raw,if=none,id=disk", self.at("disk.img").display()),
+        ]);
+        command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
+        command.args([
+            "-netdev",
+            "user,id=net",
+            "-device",
+            "virtio-net-pci,netdev=net,romfile=",
+        ]);
+        let errors = File::create(self.at("emulator")).expect("a scratch file");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn();
+        self.running = Some(child.unwrap_or_else(|error| panic!("cannot start the emulator: {error}")));
+    }
+
+    /// What it said on its console since it was turned on.
+    pub fn console(&self) -> String {
+        let bytes = fs::read(self.at(&format!("console-{}", self.boots))).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until it says so on its console.
+    pub fn until_it_says(&self, what: &str) {
+        wait::until(&format!("the machine says {what:?}"), PATIENCE, || {
+            if self.console().contains(what) {
+                Ok(())
+            } else {
+                Err(self.diagnosis())
+            }
+        });
+    }
+
+    /// Takes the power away, now: nothing in it is told.
+    ///
+    /// # Panics
+    /// If it is off.
+    pub fn power_cut(&mut self) {
+        let mut running = self.running.take().expect("it is on");
+        running.kill().expect("the emulator can be killed");
+        drop(running.wait());
+    }
+
+    /// The root file system as it lies on the disk, which must be off, in a file of its own, with its journal replayed.
+    ///
+    /// # Panics
+    /// If it is damaged.
+    pub fn root(&self) -> PathBuf {
+        assert!(self.running.is_none(), "it is on");
+        let table = run(Command::new("partx")
+            .args(["--show", "--nr", "2", "--noheadings", "--output", "START,SECTORS"])
+            .arg(self.at("disk.img")))
+        .ok();
+        let numbers: Vec<u64> = table
+            .text()
+            .split_whitespace()
+            .map(|n| n.parse().expect("a number"))
+            .collect();
+        let root = self.at("root.ext4");
+        run(Command::new("dd")
+            .arg(format!("if={}", self.at("disk.img").display()))
+            .arg(format!("of={}", root.display()))
+            .args(["bs=1M", "conv=sparse", "status=none"])
+            .arg(format!("skip={}", numbers[0] / 2048))
+            .arg(format!("count={}", numbers[1].div_ceil(2048))))
+        .ok();
+        let checked = run(Command::new("e2fsck").arg("-fp").arg(&root));
+        assert!(matches!(checked.code, Some(0 | 1)), "{checked}");
+        root
+    }
+
+    /// The lines of its console that tell most.
+    pub fn diagnosis(&self) -> String {
+        let console = self.console();
+        let lines: Vec<&str> = console.lines().filter(|l| !l.trim().is_empty()).collect();
+        let emulator = fs::read_to_string(self.at("emulator")).unwrap_or_default();
+        format!(
+            "--- emulator\n{emulator}\n--- console\n{}",
+            lines[lines.len().saturating_sub(60)..].join("\n")
+        )
+    }
+}
+
+impl Drop for Flashed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.diagnosis());
+        }
+        if self.running.is_some() {
+            self.power_cut();
+        }
+    }
+}
+
+/// A file in a root file system.
+pub fn file(root: &Path, path: &str) -> Ran {
+    run(Command::new("debugfs").args(["-R", &format!("cat {path}")]).arg(root))
+}
