@@ -16,7 +16,11 @@ mod identity;
 mod installed;
 mod lock;
 mod logger;
+#[cfg(feature = "full")]
+mod models;
 mod place;
+#[cfg(feature = "full")]
+mod programs;
 mod run;
 mod seal;
 mod services;
@@ -25,5 +29,9 @@ mod subject;
 mod world;
 
 fn main() -> std::process::ExitCode {
+    #[cfg(feature = "full")]
+    if programs::is_meant() {
+        return programs::become_it();
+    }
     cli::main()
 }

@@ -39,6 +39,10 @@ pub trait Hands {
     fn receive(&mut self, queue: &str) -> Result<Option<Value>, AgentError>;
     /// Asks the model; the reply is captured.
     fn ask(&mut self, request: &Prompt) -> Result<Reply, AgentError>;
+    /// Notes an access that was refused before it reached these hands (a tool's own grants), and gives the refusal.
+    fn deny(&mut self, right: Right, to: &str) -> AgentError {
+        AgentError::Failed(format!("{} was not granted {right:?} on {to}", self.agent()))
+    }
 }
 
 /// A language model behind one trait: swapped by configuration alone.

@@ -10,7 +10,7 @@ use jos_schemas::documents::runtime::{Job, MachineState};
 use jos_schemas::text::Name;
 use serde_json::{Value, json};
 
-use crate::contract::{Agent, Hands};
+use crate::contract::Agent;
 use crate::join::{Agents, Audited, Trail};
 use crate::records::{Came, Draft};
 use crate::resume::Progress;
@@ -19,18 +19,18 @@ use crate::{gate, machine};
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// The machine's last state.
-    pub state: MachineState,
+    pub(crate) state: MachineState,
     /// Why the job failed; `None` when it did not.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Each decision that acted, and what it gave.
-    pub results: Vec<(String, String, Value)>,
+    pub(crate) results: Vec<(String, String, Value)>,
 }
 
 impl Ended {
     /// The document in `outbox/`.
-    pub fn document(&self, id: &str, agent: &Name) -> Value {
+    pub(crate) fn document(&self, id: &str, agent: &Name) -> Value {
         let result = self.results.last().map(|(.., result)| result);
         let mut document = json!({ "id": id, "agent": agent, "state": self.state, "result": result });
         if self.results.len() > 1 {
@@ -61,13 +61,19 @@ struct Run<'r> {
 impl Executor<'_> {
     /// Runs a job from its beginning.
     pub(crate) fn run(&self, job: &Job, attempt: u32) -> Result<Ended, Halt> {
+        let mut hands = self.agents.hands(&job.agent, &job.id);
+        let ended = self.run_with(job, attempt, &mut *hands)?;
+        settle(&mut *hands, &job.id);
+        Ok(ended)
+    }
+
+    fn run_with(&self, job: &Job, attempt: u32, hands: &mut dyn Audited) -> Result<Ended, Halt> {
         let Some(agent) = self.agent(&job.agent) else {
             let there = self.agents.agents().join(", ");
             let reason = format!("found no agent named {}, expected one of {there}", job.agent);
             return self.end_undecided(job, attempt, Trail::default(), Vec::new(), reason);
         };
-        let mut hands = self.agents.hands(&job.agent);
-        let proposed = agent.decide(job, &mut *hands);
+        let proposed = agent.decide(job, hands);
         let trail = hands.trail();
         let proposals = match proposed {
             Ok(proposals) if proposals.is_empty() => {
@@ -98,7 +104,7 @@ impl Executor<'_> {
             results: Vec::new(),
             state: MachineState::Pending,
         };
-        self.act(run, drafts, &mut *hands)
+        self.act(run, drafts, hands)
     }
 
     /// Goes on where the ledger says that another run of the job stopped. The agent is not asked again.
@@ -121,8 +127,10 @@ impl Executor<'_> {
                 .push((decision.id.clone(), decision.kind.clone(), came.result.clone()));
         }
         run.decisions.drain(..done);
-        let mut hands = self.agents.hands(&job.agent);
-        self.act(run, drafts, &mut *hands)
+        let mut hands = self.agents.hands(&job.agent, &job.id);
+        let ended = self.act(run, drafts, &mut *hands)?;
+        settle(&mut *hands, &job.id);
+        Ok(ended)
     }
 
     /// The agent, also one that came this moment.
@@ -250,6 +258,12 @@ impl Executor<'_> {
 
     fn append(&self, drafts: Vec<Draft>) -> Result<(), Halt> {
         self.writer.append(drafts, self.blobs)
+    }
+}
+
+fn settle(hands: &mut dyn Audited, job: &str) {
+    if let Err(e) = hands.settle() {
+        log::warn!("job {job}: {e}");
     }
 }
 

@@ -27,8 +27,8 @@ pub trait Agents: Send + Sync {
     fn kinds(&self) -> Vec<String>;
     /// Files that could not be loaded, and why.
     fn broken(&self) -> Vec<Broken>;
-    /// Hands that can reach what this agent was granted, and write down what was asked of them.
-    fn hands(&self, agent: &Name) -> Box<dyn Audited>;
+    /// Hands that can reach what this agent was granted, for one job, and write down what was asked of them.
+    fn hands(&self, agent: &Name, job: &str) -> Box<dyn Audited>;
 }
 
 /// A file that is no agent and no tool, although it lies where they do.
@@ -44,6 +44,8 @@ pub struct Broken {
 pub trait Audited: Hands + Send {
     /// What was asked since the last call, in order.
     fn trail(&mut self) -> Trail;
+    /// The job has ended for good: what was lent to it for the case that it runs again can go.
+    fn settle(&mut self) -> Result<(), AgentError>;
 }
 
 /// What was asked of hands.
@@ -122,7 +124,7 @@ impl Agents for Alone {
     fn broken(&self) -> Vec<Broken> {
         Vec::new()
     }
-    fn hands(&self, agent: &Name) -> Box<dyn Audited> {
+    fn hands(&self, agent: &Name, _: &str) -> Box<dyn Audited> {
         Box::new(Empty {
             agent: agent.clone(),
             trail: Trail::default(),
@@ -176,5 +178,8 @@ impl Hands for Empty {
 impl Audited for Empty {
     fn trail(&mut self) -> Trail {
         std::mem::take(&mut self.trail)
+    }
+    fn settle(&mut self) -> Result<(), AgentError> {
+        Ok(())
     }
 }

@@ -12,20 +12,29 @@
 //!                                                   ledger: refused             tool, built-in, machine
 //! ```
 
+pub mod agents;
 pub mod contract;
 mod error;
+pub mod evals;
+pub mod examples;
 mod execute;
 pub mod gate;
+pub mod hands;
 pub mod jobs;
 pub mod join;
 pub mod lease;
 pub mod machine;
+pub mod models;
 pub mod place;
 mod pool;
 mod records;
+pub mod registry;
+pub mod replay;
 mod resume;
+pub mod roles;
 pub mod serve;
 mod status;
+pub mod tools;
 pub mod watch;
 mod writer;
 

@@ -171,6 +171,10 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
             }
         }
         shared.queue.done();
+        if shared.queue.is_idle() {
+            // Whoever waits for that is told after it is so.
+            shared.board.touch();
+        }
     }
     Ok(())
 }

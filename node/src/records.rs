@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use crate::join::Trail;
 
 /// The name that a node's records carry.
-pub const NAME: &str = "runtime";
+pub(crate) const NAME: &str = "runtime";
 
 /// What came of a decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -222,11 +222,7 @@ impl Host<'_> {
         });
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {
-                // Between two writings of the status nobody need be woken again.
-                let recent = self.written.is_some_and(|at| at.elapsed() < STATUS_EVERY);
-                if recent || self.shared.board.is_dirty() {
-                    self.shared.board.drain();
-                }
+                self.shared.board.drain();
                 Ok(())
             }
             Err(e) => Err(NodeError::invalid("poll", e)),

@@ -49,10 +49,6 @@ impl Bell {
         self.rung.notify_all();
     }
 
-    pub(crate) fn stopped(&self) -> bool {
-        self.lock().stop
-    }
-
     /// What the node waits for, in words.
     pub(crate) fn waiting(&self) -> Option<String> {
         self.lock().waiting.clone()

@@ -2,8 +2,8 @@
 
 use super::Failure;
 
-/// Of [`super::desk`], by their first word.
-const COMMANDS: [&str; 10] = [
+/// Of [`super::desk`] and [`super::runtime`], by their first word.
+const COMMANDS: [&str; 16] = [
     "key",
     "sign",
     "verify",
@@ -14,6 +14,12 @@ const COMMANDS: [&str; 10] = [
     "image",
     "completions",
     "man",
+    "runtime",
+    "serve",
+    "submit",
+    "status",
+    "watch",
+    "logs",
 ];
 /// The same of `jos trust`.
 const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];
@@ -72,7 +78,9 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let desk = crate::cli::desk::DeskCommand::augment_subcommands(clap::Command::new("jos"));
-        assert_eq!(named(desk), super::COMMANDS);
+        let short = crate::cli::runtime::ShortVerb::augment_subcommands(clap::Command::new("jos"));
+        let all: Vec<String> = named(desk).into_iter().chain(["runtime".into()]).chain(named(short)).collect();
+        assert_eq!(all, super::COMMANDS);
         let trust = crate::cli::desk::TrustVerb::augment_subcommands(clap::Command::new("trust"));
         assert_eq!(named(trust), super::OF_TRUST);
     }

@@ -53,6 +53,12 @@ impl At {
         self.ledger.is_none()
     }
 
+    /// Whether no place was named at all.
+    #[cfg(feature = "full")]
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.name.is_none() && self.ledger.is_none() && self.state_dir.is_none()
+    }
+
     /// Finds it, or says where it was looked for.
     pub(crate) fn find(&self) -> Result<Found, Failure> {
         match &self.ledger {

@@ -20,7 +20,7 @@ use crate::seal;
     jos blame /etc/motd --ledger portal.jos-ledger   from an export, on another machine\n\n\
     Exit codes: 0 the ledger knows the path, 1 it does not, or a record does not follow, 2 bad use.")]
 pub(super) struct BlameArgs {
-    /// The path, absolute, as the device knows it
+    /// The path, absolute, as the device knows it; below the data directory of a node with --data-dir
     #[arg(value_name = "PATH")]
     path: PathBuf,
     #[command(flatten)]
@@ -28,6 +28,14 @@ pub(super) struct BlameArgs {
     /// PATH lies below this folder: what follows it is the path
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+}
+
+#[cfg(feature = "full")]
+impl BlameArgs {
+    /// The same of a file that a node's agents wrote.
+    pub(super) fn of_a_node(&self, data_dir: Option<&std::path::Path>, ui: &Ui) -> Done {
+        super::runtime::blame_node(&self.path, data_dir, ui)
+    }
 }
 
 pub(super) fn run(args: &BlameArgs, ui: &Ui) -> Done {

@@ -12,6 +12,8 @@ mod blame;
 mod desk;
 mod ledger;
 mod replay;
+#[cfg(feature = "full")]
+mod runtime;
 mod signing;
 mod trust;
 mod ui;
@@ -51,6 +53,10 @@ struct Cli {
     /// Print the result, or the error, as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// The data directory of a node (`jos runtime`)
+    #[cfg(feature = "full")]
+    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    data_dir: Option<std::path::PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -67,6 +73,11 @@ enum Command {
     #[cfg(feature = "full")]
     #[command(flatten)]
     Desk(desk::DeskCommand),
+    #[cfg(feature = "full")]
+    Runtime(runtime::RuntimeCommand),
+    #[cfg(feature = "full")]
+    #[command(flatten)]
+    Short(runtime::ShortVerb),
 }
 
 /// Parses the command line, runs the command, prints what went wrong.
@@ -80,11 +91,21 @@ pub(crate) fn main() -> ExitCode {
     let done: Done = match &cli.command {
         Command::Agent(command) => agent::run(command, &ui),
         Command::Ledger(command) => ledger::run(command, &ui),
+        #[cfg(feature = "full")]
+        Command::Replay(args) if args.is_of_a_node(cli.data_dir.is_some()) => {
+            runtime::replay_node(cli.data_dir.as_deref(), args.verbose, &ui)
+        }
         Command::Replay(args) => replay::run(args, &ui),
+        #[cfg(feature = "full")]
+        Command::Blame(args) if cli.data_dir.is_some() => args.of_a_node(cli.data_dir.as_deref(), &ui),
         Command::Blame(args) => blame::run(args, &ui),
         Command::Trust(command) => trust::run(command, &ui),
         #[cfg(feature = "full")]
         Command::Desk(command) => desk::run::<Cli>(command, &ui),
+        #[cfg(feature = "full")]
+        Command::Runtime(command) => runtime::run(command, cli.data_dir.as_deref(), &ui),
+        #[cfg(feature = "full")]
+        Command::Short(verb) => runtime::run_short(verb, cli.data_dir.as_deref(), &ui),
     };
     ui.finish(done)
 }

@@ -31,7 +31,8 @@ const SECRET_LIMIT: u64 = 64 * 1024;
     jos replay portal                                and hold the result against this machine\n  \
     jos replay portal --into /tmp/portal             write the managed files, and machine.json\n  \
     jos replay --ledger portal.jos-ledger --into out an export, on another machine\n  \
-    jos replay --ledger data/portal --root scratch   a root that was prepared with --root\n\n\
+    jos replay --ledger data/portal --root scratch   a root that was prepared with --root\n  \
+    jos replay --data-dir .jos-data                  a node of `jos runtime`\n\n\
     Exit codes: 0 all agrees, 1 a record does not follow or the tree differs, 2 bad use.")]
 pub(super) struct ReplayArgs {
     #[command(flatten)]
@@ -48,6 +49,18 @@ pub(super) struct ReplayArgs {
     /// Hold the result against this tree [default: / for an agent of this machine, none for an export]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Of a node: every file that decisions wrote, every result that is from a capture
+    #[cfg(feature = "full")]
+    #[arg(long)]
+    pub(super) verbose: bool,
+}
+
+#[cfg(feature = "full")]
+impl ReplayArgs {
+    /// Whether a node's history is meant: its data directory was named, or nothing was and there is one here.
+    pub(super) fn is_of_a_node(&self, named: bool) -> bool {
+        named || (self.at.is_nothing() && super::runtime::is_meant())
+    }
 }
 
 pub(super) fn run(args: &ReplayArgs, ui: &Ui) -> Done {

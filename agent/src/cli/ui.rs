@@ -98,6 +98,12 @@ impl Ui {
         });
     }
 
+    /// Prints one of many results, each on a line of its own.
+    #[cfg(feature = "full")]
+    pub(crate) fn line(&self, (value, text): &(Value, String)) {
+        print(if self.json { value.to_string() } else { text.clone() });
+    }
+
     /// Wraps `text` in an SGR colour where colour is on.
     pub(crate) fn paint(&self, sgr: &str, text: &str) -> String {
         if self.colour {

@@ -213,7 +213,10 @@ pub struct RuntimeAgent {
         schemars(with = "Option<Vec<ruled::Word>>", length(min = 1, max = 64))
     )]
     pub argv: Option<Vec<String>>,
-    /// What it is granted; nothing when empty.
+    /// Named bundles of rights that it is granted, as `worker`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Name>,
+    /// What it is granted besides; nothing when both are empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
 }
@@ -255,7 +258,10 @@ pub struct Tool {
         schemars(with = "Option<Vec<ruled::Word>>", length(min = 1, max = 64))
     )]
     pub argv: Option<Vec<String>>,
-    /// What it is granted; nothing when empty.
+    /// Named bundles of rights that it is granted, as `worker`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Name>,
+    /// What it is granted besides; nothing when both are empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<Capability>,
 }

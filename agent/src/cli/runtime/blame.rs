@@ -1,0 +1,72 @@
+//! `jos blame --data-dir`: which decisions wrote a file of a node.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use jos_node::place::LEDGER;
+use jos_runtime::disk::Disk;
+use jos_runtime::ledger::read_lines;
+use serde_json::{Value, json};
+
+use super::data::Place;
+use crate::cli::{Done, Failure, Ui};
+
+/// Say which agent's decision wrote a file below the data directory
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos runtime blame artifacts/report.txt\n  \
+    jos blame artifacts/report.txt --data-dir /srv/hive\n\n\
+    Exit codes: 0 a decision wrote it, 1 none did, 2 bad use.")]
+pub(crate) struct Args {
+    /// The file, below the data directory
+    #[arg(value_name = "PATH")]
+    pub(super) path: PathBuf,
+}
+
+pub(crate) fn run(path: &Path, place: &Place, ui: &Ui) -> Done {
+    let data = place.open()?;
+    let below = path
+        .strip_prefix(data.root())
+        .unwrap_or(path)
+        .to_string_lossy()
+        .into_owned();
+    let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
+    let mut events: Vec<Value> = Vec::new();
+    let read = read_lines(&disk, LEDGER, &mut |line| {
+        let wrote = line.kind == "outcome" && line.payload.windows(below.len()).any(|part| part == below.as_bytes());
+        let payload: Value = if wrote {
+            serde_json::from_slice(line.payload).unwrap_or_default()
+        } else {
+            Value::Null
+        };
+        let result = &payload["act"]["result"];
+        if payload["kind"] == "fs.write" && result["path"] == *below {
+            events.push(json!({
+                "record": line.index, "time": line.time, "agent": payload["agent"], "job": payload["job"],
+                "decision": payload["decision"], "sha256": result["sha256"], "bytes": result["bytes"],
+            }));
+        }
+    });
+    read.map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())).help("`jos replay` says more"))?;
+    let mut text = String::new();
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    for event in events.iter().rev() {
+        let _ = writeln!(
+            text,
+            "#{} {} agent {}, job {}, decision {}: {} bytes, {}",
+            event["record"],
+            word(&event["time"]),
+            word(&event["agent"]),
+            word(&event["job"]),
+            word(&event["decision"]),
+            event["bytes"],
+            word(&event["sha256"])
+        );
+    }
+    if events.is_empty() {
+        text = format!("{below}: no decision wrote it\n");
+    }
+    let found = !events.is_empty();
+    ui.result(&json!({ "path": below, "events": events }), text);
+    Ok(u8::from(!found))
+}

@@ -1,0 +1,94 @@
+//! Which data directory is meant, and what a node is given of this machine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jos_node::NodeError;
+use jos_node::contract::Model;
+use jos_node::join::{Agents, Outside};
+use jos_node::place::DataDir;
+use jos_node::registry::{Means, Registry};
+use jos_runtime::world::{Clock, Random};
+
+use crate::cli::Failure;
+use crate::{models, programs};
+use crate::world::{Kernel, SystemClock};
+
+const VARIABLE: &str = "JOS_DATA_DIR";
+const USUAL: &str = ".jos-data";
+
+/// A data directory as it was named.
+pub(crate) struct Place {
+    root: PathBuf,
+}
+
+/// Whether a command that knows other places too means a node here: none was named, and there is one.
+pub(crate) fn is_meant() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|dir| !dir.is_empty()) || Path::new(USUAL).join("inbox").is_dir()
+}
+
+impl Place {
+    /// The one that was named, else the environment's, else `./.jos-data`.
+    pub(crate) fn of(named: Option<&Path>) -> Self {
+        let root = named.map(Path::to_owned).or_else(|| {
+            let set = std::env::var_os(VARIABLE).filter(|dir| !dir.is_empty());
+            set.map(PathBuf::from)
+        });
+        Self {
+            root: root.unwrap_or_else(|| USUAL.into()),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An existing one.
+    pub(crate) fn open(&self) -> Result<DataDir, Failure> {
+        DataDir::open(&self.root).map_err(failure)
+    }
+
+    /// The agents of the directory, with the model that is meant for it.
+    pub(crate) fn agents(&self) -> Result<Arc<dyn Agents>, Failure> {
+        Ok(Arc::new(Registry::new(&self.root, means(self.model()?))))
+    }
+
+    /// The model that its agents ask.
+    pub(crate) fn model(&self) -> Result<Arc<dyn Model>, Failure> {
+        let environment = std::env::vars_os();
+        let environment = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        models::choose(&self.root, &environment.collect()).map_err(|why| {
+            Failure::invalid(why).help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
+        })
+    }
+}
+
+/// What agents and tools are run with on this machine.
+pub(crate) fn means(model: Arc<dyn Model>) -> Means {
+    let unconfined_too = std::env::var_os(programs::UNCONFINED).is_some_and(|word| word == "1");
+    Means {
+        model,
+        programs: Some(Arc::new(programs::Confined { unconfined_too })),
+    }
+}
+
+/// Time and randomness of this machine.
+pub(crate) fn outside() -> Outside {
+    Outside {
+        now: Arc::new(|| SystemClock.now()),
+        random: Arc::new(|bytes| Kernel.fill(bytes)),
+    }
+}
+
+/// A node's error, as people and scripts see it.
+pub(crate) fn failure(e: NodeError) -> Failure {
+    let failure = if e.is_bad_use() {
+        Failure::invalid(&e)
+    } else {
+        Failure::failed(&e)
+    };
+    match e.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}

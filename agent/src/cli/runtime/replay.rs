@@ -1,0 +1,166 @@
+//! `jos replay --data-dir`: a node's history, computed again from its ledger alone.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use jos_node::place::{BLOBS, LEDGER};
+use jos_node::replay::{Chain, Report, replay};
+use jos_runtime::disk::Disk;
+use jos_runtime::ledger::Archive;
+use serde_json::json;
+
+use super::data::Place;
+use crate::cli::{Done, Failure, Ui};
+use crate::seal;
+
+/// Compute a node's history again from its ledger alone, and say whether it agrees
+///
+/// No agent is asked, no tool runs, no model answers, nothing is written: what only the live run could know is taken from its
+/// capture. It is done twice and compared. A kernel filter ends the program if it tried more.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos replay --data-dir .jos-data\n  \
+    jos runtime replay --json --data-dir /srv/hive\n\n\
+    Exit codes: 0 all agrees, 1 divergence or tampering, 2 nothing to replay or bad use.")]
+pub(crate) struct Args {
+    /// Every file that decisions wrote, every result that is from a capture
+    #[arg(long)]
+    pub(super) verbose: bool,
+}
+
+pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
+    let data = place.open()?;
+    let agents = place.agents()?;
+    agents.refresh();
+    let kinds: BTreeSet<String> = agents.kinds().into_iter().collect();
+    drop(agents);
+    let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
+    let archive = Archive::folder(&disk, LEDGER, BLOBS);
+    // All doors are opened before the filter closes behind us.
+    let sealed = seal::seal();
+    let report = replay(&archive, &kinds).map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())))?;
+    let empty =
+        report.decisions == 0 && report.attribution.is_empty() && report.chain == Chain::Intact && report.diverged == 0;
+    let mut value = serde_json::to_value(&report).map_err(Failure::failed)?;
+    value["confined"] = json!(sealed.is_ok());
+    if empty {
+        value["ok"] = json!(false);
+        let text = format!(
+            "{}: nothing was decided yet; `jos submit advance` gives the node work\n",
+            data.root().display()
+        );
+        ui.result(&value, text);
+        return Ok(2);
+    }
+    ui.result(&value, text(&report, args.verbose, ui));
+    Ok(u8::from(!report.ok))
+}
+
+fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
+    let mut out = String::new();
+    let yes = |good: bool| {
+        if good {
+            ui.paint("32", "yes")
+        } else {
+            ui.paint("31", "NO")
+        }
+    };
+    let _ = writeln!(
+        out,
+        "{} decisions of {} agents in {} records, model calls: 0",
+        report.decisions,
+        report.agents.len(),
+        report.records
+    );
+    for (agent, decisions) in &report.agents {
+        let _ = writeln!(out, "  {agent:<20} {decisions}");
+    }
+    let jobs: Vec<String> = report.jobs.iter().map(|(state, n)| format!("{n} {state}")).collect();
+    let _ = writeln!(out, "jobs: {}{}", jobs.join(", "), unfinished(report.unfinished));
+    let state = report.final_state.map_or("none", jos_node::machine::word);
+    let _ = writeln!(out, "state: {state}, {}", report.state_hash);
+    let _ = writeln!(
+        out,
+        "byte-identical: {}   deterministic: {}",
+        yes(report.byte_identical),
+        yes(report.deterministic)
+    );
+    match (&report.chain, &report.head) {
+        (Chain::Broken(what), _) => {
+            let _ = writeln!(out, "{} {what}", ui.paint("31", "chain: BROKEN,"));
+        }
+        (Chain::Intact, head) => {
+            let hash = head.as_ref().map_or("", |head| head.hash.as_str());
+            let _ = writeln!(out, "chain: intact, head {hash}, unanchored");
+        }
+    }
+    let captured: u64 = report.captured_results.values().sum();
+    if captured + report.captured_replies > 0 {
+        let _ = writeln!(
+            out,
+            "from their capture: {captured} results of tools, {} replies of models",
+            report.captured_replies
+        );
+    }
+    for kind in &report.missing {
+        let _ = writeln!(
+            out,
+            "{} no tool here executes {kind} any more; its results are from the record",
+            ui.paint("33", "missing:")
+        );
+    }
+    for rerun in &report.reruns {
+        let _ = writeln!(
+            out,
+            "run again: job {} of {}, run {} (#{})",
+            rerun.job, rerun.agent, rerun.attempt, rerun.record
+        );
+    }
+    for failure in &report.attribution {
+        let decision = failure
+            .decision
+            .as_ref()
+            .map(|id| format!(" by decision {id}"))
+            .unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{} agent {}, job {}{decision} (#{}): {}",
+            ui.paint("33", &format!("{}:", failure.kind)),
+            failure.agent,
+            failure.job,
+            failure.record,
+            failure.reason
+        );
+    }
+    for divergence in &report.divergences {
+        let _ = writeln!(
+            out,
+            "{} #{} {} {}: {}",
+            ui.paint("31", "diverges:"),
+            divergence.record,
+            divergence.agent,
+            divergence.job,
+            divergence.reason
+        );
+    }
+    if report.diverged > report.divergences.len() as u64 {
+        let _ = writeln!(out, "  and {} more", report.diverged - report.divergences.len() as u64);
+    }
+    if verbose {
+        for (path, hash) in &report.files {
+            let _ = writeln!(out, "file {path} {hash}");
+        }
+        for (kind, results) in &report.captured_results {
+            let _ = writeln!(out, "captured {kind} {results}");
+        }
+    }
+    out
+}
+
+fn unfinished(jobs: u64) -> String {
+    if jobs == 0 {
+        String::new()
+    } else {
+        format!(", {jobs} not ended")
+    }
+}

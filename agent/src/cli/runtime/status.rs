@@ -1,0 +1,96 @@
+//! `jos status`: what a node is at.
+
+use std::fmt::Write as _;
+
+use jos_node::lease;
+use jos_node::place::DataDir;
+use serde_json::{Value, json};
+
+use super::data::{Place, failure};
+use crate::cli::{Done, Ui};
+
+/// Show what waits, runs, is done and failed, and which agents there are
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    jos status\n  \
+    jos status --json --data-dir /srv/hive")]
+pub(crate) struct Args {}
+
+pub(crate) fn run(place: &Place, ui: &Ui, _: &Args) -> Done {
+    let data = place.open()?;
+    let nodes = lease::alive(&data).map_err(failure)?;
+    let said = std::fs::read(data.path("status.json")).ok();
+    let said: Value = said
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let value = json!({
+        "data_dir": data.root(), "nodes": nodes, "inbox": count(&data, "inbox"), "claimed": count(&data, "claimed"),
+        "processed": count(&data, "processed"), "failed": count(&data, "failed"), "status": said,
+    });
+    ui.result(&value, text(ui, &value));
+    Ok(0)
+}
+
+fn count(data: &DataDir, folder: &str) -> usize {
+    let names = data.names(folder).unwrap_or_default();
+    names.iter().filter(|name| name.ends_with(".json")).count()
+}
+
+fn text(ui: &Ui, value: &Value) -> String {
+    let mut out = String::new();
+    let nodes = value["nodes"].as_object().map_or(0, serde_json::Map::len);
+    let running = match nodes {
+        0 => ui.paint("33", "no node runs here; `jos serve` starts one"),
+        1 => "one node runs".to_owned(),
+        n => format!("{n} nodes run"),
+    };
+    let _ = writeln!(out, "{}: {running}", value["data_dir"].as_str().unwrap_or_default());
+    let _ = writeln!(
+        out,
+        "  {} waiting, {} running, {} done, {} failed (of the ids that are remembered)",
+        value["inbox"], value["claimed"], value["processed"], value["failed"]
+    );
+    let status = &value["status"];
+    if let Some(why) = status["waiting"].as_str() {
+        let _ = writeln!(out, "  {} {why}", ui.paint("33", "waits:"));
+    }
+    for job in status["running"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            out,
+            "  runs: {} ({}), since {}",
+            word(&job["id"]),
+            word(&job["agent"]),
+            word(&job["since"])
+        );
+    }
+    let names = |list: &Value| {
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .map(word)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let _ = writeln!(out, "agents: {}", names(&status["agents"]));
+    if status["kinds"].as_array().is_some_and(|kinds| !kinds.is_empty()) {
+        let _ = writeln!(out, "tools for: {}", names(&status["kinds"]));
+    }
+    for broken in status["broken"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            out,
+            "{} {}: {}",
+            ui.paint("31", "broken:"),
+            word(&broken["place"]),
+            word(&broken["reason"])
+        );
+    }
+    for schedule in status["schedules"].as_array().into_iter().flatten() {
+        let next = schedule["next"].as_str().unwrap_or("never");
+        let _ = writeln!(out, "schedule {}: next {next}", word(&schedule["name"]));
+    }
+    out
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,140 @@
+//! A node's history, computed again from its ledger alone: no agent is asked, no tool runs, no model answers, nothing is
+//! written.
+//!
+//! Every decision passes the gate again, every transition is driven again, and the record that must follow is made again
+//! and held against the one that is there, byte for byte. What only the live run could know (a model's reply, a tool's
+//! result, an access that was denied) is taken from its capture. The whole is done twice, by separate readings, and compared.
+
+mod pass;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jos_runtime::ledger::{Archive, LedgerError};
+use jos_schemas::documents::runtime::MachineState;
+use serde::Serialize;
+
+use pass::Pass;
+
+/// At most so many disagreements are named; they are all counted.
+const NAMED: usize = 50;
+
+/// A record that does not follow from those before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Divergence {
+    /// Which record.
+    pub record: u64,
+    /// Of which job.
+    pub job: String,
+    /// The agent to which it is put down.
+    pub agent: String,
+    /// What does not agree.
+    pub reason: String,
+}
+
+/// A failure, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// `refused`, `failed` (a decision), `agent` (it came to no decision), `verdict` (the machine was driven to FAILED).
+    pub kind: &'static str,
+    /// The record that says so.
+    pub record: u64,
+    /// The agent.
+    pub agent: String,
+    /// The job.
+    pub job: String,
+    /// The decision, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A job that was begun more than once, since a node ended before it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rerun {
+    /// The record with which it was begun again.
+    pub record: u64,
+    /// The job.
+    pub job: String,
+    /// Its agent.
+    pub agent: String,
+    /// The how-manieth run it is.
+    pub attempt: u32,
+}
+
+/// Whether the chain of records holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Chain {
+    /// Every record follows the one before, up to the head.
+    Intact,
+    /// It does not: what is wrong, and where.
+    Broken(String),
+}
+
+/// What a replay came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Every decision that was recorded.
+    pub decisions: u64,
+    /// The same by agent.
+    pub agents: BTreeMap<String, u64>,
+    /// Records read.
+    pub records: u64,
+    /// Jobs that ended, by the state in which they did.
+    pub jobs: BTreeMap<&'static str, u64>,
+    /// Jobs that were begun and have not ended.
+    pub unfinished: u64,
+    /// Always 0: nobody is there to be called.
+    pub model_calls: u64,
+    /// Replies of models that were taken from the record.
+    pub captured_replies: u64,
+    /// Results of tools that were taken from the record, by kind.
+    pub captured_results: BTreeMap<String, u64>,
+    /// The machine after the last job that ended.
+    pub final_state: Option<MachineState>,
+    /// SHA-256 of the state that was rebuilt: jobs, files, queues, counts.
+    pub state_hash: String,
+    /// Files that decisions wrote, with the SHA-256 of their content.
+    pub files: BTreeMap<String, String>,
+    /// Every record that was made again is the one that is there.
+    pub byte_identical: bool,
+    /// Two readings came to the same.
+    pub deterministic: bool,
+    /// Whether the chain holds.
+    pub chain: Chain,
+    /// All failures.
+    pub attribution: Vec<Failure>,
+    /// Jobs that were run again after a crash.
+    pub reruns: Vec<Rerun>,
+    /// Kinds for which there is no handler any more: their results are from the record.
+    pub missing: BTreeSet<String>,
+    /// What does not follow.
+    pub divergences: Vec<Divergence>,
+    /// How many do not, also those that are not named.
+    pub diverged: u64,
+    /// The head of the ledger.
+    pub head: Option<jos_runtime::ledger::LedgerHead>,
+    /// Nothing is wrong.
+    pub ok: bool,
+}
+
+/// Replays a ledger twice. `kinds` are those that something here still executes.
+pub fn replay(archive: &Archive<'_>, kinds: &BTreeSet<String>) -> Result<Report, LedgerError> {
+    let mut first = once(archive, kinds)?;
+    let second = once(archive, kinds)?;
+    first.deterministic = first == second;
+    first.ok = first.byte_identical && first.deterministic && first.chain == Chain::Intact;
+    Ok(first)
+}
+
+fn once(archive: &Archive<'_>, kinds: &BTreeSet<String>) -> Result<Report, LedgerError> {
+    let mut pass = Pass::new(archive, kinds);
+    let (chain, head) = match archive.lines(&mut |line| pass.line(line)) {
+        Ok(extent) => (Chain::Intact, Some(extent.head)),
+        Err(e) if e.is_damage() => (Chain::Broken(e.to_string()), None),
+        Err(e) => return Err(e),
+    };
+    Ok(pass.report(chain, head))
+}
