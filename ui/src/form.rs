@@ -82,7 +82,14 @@ pub fn field(field: &Field<'_>) -> Markup {
 
 /// A field for more than a line. What is in it is shown as it is, in letters of one width.
 pub fn area(field: &Field<'_>, rows: u8) -> Markup {
-    let Field { name, label, value, hint, optional, .. } = *field;
+    let Field {
+        name,
+        label,
+        value,
+        hint,
+        optional,
+        ..
+    } = *field;
     html! {
         div class="field" {
             label {

@@ -170,7 +170,16 @@ mod tests {
             intro(&html! { (evil) }),
             tip(evil, evil),
             checklist(&[(true, evil, html! { (evil) })]),
-            crate::form::area(&crate::form::Field { name: evil, label: evil, value: evil, hint: evil, ..Default::default() }, 3),
+            crate::form::area(
+                &crate::form::Field {
+                    name: evil,
+                    label: evil,
+                    value: evil,
+                    hint: evil,
+                    ..Default::default()
+                },
+                3,
+            ),
             labels(&pairs),
             pager(2, 3, evil, |_| evil.to_owned()),
             difference(&[('+', None, Some(1), evil.to_owned())]),

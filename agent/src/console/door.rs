@@ -40,7 +40,11 @@ impl Door {
         let mut address = self.address;
         if address.ip().is_unspecified() {
             // Every address of the machine; this one is right here.
-            address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            address.set_ip(if address.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
         }
         format!("http://{address}/?token={}", self.token)
     }
@@ -72,8 +76,13 @@ impl Door {
     /// Whether a form was sent from a page of ours.
     pub(super) fn is_from_here(&self, request: &Request, form: &Form) -> bool {
         let host = request.header("host").unwrap_or_default();
-        request.header("origin").and_then(|origin| origin.strip_prefix("http://")) == Some(host)
-            && request.header("sec-fetch-site").is_none_or(|site| site == "same-origin")
+        request
+            .header("origin")
+            .and_then(|origin| origin.strip_prefix("http://"))
+            == Some(host)
+            && request
+                .header("sec-fetch-site")
+                .is_none_or(|site| site == "same-origin")
             && same(form.exact(jos_ui::form::GUARD), &self.guard)
     }
 
@@ -107,7 +116,15 @@ mod tests {
         for host in ["127.0.0.1:70", "localhost:70"] {
             assert!(loopback.is_ours(host), "{host}");
         }
-        for host in ["127.0.0.1", "127.0.0.1:71", "127.0.0.1.evil.example:70", "evil.example:70", "10.0.0.1:70", "", "[::1]:70"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:71",
+            "127.0.0.1.evil.example:70",
+            "evil.example:70",
+            "10.0.0.1:70",
+            "",
+            "[::1]:70",
+        ] {
             assert!(!loopback.is_ours(host), "{host}");
         }
         let open = here("0.0.0.0:70");

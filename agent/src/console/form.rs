@@ -55,12 +55,17 @@ fn multipart(boundary: &str, body: &[u8]) -> Option<Form> {
         rest = after;
         let head = find(part, b"\r\n\r\n")?;
         let (head, content) = (std::str::from_utf8(&part[..head]).ok()?, &part[head + 4..]);
-        let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
+        let line = head
+            .lines()
+            .find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
         let name = parameter(line, "name")?;
         match parameter(line, "filename") {
             // A browser sends a file without a name where none was chosen.
             Some(file) if file.is_empty() && content.is_empty() => {}
-            Some(file) => form.files.push(File { name: file, bytes: content.to_vec() }),
+            Some(file) => form.files.push(File {
+                name: file,
+                bytes: content.to_vec(),
+            }),
             None => form.fields.push((name, String::from_utf8(content.to_vec()).ok()?)),
         }
     }
@@ -89,10 +94,16 @@ mod tests {
             --B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"\"\r\n\r\n\r\n--B--\r\n";
         let form = Form::read("multipart/form-data; boundary=B", body).expect("a form");
         assert_eq!(form.get("name"), "greeter");
-        let file = File { name: "a\"b.wasm".into(), bytes: b"\0asm\r\n--b\xff".to_vec() };
+        let file = File {
+            name: "a\"b.wasm".into(),
+            bytes: b"\0asm\r\n--b\xff".to_vec(),
+        };
         assert_eq!(form.files, [file]);
         let form = Form::read("application/x-www-form-urlencoded", b"a=+x+&b=%3C").expect("a form");
-        assert_eq!((form.get("a"), form.exact("a"), form.get("b"), form.get("c")), ("x", " x ", "<", ""));
+        assert_eq!(
+            (form.get("a"), form.exact("a"), form.get("b"), form.get("c")),
+            ("x", " x ", "<", "")
+        );
     }
 
     #[test]
@@ -100,7 +111,11 @@ mod tests {
         let whole = b"--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n--B--";
         assert!(Form::read("multipart/form-data; boundary=B", whole).is_some());
         for end in 0..whole.len() {
-            assert_eq!(Form::read("multipart/form-data; boundary=B", &whole[..end]), None, "{end}");
+            assert_eq!(
+                Form::read("multipart/form-data; boundary=B", &whole[..end]),
+                None,
+                "{end}"
+            );
         }
         assert_eq!(Form::read("text/plain", b"a=b"), None);
         assert_eq!(Form::read("multipart/form-data", whole), None);

@@ -13,15 +13,51 @@ const TOUR: &str = "jos-console-tour";
 
 /// The pages: name, path, and what the tour says of each.
 pub(super) const PAGES: [(&str, &str, &str); 9] = [
-    ("Overview", "/", "Start here. It says whether a node runs, what it is at, and what to do first: the list lights up as you go."),
-    ("Jobs", "/jobs", "Work enters as a job: an agent and an input. Submit one here, watch it end, open it to see every decision that was made."),
-    ("Agents and tools", "/agents", "Agents propose, tools act. Drop a file in, and a running node has it at once. What could not be loaded is named with the reason."),
-    ("Reproducibility", "/replay", "One click computes the whole history again from the ledger alone, with no model, and names whoever caused a failure."),
-    ("Schedules", "/schedules", "Jobs that submit themselves: every so often, by cron, or at one moment. Each firing happens once, over restarts and nodes."),
-    ("Evaluations", "/evals", "Cases that your agents must pass. Each runs on a fresh node of its own, apart from the live one."),
-    ("State machine", "/machine", "Every job drives this machine. The drawing is made from the runtime's own table; the log beside it is live."),
-    ("Harness", "/harness", "What stands between an agent and the machine: the rules, the roles, and every access that was allowed or denied."),
-    ("Help", "/help", "Pictures and commands to copy. The tour can be taken again from there."),
+    (
+        "Overview",
+        "/",
+        "Start here. It says whether a node runs, what it is at, and what to do first: the list lights up as you go.",
+    ),
+    (
+        "Jobs",
+        "/jobs",
+        "Work enters as a job: an agent and an input. Submit one here, watch it end, open it to see every decision that was made.",
+    ),
+    (
+        "Agents and tools",
+        "/agents",
+        "Agents propose, tools act. Drop a file in, and a running node has it at once. What could not be loaded is named with the reason.",
+    ),
+    (
+        "Reproducibility",
+        "/replay",
+        "One click computes the whole history again from the ledger alone, with no model, and names whoever caused a failure.",
+    ),
+    (
+        "Schedules",
+        "/schedules",
+        "Jobs that submit themselves: every so often, by cron, or at one moment. Each firing happens once, over restarts and nodes.",
+    ),
+    (
+        "Evaluations",
+        "/evals",
+        "Cases that your agents must pass. Each runs on a fresh node of its own, apart from the live one.",
+    ),
+    (
+        "State machine",
+        "/machine",
+        "Every job drives this machine. The drawing is made from the runtime's own table; the log beside it is live.",
+    ),
+    (
+        "Harness",
+        "/harness",
+        "What stands between an agent and the machine: the rules, the roles, and every access that was allowed or denied.",
+    ),
+    (
+        "Help",
+        "/help",
+        "Pictures and commands to copy. The tour can be taken again from there.",
+    ),
 ];
 
 /// What a page comes to.
@@ -36,11 +72,17 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn not_found(what: &str) -> Self {
-        Self { status: 404, message: format!("There is no {what}.") }
+        Self {
+            status: 404,
+            message: format!("There is no {what}."),
+        }
     }
 
     pub(super) fn refused(why: impl Into<String>) -> Self {
-        Self { status: 400, message: why.into() }
+        Self {
+            status: 400,
+            message: why.into(),
+        }
     }
 }
 
@@ -78,7 +120,13 @@ pub(super) fn wrong(console: &Console, request: &Request, wrong: &Wrong) -> Repl
 }
 
 fn shell_of<'a>(places: &'a [Place]) -> Shell<'a> {
-    Shell { product: PRODUCT, home: "/", choices: &[], places, who: None }
+    Shell {
+        product: PRODUCT,
+        home: "/",
+        choices: &[],
+        places,
+        who: None,
+    }
 }
 
 fn path(request: &Request) -> String {
@@ -103,7 +151,11 @@ pub(super) fn ended() -> String {
 
 fn tour(console: &Console, request: &Request, here: &str) -> Markup {
     let end = |word: &str, class: &str| {
-        form::form("/tour", Guard(&console.door.guard), &html! { button class=(class) { (word) } })
+        form::form(
+            "/tour",
+            Guard(&console.door.guard),
+            &html! { button class=(class) { (word) } },
+        )
     };
     if let Some((step, (name, _, text))) = request.asked("tour").parse::<usize>().ok().and_then(|n| {
         let step = n.checked_sub(1)?;

@@ -32,14 +32,21 @@ pub(super) struct Request {
 impl Request {
     /// A header that is there once; one that is there twice is as good as none.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut all = self.headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+        let mut all = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str());
         all.next().filter(|_| all.next().is_none())
     }
 
     /// A cookie.
     pub(super) fn cookie(&self, name: &str) -> Option<&str> {
         let pairs = self.header("cookie")?.split(';').map(str::trim);
-        pairs.filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name).map(|(_, value)| value)
+        pairs
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
     }
 
     /// One of the query; empty where it is not there.
@@ -131,7 +138,11 @@ fn head(bytes: &[u8]) -> Result<Option<(Request, usize, usize)>, Unread> {
         headers,
         body: Vec::new(),
     };
-    let lengths = request.headers.iter().filter(|(name, _)| name == "content-length").count();
+    let lengths = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "content-length")
+        .count();
     let length = match request.header("content-length") {
         _ if request.headers.iter().any(|(name, _)| name == "transfer-encoding") => return Err(Unread::Refused(411)),
         None if lengths > 1 || is_post => return Err(Unread::Refused(411)),
@@ -154,7 +165,9 @@ fn decoded(part: &str) -> String {
 
 /// A part of a path, so that it is read back as it was.
 pub(super) fn encoded(part: &str) -> String {
-    form_urlencoded::byte_serialize(part.as_bytes()).collect::<String>().replace('+', "%20")
+    form_urlencoded::byte_serialize(part.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }
 
 /// A reply.
@@ -169,7 +182,10 @@ impl Reply {
     pub(super) fn html(status: u16, text: String) -> Self {
         Self {
             status,
-            headers: vec![("content-type", "text/html; charset=utf-8".into()), ("cache-control", "no-store".into())],
+            headers: vec![
+                ("content-type", "text/html; charset=utf-8".into()),
+                ("cache-control", "no-store".into()),
+            ],
             body: text.into_bytes(),
         }
     }
@@ -204,7 +220,10 @@ impl Reply {
 
 /// The head of a reply whose body goes on until the connection ends.
 pub(super) fn stream_head() -> String {
-    let headers = [("content-type", "text/event-stream".to_owned()), ("cache-control", "no-store".to_owned())];
+    let headers = [
+        ("content-type", "text/event-stream".to_owned()),
+        ("cache-control", "no-store".to_owned()),
+    ];
     start(200, &headers, "")
 }
 
@@ -223,7 +242,10 @@ fn start(status: u16, headers: &[(&'static str, String)], more: &str) -> String 
         ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
-        ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+        (
+            "permissions-policy",
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
     ] {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -263,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_request_is_read_and_its_parts_are_decoded() {
-        let text = "POST /jobs/a%3Cb+c?x=1+2&x=3 HTTP/1.1\r\nHost: h:1\r\nCookie: a=b; c=d\r\nContent-Length: 3\r\n\r\nabc";
+        let text =
+            "POST /jobs/a%3Cb+c?x=1+2&x=3 HTTP/1.1\r\nHost: h:1\r\nCookie: a=b; c=d\r\nContent-Length: 3\r\n\r\nabc";
         let (request, end, length) = head(text.as_bytes()).unwrap().unwrap();
         assert!(request.is_post);
         assert_eq!(request.path, ["jobs", "a<b+c"]);
@@ -280,8 +303,14 @@ mod tests {
         assert_eq!(refused("PUT / HTTP/1.1\r\n\r\n"), 405);
         assert_eq!(refused("GET http://other/ HTTP/1.1\r\n\r\n"), 400);
         assert_eq!(refused("POST / HTTP/1.1\r\n\r\n"), 411);
-        assert_eq!(refused("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 411);
-        assert_eq!(refused("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"), 411);
+        assert_eq!(
+            refused("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            411
+        );
+        assert_eq!(
+            refused("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            411
+        );
         assert_eq!(refused("POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n"), 400);
         assert_eq!(refused("POST / HTTP/1.1\r\nContent-Length: 999999999\r\n\r\n"), 413);
         let (request, ..) = head(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").unwrap().unwrap();

@@ -35,7 +35,10 @@ pub(super) fn install(console: &Console, what: What, name: &str, files: &[File])
         return Err("No file was chosen.".into());
     }
     if files.len() > MOST {
-        return Err(format!("Found {} files, expected {MOST} at most: a document and what it names.", files.len()));
+        return Err(format!(
+            "Found {} files, expected {MOST} at most: a document and what it names.",
+            files.len()
+        ));
     }
     if let Some(file) = files.iter().find(|file| !is_file_name(&file.name)) {
         let shown: String = file.name.chars().take(80).collect();
@@ -45,7 +48,9 @@ pub(super) fn install(console: &Console, what: What, name: &str, files: &[File])
     }
     match (what, files) {
         (What::Agent, [file]) => by_command(console, name, file),
-        _ if !name.is_empty() => Err("A name can be given to one file that is an agent; several bring a document that says it.".into()),
+        _ if !name.is_empty() => {
+            Err("A name can be given to one file that is an agent; several bring a document that says it.".into())
+        }
         _ => together(console, what, files),
     }
 }
@@ -65,7 +70,10 @@ fn by_command(console: &Console, name: &str, file: &File) -> Result<String, Stri
         // The `=` keeps a name from being taken for an option.
         let named = format!("--name={name}");
         let path = path.to_string_lossy();
-        let words: Vec<&str> = ["add-agent", &*path].into_iter().chain((!name.is_empty()).then_some(&*named)).collect();
+        let words: Vec<&str> = ["add-agent", &*path]
+            .into_iter()
+            .chain((!name.is_empty()).then_some(&*named))
+            .collect();
         command(data.root(), &words)
     });
     let _ = std::fs::remove_dir_all(data.path(&folder));
@@ -73,7 +81,10 @@ fn by_command(console: &Console, name: &str, file: &File) -> Result<String, Stri
     match ended.why() {
         // Where the file was kept for a moment is nobody's concern.
         Some(why) => Err(why.replace(&*path.to_string_lossy(), &file.name)),
-        None => Ok(format!("Agent {} is installed.", ended.said["agent"].as_str().unwrap_or(name))),
+        None => Ok(format!(
+            "Agent {} is installed.",
+            ended.said["agent"].as_str().unwrap_or(name)
+        )),
     }
 }
 
@@ -87,7 +98,11 @@ fn together(console: &Console, what: What, files: &[File]) -> Result<String, Str
     let mut order: Vec<&File> = files.iter().collect();
     order.sort_by_key(|file| is_document(&file.name));
     let mut put = Vec::new();
-    let back = |put: &[String]| put.iter().filter_map(|below| data.remove(below).err().map(|e| e.to_string())).collect::<Vec<_>>();
+    let back = |put: &[String]| {
+        put.iter()
+            .filter_map(|below| data.remove(below).err().map(|e| e.to_string()))
+            .collect::<Vec<_>>()
+    };
     for file in order {
         if let Err(e) = data.put(&below(file), &file.bytes, Durable::Yes) {
             back(&put);
@@ -109,7 +124,11 @@ fn together(console: &Console, what: What, files: &[File]) -> Result<String, Str
     };
     let left = back(&put);
     console.registry();
-    let left = if left.is_empty() { String::new() } else { format!(" It could not be taken back: {}", left.join(", ")) };
+    let left = if left.is_empty() {
+        String::new()
+    } else {
+        format!(" It could not be taken back: {}", left.join(", "))
+    };
     Err(format!("Not installed: {why}{left}"))
 }
 
@@ -120,7 +139,12 @@ fn is_document(name: &str) -> bool {
 /// Removes what a document of the registry stands for: itself, and what only it names beside it.
 pub(super) fn remove(console: &Console, file: &str) -> Result<String, String> {
     let registry = console.registry();
-    let all: Vec<String> = registry.agents().into_iter().chain(registry.tools()).map(|listed| listed.file).collect();
+    let all: Vec<String> = registry
+        .agents()
+        .into_iter()
+        .chain(registry.tools())
+        .map(|listed| listed.file)
+        .collect();
     let broken = registry.broken().into_iter().map(|broken| broken.file);
     if !all.iter().cloned().chain(broken).any(|known| known == file) {
         return Err(format!("There is no {file} any more."));
@@ -129,12 +153,17 @@ pub(super) fn remove(console: &Console, file: &str) -> Result<String, String> {
     let document = |name: &str| std::fs::read(console.data.path(&format!("{folder}/{name}"))).unwrap_or_default();
     let mut gone = beside(name, &document(name));
     for other in all.iter().filter(|other| *other != file) {
-        let Some(other) = other.strip_prefix(&format!("{folder}/")) else { continue };
+        let Some(other) = other.strip_prefix(&format!("{folder}/")) else {
+            continue;
+        };
         let kept = beside(other, &document(other));
         gone.retain(|name| !kept.contains(name));
     }
     for name in std::iter::once(name.to_owned()).chain(gone) {
-        console.data.remove(&format!("{folder}/{name}")).map_err(|e| e.to_string())?;
+        console
+            .data
+            .remove(&format!("{folder}/{name}"))
+            .map_err(|e| e.to_string())?;
     }
     Ok(format!("{name} is removed. Its past stays in the ledger."))
 }
@@ -144,9 +173,14 @@ fn beside(name: &str, document: &[u8]) -> Vec<String> {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let parsed: Value = serde_json::from_slice(document).unwrap_or_default();
     let argv = parsed["argv"].as_array().into_iter().flatten();
-    let scripts = argv.filter_map(|word| word.as_str()?.strip_prefix("./")).filter(|name| is_file_name(name)).map(str::to_owned);
+    let scripts = argv
+        .filter_map(|word| word.as_str()?.strip_prefix("./"))
+        .filter(|name| is_file_name(name))
+        .map(str::to_owned);
     let modules = ["wasm", "wat"].map(|end| format!("{stem}.{end}"));
-    scripts.chain(parsed.get("wasm").map(|_| modules).into_iter().flatten()).collect()
+    scripts
+        .chain(parsed.get("wasm").map(|_| modules).into_iter().flatten())
+        .collect()
 }
 
 #[cfg(test)]
@@ -158,7 +192,20 @@ mod tests {
         for good in ["greeter.py", "a", "text-metrics.wasm", "A_1.jos"] {
             assert!(is_file_name(good), "{good}");
         }
-        for bad in ["", ".", "..", ".hidden", "../x", "a/b", "a b", "a\\b", "-x", "é", "<img>.jos", &"a".repeat(101)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "../x",
+            "a/b",
+            "a b",
+            "a\\b",
+            "-x",
+            "é",
+            "<img>.jos",
+            &"a".repeat(101),
+        ] {
             assert!(!is_file_name(bad), "{bad}");
         }
     }
@@ -166,7 +213,10 @@ mod tests {
     #[test]
     fn a_document_takes_with_it_what_it_names_and_nothing_else() {
         assert_eq!(beside("m.json", br#"{"wasm":"00"}"#), ["m.wasm", "m.wat"]);
-        assert_eq!(beside("p.json", br#"{"argv":["sh","./p.sh","/etc/passwd","./../x"]}"#), ["p.sh"]);
+        assert_eq!(
+            beside("p.json", br#"{"argv":["sh","./p.sh","/etc/passwd","./../x"]}"#),
+            ["p.sh"]
+        );
         assert!(beside("a.jos", b"{}").is_empty());
         assert!(beside("broken.json", b"{").is_empty());
     }

@@ -24,7 +24,18 @@ const SHARE: u32 = 10;
 const SILENCE: Duration = Duration::from_secs(20);
 /// What pages show.
 const FOLDERS: [&str; 13] = [
-    ".", "inbox", "claimed", "processed", "failed", "outbox", "agents", "tools", "evals", "schedules", "state/nodes", "state/console",
+    ".",
+    "inbox",
+    "claimed",
+    "processed",
+    "failed",
+    "outbox",
+    "agents",
+    "tools",
+    "evals",
+    "schedules",
+    "state/nodes",
+    "state/console",
     "state/runtime/ledger",
 ];
 
@@ -94,7 +105,10 @@ struct Watched {
 
 impl Watched {
     fn start(data: &DataDir) -> Self {
-        let folders: Vec<&str> = FOLDERS.into_iter().filter(|folder| data.path(folder).is_dir()).collect();
+        let folders: Vec<&str> = FOLDERS
+            .into_iter()
+            .filter(|folder| data.path(folder).is_dir())
+            .collect();
         let watch = Watch::start(data, &folders).ok();
         Self { folders, watch }
     }
@@ -110,9 +124,17 @@ impl Watched {
 
     fn wait(&mut self, stream: &TcpStream) -> Waited {
         let mut fds = vec![PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-        fds.extend(self.watch.as_ref().and_then(Watch::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(
+            self.watch
+                .as_ref()
+                .and_then(Watch::fd)
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+        );
         // A machine that lends no more watches is looked at again and again.
-        let every = self.watch.as_ref().map_or(Some(Duration::from_secs(2)), |_| Watch::EVERY);
+        let every = self
+            .watch
+            .as_ref()
+            .map_or(Some(Duration::from_secs(2)), |_| Watch::EVERY);
         let _ = poll(&mut fds, timeout(every.map_or(SILENCE, |every| every.min(SILENCE))));
         if fds[0].any() == Some(true) {
             return Waited::Left;

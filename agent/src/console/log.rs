@@ -112,7 +112,9 @@ fn read(data: &DataDir) -> Glance {
     if data.names(&format!("state/{LEDGER}")).unwrap_or_default().is_empty() {
         return glance;
     }
-    let read = archive(data, |archive| archive.lines(&mut |line| glance.take(line)).map_err(|e| e.to_string()));
+    let read = archive(data, |archive| {
+        archive.lines(&mut |line| glance.take(line)).map_err(|e| e.to_string())
+    });
     match read {
         Ok(extent) => {
             glance.records = extent.head.count;
@@ -141,7 +143,16 @@ impl Glance {
             "decision" => *self.decisions.entry(agent).or_default() += 1,
             "refused" => {
                 let reason = word("reason");
-                keep(&mut self.refusals, Refusal { index, time, job, agent, reason });
+                keep(
+                    &mut self.refusals,
+                    Refusal {
+                        index,
+                        time,
+                        job,
+                        agent,
+                        reason,
+                    },
+                );
             }
             "job" | "outcome" => {
                 let asked = act["trail"]["accesses"].as_array();
@@ -150,17 +161,48 @@ impl Glance {
                     *(if allowed { &mut self.allowed } else { &mut self.denied }) += 1;
                     let (time, job) = (time.clone(), job.clone());
                     let (agent, right, to) = (text(&access["agent"]), text(&access["right"]), text(&access["to"]));
-                    keep(&mut self.accesses, Access { index, time, job, agent, right, to, allowed });
+                    keep(
+                        &mut self.accesses,
+                        Access {
+                            index,
+                            time,
+                            job,
+                            agent,
+                            right,
+                            to,
+                            allowed,
+                        },
+                    );
                 }
                 let result = &act["result"];
                 if payload["ok"] == false {
                     let reason = text(&act["reason"]);
-                    keep(&mut self.refusals, Refusal { index, time, job, agent, reason });
+                    keep(
+                        &mut self.refusals,
+                        Refusal {
+                            index,
+                            time,
+                            job,
+                            agent,
+                            reason,
+                        },
+                    );
                 } else if payload["kind"] == "advance" && line.kind == "outcome" {
                     let events: Vec<String> = result["events"].as_array().into_iter().flatten().map(text).collect();
                     let (from, to) = (text(&result["from"]), text(&result["finalState"]));
                     let events = events.join(", ");
-                    keep(&mut self.transitions, Transition { index, time, job, agent, from, events, to });
+                    keep(
+                        &mut self.transitions,
+                        Transition {
+                            index,
+                            time,
+                            job,
+                            agent,
+                            from,
+                            events,
+                            to,
+                        },
+                    );
                 }
             }
             _ => {}
@@ -179,7 +221,11 @@ pub(super) fn text(value: &Value) -> String {
 
 /// The records of a job, in order, the last so many.
 pub(super) fn of_job(data: &DataDir, id: &str) -> Result<Vec<Record>, String> {
-    if data.names(&format!("state/{LEDGER}")).map_err(|e| e.to_string())?.is_empty() {
+    if data
+        .names(&format!("state/{LEDGER}"))
+        .map_err(|e| e.to_string())?
+        .is_empty()
+    {
         return Ok(Vec::new());
     }
     let member = format!("\"job\":{}", Value::from(id)).into_bytes();
@@ -195,12 +241,19 @@ pub(super) fn of_job(data: &DataDir, id: &str) -> Result<Vec<Record>, String> {
                     records.pop_front();
                 }
                 let (index, time, kind) = (line.index, line.time.to_owned(), line.kind.to_owned());
-                records.push_back(Record { index, time, kind, payload });
+                records.push_back(Record {
+                    index,
+                    time,
+                    kind,
+                    payload,
+                });
             }
         });
         lines.map_err(|e| e.to_string())?;
         for record in &mut records {
-            let digest = record.payload["act"]["blob"].as_str().and_then(|digest| digest.parse().ok());
+            let digest = record.payload["act"]["blob"]
+                .as_str()
+                .and_then(|digest| digest.parse().ok());
             if let Some(bytes) = digest.and_then(|digest| archive.blob(&digest).ok().flatten()) {
                 record.payload["act"] = serde_json::from_slice(&bytes).unwrap_or_default();
             }

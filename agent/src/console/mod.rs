@@ -71,7 +71,13 @@ impl Server {
         let door = Door::new(outside.hex(32), outside.hex(32), listener.local_addr()?);
         let console = Console {
             // Nothing is asked of a model here.
-            registry: Registry::new(data.root(), Means { model: Arc::new(Echo), ..means }),
+            registry: Registry::new(
+                data.root(),
+                Means {
+                    model: Arc::new(Echo),
+                    ..means
+                },
+            ),
             data,
             outside,
             door,
@@ -81,7 +87,10 @@ impl Server {
             said: std::sync::Mutex::default(),
             connections: AtomicUsize::new(0),
         };
-        Ok(Self { listener, console: Arc::new(console) })
+        Ok(Self {
+            listener,
+            console: Arc::new(console),
+        })
     }
 
     /// The address to open, with its token.
@@ -196,10 +205,16 @@ impl Console {
             return Some(self.post(request));
         }
         match request.header("accept") {
-            Some("text/event-stream") => pages::show(self, request).err().map(|wrong| frame::wrong(self, request, &wrong)),
+            Some("text/event-stream") => pages::show(self, request)
+                .err()
+                .map(|wrong| frame::wrong(self, request, &wrong)),
             _ => Some(match pages::show(self, request) {
                 Ok(page) => {
-                    let said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                    let said = self
+                        .said
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .take();
                     frame::document(self, request, page.saying(said), 200)
                 }
                 Err(wrong) => frame::wrong(self, request, &wrong),
@@ -210,11 +225,22 @@ impl Console {
     fn post(&self, request: &Request) -> Reply {
         let kind = request.header("content-type").unwrap_or_default();
         let Some(form) = form::Form::read(kind, &request.body) else {
-            return frame::wrong(self, request, &Wrong::refused("This is no form that a page here sends."));
+            return frame::wrong(
+                self,
+                request,
+                &Wrong::refused("This is no form that a page here sends."),
+            );
         };
         if !self.door.is_from_here(request, &form) {
             let message = "This form is not from a page of this console; nothing was changed. Open the page again, and send it from there.";
-            return frame::wrong(self, request, &Wrong { status: 403, message: message.into() });
+            return frame::wrong(
+                self,
+                request,
+                &Wrong {
+                    status: 403,
+                    message: message.into(),
+                },
+            );
         }
         if words(request) == ["tour"] {
             return Reply::see("/").with("set-cookie", frame::ended());
@@ -223,7 +249,12 @@ impl Console {
             Ok(path) => Reply::see(&path),
             // The page again, as it was filled in, with why not.
             Err(wrong) => match pages::again(self, request, &form) {
-                Some(page) => frame::document(self, request, page.saying(Some((Tone::Bad, wrong.message))), wrong.status),
+                Some(page) => frame::document(
+                    self,
+                    request,
+                    page.saying(Some((Tone::Bad, wrong.message))),
+                    wrong.status,
+                ),
                 None => frame::wrong(self, request, &wrong),
             },
         }

@@ -94,7 +94,14 @@ fn listed(names: impl IntoIterator<Item = String>) -> Vec<String> {
 /// Every agent that can be given a job.
 fn agents_of(console: &Console) -> Vec<String> {
     let built_in = jos_node::registry::BUILT_IN_AGENTS.into_iter().map(str::to_owned);
-    listed(console.registry().agents().into_iter().map(|listed| listed.name.to_string()).chain(built_in))
+    listed(
+        console
+            .registry()
+            .agents()
+            .into_iter()
+            .map(|listed| listed.name.to_string())
+            .chain(built_in),
+    )
 }
 
 /// Of how a job stands, in one badge.

@@ -22,31 +22,53 @@ impl Ended {
     /// Why it failed, as a sentence; none where it did not.
     pub(super) fn why(&self) -> Option<String> {
         let error = self.said["error"].as_str()?;
-        let help = self.said["help"].as_str().map(|help| format!(" ({help})")).unwrap_or_default();
+        let help = self.said["help"]
+            .as_str()
+            .map(|help| format!(" ({help})"))
+            .unwrap_or_default();
         Some(format!("{error}{help}"))
     }
 }
 
 /// Runs `jos WORDS… --json` on a data directory to its end.
 pub(super) fn command(root: &Path, words: &[&str]) -> Ended {
-    let failed = |why: String| Ended { code: 1, said: json!({ "error": why }) };
+    let failed = |why: String| Ended {
+        code: 1,
+        said: json!({ "error": why }),
+    };
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(e) => return failed(format!("this program cannot be found any more: {e}")),
     };
     let mut command = Command::new(&program);
-    command.args(["--json", "--data-dir"]).arg(root).args(words).stdin(Stdio::null());
+    command
+        .args(["--json", "--data-dir"])
+        .arg(root)
+        .args(words)
+        .stdin(Stdio::null());
     let output = match command.output() {
         Ok(output) => output,
         Err(e) => return failed(format!("{}: {e}", program.display())),
     };
-    let code = output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    let code = output
+        .status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1);
     let said = serde_json::from_slice(&output.stdout).or_else(|_| serde_json::from_slice(&output.stderr));
     match said {
         Ok(said) => Ended { code, said },
         Err(_) => {
-            let words: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(2000).collect();
-            failed(if words.is_empty() { format!("ended with {}", output.status) } else { words })
+            let words: String = String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .chars()
+                .take(2000)
+                .collect();
+            failed(if words.is_empty() {
+                format!("ended with {}", output.status)
+            } else {
+                words
+            })
         }
     }
 }
@@ -59,7 +81,10 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(name: &'static str) -> Arc<Self> {
-        Arc::new(Self { name, runs: Mutex::new(false) })
+        Arc::new(Self {
+            name,
+            runs: Mutex::new(false),
+        })
     }
 
     fn runs(&self) -> std::sync::MutexGuard<'_, bool> {
@@ -80,7 +105,13 @@ impl Task {
         let bytes = std::fs::read(data.path(&self.place())).ok()?;
         let value: Value = serde_json::from_slice(&bytes).ok()?;
         let code = u8::try_from(value["code"].as_u64()?).ok()?;
-        Some((value["time"].as_i64()?, Ended { code, said: value["said"].clone() }))
+        Some((
+            value["time"].as_i64()?,
+            Ended {
+                code,
+                said: value["said"].clone(),
+            },
+        ))
     }
 
     /// Begins it, unless it is under way already. Whoever looks is told by the file that is written at its end.

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let address = SocketAddr::new(args.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), args.port);
     let means = means(std::sync::Arc::new(Echo));
     let server = Server::bind(address, data, outside(), means).map_err(|e| {
-        Failure::failed(format!("{address}: {e}")).help("is a console open already? --port 0 takes any port that is free")
+        Failure::failed(format!("{address}: {e}"))
+            .help("is a console open already? --port 0 takes any port that is free")
     })?;
     let url = server.url();
     if !address.ip().is_loopback() {
@@ -56,7 +57,9 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
         signals.drain();
         signals::stop_requested()
     };
-    server.serve(signals.as_fd(), &stopping).map_err(|e| Failure::failed(format!("{address}: {e}")))?;
+    server
+        .serve(signals.as_fd(), &stopping)
+        .map_err(|e| Failure::failed(format!("{address}: {e}")))?;
     Ok(0)
 }
 
@@ -64,6 +67,10 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
 fn opened(url: &str) -> bool {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = Command::new(program);
-    command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().is_ok()
 }

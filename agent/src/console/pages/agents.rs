@@ -16,7 +16,13 @@ pub(super) fn show(console: &Console) -> Page {
     let broken: Vec<Vec<Markup>> = registry
         .broken()
         .into_iter()
-        .map(|broken| vec![html! { span class="mono" { (broken.file) } }, html! { (broken.reason) }, remove(console, &broken.file)])
+        .map(|broken| {
+            vec![
+                html! { span class="mono" { (broken.file) } },
+                html! { (broken.reason) },
+                remove(console, &broken.file),
+            ]
+        })
         .collect();
     let agents: Vec<Vec<Markup>> = registry.agents().iter().map(|agent| row(console, agent)).collect();
     let tools: Vec<Vec<Markup>> = registry.tools().iter().map(|tool| row(console, tool)).collect();

@@ -15,7 +15,10 @@ use super::guard;
 pub(super) fn show(console: &Console) -> Page {
     let running = console.evals.is_running();
     let last = console.evals.last(&console.data);
-    let verdicts: Vec<&Value> = last.iter().flat_map(|(_, ended)| ended.said["cases"].as_array().into_iter().flatten()).collect();
+    let verdicts: Vec<&Value> = last
+        .iter()
+        .flat_map(|(_, ended)| ended.said["cases"].as_array().into_iter().flatten())
+        .collect();
     let verdict = |name: &str| verdicts.iter().find(|verdict| verdict["name"] == name).copied();
     let (cases, broken, unread) = match evals::load(console.data.root()) {
         Ok((cases, broken)) => (cases, broken, None),
@@ -23,11 +26,21 @@ pub(super) fn show(console: &Console) -> Page {
     };
     let mut rows: Vec<Vec<Markup>> = Vec::new();
     for case in &cases {
-        rows.push(row(console, case.name.as_str(), case.agent.as_str(), verdict(case.name.as_str())));
+        rows.push(row(
+            console,
+            case.name.as_str(),
+            case.agent.as_str(),
+            verdict(case.name.as_str()),
+        ));
     }
     for broken in &broken {
         let why = broken.differs.join("\n");
-        rows.push(vec![html! { strong { (broken.name) } small class="sub" { (why) } }, html! {}, parts::badge(Tone::Bad, "not read"), html! {}]);
+        rows.push(vec![
+            html! { strong { (broken.name) } small class="sub" { (why) } },
+            html! {},
+            parts::badge(Tone::Bad, "not read"),
+            html! {},
+        ]);
     }
     let body = html! {
         @if let Some(e) = &unread { (parts::notice(Tone::Bad, &html! { (e) })) }
@@ -56,7 +69,10 @@ pub(super) fn show(console: &Console) -> Page {
 }
 
 fn tally(said: &Value) -> Markup {
-    let (passed, failed) = (said["passed"].as_u64().unwrap_or(0), said["failed"].as_u64().unwrap_or(0));
+    let (passed, failed) = (
+        said["passed"].as_u64().unwrap_or(0),
+        said["failed"].as_u64().unwrap_or(0),
+    );
     html! {
         (parts::badge(Tone::Good, &format!("{passed} passed"))) " "
         @if failed > 0 { (parts::badge(Tone::Bad, &format!("{failed} failed"))) }
@@ -67,27 +83,43 @@ fn row(console: &Console, name: &str, agent: &str, verdict: Option<&Value>) -> V
     let (badge, differs) = match verdict {
         None => (parts::badge(Tone::Quiet, "not run"), Vec::new()),
         Some(verdict) if verdict["passed"] == true => (parts::badge(Tone::Good, "passed"), Vec::new()),
-        Some(verdict) => (parts::badge(Tone::Bad, "failed"), verdict["differs"].as_array().cloned().unwrap_or_default()),
+        Some(verdict) => (
+            parts::badge(Tone::Bad, "failed"),
+            verdict["differs"].as_array().cloned().unwrap_or_default(),
+        ),
     };
     vec![
         html! { strong { (name) } @for differs in &differs { small class="sub" { (text(differs)) } } },
         html! { (agent) },
         badge,
-        form::form("/evals", guard(console), &html! {
-            input type="hidden" name="case" value=(name);
-            button class="second small" aria-label={ "Run " (name) } { "Run" }
-        }),
+        form::form(
+            "/evals",
+            guard(console),
+            &html! {
+                input type="hidden" name="case" value=(name);
+                button class="second small" aria-label={ "Run " (name) } { "Run" }
+            },
+        ),
     ]
 }
 
 /// As `jos eval [NAME]`.
 pub(super) fn run(console: &Console, form: &Form) -> Result<String, Wrong> {
     let case = form.get("case");
-    let known = || evals::load(console.data.root()).is_ok_and(|(cases, _)| cases.iter().any(|known| known.name.as_str() == case));
+    let known = || {
+        evals::load(console.data.root()).is_ok_and(|(cases, _)| cases.iter().any(|known| known.name.as_str() == case))
+    };
     if !case.is_empty() && !known() {
         return Err(Wrong::refused(format!("There is no case {case} any more.")));
     }
-    let words = ["eval"].into_iter().chain((!case.is_empty()).then_some(case)).map(str::to_owned).collect();
-    console.evals.begin(&console.data, console.now(), words).map_err(Wrong::refused)?;
+    let words = ["eval"]
+        .into_iter()
+        .chain((!case.is_empty()).then_some(case))
+        .map(str::to_owned)
+        .collect();
+    console
+        .evals
+        .begin(&console.data, console.now(), words)
+        .map_err(Wrong::refused)?;
     Ok("/evals".into())
 }

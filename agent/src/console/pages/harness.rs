@@ -9,13 +9,34 @@ use super::{job_link, moment};
 
 /// The rules, and what holds each.
 const RULES: [(&str, &str); 7] = [
-    ("An agent proposes; it never acts", "What it returns is data: id, kind, payload. Nothing in it is called."),
-    ("Every proposal passes one gate", "Type, ids, JSON alone, then the validator of the tool; the first refusal counts for the whole proposal."),
-    ("Durable before it acts", "A decision is in the ledger, on the disk, before anybody executes it; what came of it follows."),
-    ("The node says who", "Agent and source of a decision are set by the node. What an agent says of itself is not read."),
-    ("Nothing is granted that is not named", "Rights are by queue or path prefix. A tool acts with the grants of the agent that proposed, never with the node's."),
-    ("Some places are never granted", "Where the node keeps its keys, its ledger, its jobs, agents and tools: no document can name them."),
-    ("Every access is written down", "Allowed or denied, with path and the true agent, in the same ledger."),
+    (
+        "An agent proposes; it never acts",
+        "What it returns is data: id, kind, payload. Nothing in it is called.",
+    ),
+    (
+        "Every proposal passes one gate",
+        "Type, ids, JSON alone, then the validator of the tool; the first refusal counts for the whole proposal.",
+    ),
+    (
+        "Durable before it acts",
+        "A decision is in the ledger, on the disk, before anybody executes it; what came of it follows.",
+    ),
+    (
+        "The node says who",
+        "Agent and source of a decision are set by the node. What an agent says of itself is not read.",
+    ),
+    (
+        "Nothing is granted that is not named",
+        "Rights are by queue or path prefix. A tool acts with the grants of the agent that proposed, never with the node's.",
+    ),
+    (
+        "Some places are never granted",
+        "Where the node keeps its keys, its ledger, its jobs, agents and tools: no document can name them.",
+    ),
+    (
+        "Every access is written down",
+        "Allowed or denied, with path and the true agent, in the same ledger.",
+    ),
 ];
 
 pub(super) fn show(console: &Console) -> Page {
@@ -25,8 +46,12 @@ pub(super) fn show(console: &Console) -> Page {
     let roles: Vec<Vec<Markup>> = ROLES
         .iter()
         .map(|role| {
-            let rights = html! { @for (right, to) in role.rights { div class="mono" { (right_word(*right)) " " (to) } } };
-            vec![html! { strong { (role.name) } small class="sub" { (role.what) } }, rights]
+            let rights =
+                html! { @for (right, to) in role.rights { div class="mono" { (right_word(*right)) " " (to) } } };
+            vec![
+                html! { strong { (role.name) } small class="sub" { (role.what) } },
+                rights,
+            ]
         })
         .collect();
     let grants: Vec<Vec<Markup>> = registry
@@ -42,7 +67,11 @@ pub(super) fn show(console: &Console) -> Page {
         .iter()
         .take(50)
         .map(|one| {
-            let badge = if one.allowed { parts::badge(Tone::Good, "allowed") } else { parts::badge(Tone::Bad, "denied") };
+            let badge = if one.allowed {
+                parts::badge(Tone::Good, "allowed")
+            } else {
+                parts::badge(Tone::Bad, "denied")
+            };
             vec![
                 html! { strong { (one.agent) } small class="sub" { (job_link(&one.job)) ", record #" (one.index) } },
                 html! { (one.right) " " span class="mono" { (one.to) } },

@@ -7,14 +7,49 @@ use super::super::{Console, page};
 
 /// What to copy: id, heading, text, command.
 const COMMANDS: [(&str, &str, &str, &str); 8] = [
-    ("c-init", "Begin", "A directory with agents, tools, evaluations and schedules to try.", "jos runtime init --with-examples"),
-    ("c-serve", "Run the node", "It sleeps until a file comes. Any number may share a directory.", "jos serve"),
-    ("c-submit", "Give work", "And wait for its end.", "jos submit advance --wait"),
-    ("c-add", "Add an agent", "An artifact of prompts, a module, or a program.", "jos add-agent reviewer.jos"),
+    (
+        "c-init",
+        "Begin",
+        "A directory with agents, tools, evaluations and schedules to try.",
+        "jos runtime init --with-examples",
+    ),
+    (
+        "c-serve",
+        "Run the node",
+        "It sleeps until a file comes. Any number may share a directory.",
+        "jos serve",
+    ),
+    (
+        "c-submit",
+        "Give work",
+        "And wait for its end.",
+        "jos submit advance --wait",
+    ),
+    (
+        "c-add",
+        "Add an agent",
+        "An artifact of prompts, a module, or a program.",
+        "jos add-agent reviewer.jos",
+    ),
     ("c-watch", "Watch", "Results and failures as they come.", "jos watch"),
-    ("c-replay", "Replay", "The history again, from the ledger alone. Exit code 1 where it diverges.", "jos runtime replay"),
-    ("c-eval", "Evaluate", "Every case; exit code 1 where one fails.", "jos eval"),
-    ("c-blame", "Blame", "Which agent's decision wrote a file.", "jos runtime blame artifacts/inventory.txt"),
+    (
+        "c-replay",
+        "Replay",
+        "The history again, from the ledger alone. Exit code 1 where it diverges.",
+        "jos runtime replay",
+    ),
+    (
+        "c-eval",
+        "Evaluate",
+        "Every case; exit code 1 where one fails.",
+        "jos eval",
+    ),
+    (
+        "c-blame",
+        "Blame",
+        "Which agent's decision wrote a file.",
+        "jos runtime blame artifacts/inventory.txt",
+    ),
 ];
 
 pub(super) fn show(console: &Console) -> Page {
@@ -51,7 +86,11 @@ pub(super) fn show(console: &Console) -> Page {
             }
         }
     };
-    page("Help", "Pictures and commands: what happens to a job, and how to do from a terminal what the pages do.", body)
+    page(
+        "Help",
+        "Pictures and commands: what happens to a job, and how to do from a terminal what the pages do.",
+        body,
+    )
 }
 
 /// A job's way, in two rows.
@@ -67,9 +106,23 @@ fn flow() -> Markup {
         (20, 150, "outbox/", "or failed/, and why"),
     ];
     let arrows = [
-        "M160 60H186", "M330 60H356", "M500 60H526", "M600 90V146", "M530 180H504", "M360 180H334", "M190 180H164",
+        "M160 60H186",
+        "M330 60H356",
+        "M500 60H526",
+        "M600 90V146",
+        "M530 180H504",
+        "M360 180H334",
+        "M190 180H164",
     ];
-    let heads = [(190, 60, 0), (360, 60, 0), (530, 60, 0), (600, 150, 90), (500, 180, 180), (330, 180, 180), (160, 180, 180)];
+    let heads = [
+        (190, 60, 0),
+        (360, 60, 0),
+        (530, 60, 0),
+        (600, 150, 90),
+        (500, 180, 180),
+        (330, 180, 180),
+        (160, 180, 180),
+    ];
     html! {
         svg class="drawing" viewBox="0 0 690 226" role="img"
             aria-label="A job in inbox goes to an agent, which asks the model and proposes; the gate checks; the ledger records the decision; the executor acts with the agent's grants; the ledger records what came of it; the result is in outbox" {

@@ -27,7 +27,10 @@ pub(super) fn show(console: &Console, id: &str) -> Shown {
         .map(|folder| super::jobs::json(console, &format!("{folder}/{id}.json")))
         .find(|found| !found.is_null())
         .unwrap_or_default();
-    let asked = records.iter().find(|record| record.kind == "job").map(|record| &record.payload["act"]);
+    let asked = records
+        .iter()
+        .find(|record| record.kind == "job")
+        .map(|record| &record.payload["act"]);
     let input = asked.map_or(&file["input"], |act| &act["input"]);
     let agent = asked.map_or_else(|| text(&file["agent"]), |act| text(&act["agent"]));
     let result = super::jobs::json(console, &format!("outbox/{id}.json"));
@@ -54,7 +57,9 @@ pub(super) fn show(console: &Console, id: &str) -> Shown {
         }
     };
     let intro = "What the agent was given, what it proposed, what the gate and the machine made of it, in the order of the ledger.";
-    Ok(page(id, intro, body).below("Jobs", "/jobs").beside(html! { span data-live="state" { (state_badge(state.as_str())) } }))
+    Ok(page(id, intro, body)
+        .below("Jobs", "/jobs")
+        .beside(html! { span data-live="state" { (state_badge(state.as_str())) } }))
 }
 
 fn state(standing: Option<&'static str>, result: &Value) -> String {
@@ -100,20 +105,43 @@ fn about(record: &Record) -> (Tone, Markup) {
     };
     match record.kind.as_str() {
         "job" => (Tone::Quiet, html! { (agent) " was asked, run " (payload["attempt"]) }),
-        "resumed" => (Tone::Warn, html! { "goes on where another run stopped, run " (payload["attempt"]) }),
-        "decision" => (Tone::Busy, html! { strong { (text(&act["kind"])) } " " (code(&act["payload"])) }),
-        "refused" => (Tone::Bad, html! { "the gate refused " strong { (text(&act["kind"])) } ": " (reason) }),
-        "outcome" if payload["ok"] == true => (Tone::Good, html! { strong { (text(&payload["kind"])) } " " (code(&act["result"])) }),
-        "outcome" => (Tone::Bad, html! { strong { (text(&payload["kind"])) } " failed: " (text(&act["reason"])) }),
+        "resumed" => (
+            Tone::Warn,
+            html! { "goes on where another run stopped, run " (payload["attempt"]) },
+        ),
+        "decision" => (
+            Tone::Busy,
+            html! { strong { (text(&act["kind"])) } " " (code(&act["payload"])) },
+        ),
+        "refused" => (
+            Tone::Bad,
+            html! { "the gate refused " strong { (text(&act["kind"])) } ": " (reason) },
+        ),
+        "outcome" if payload["ok"] == true => (
+            Tone::Good,
+            html! { strong { (text(&payload["kind"])) } " " (code(&act["result"])) },
+        ),
+        "outcome" => (
+            Tone::Bad,
+            html! { strong { (text(&payload["kind"])) } " failed: " (text(&act["reason"])) },
+        ),
         "ended" if payload["ok"] == true => (Tone::Good, html! { "ended in " (text(&payload["state"])) }),
-        "ended" => (Tone::Bad, html! { "ended in " (text(&payload["state"])) @if !reason.is_empty() { ": " (reason) } }),
-        "fired" => (Tone::Quiet, html! { "submitted by schedule " (text(&payload["schedule"])) }),
+        "ended" => (
+            Tone::Bad,
+            html! { "ended in " (text(&payload["state"])) @if !reason.is_empty() { ": " (reason) } },
+        ),
+        "fired" => (
+            Tone::Quiet,
+            html! { "submitted by schedule " (text(&payload["schedule"])) },
+        ),
         _ => (Tone::Quiet, code(payload)),
     }
 }
 
 fn trails<'a>(records: &'a [Record], what: &'a str) -> impl Iterator<Item = &'a Value> {
-    records.iter().flat_map(move |record| record.payload["act"]["trail"][what].as_array().into_iter().flatten())
+    records
+        .iter()
+        .flat_map(move |record| record.payload["act"]["trail"][what].as_array().into_iter().flatten())
 }
 
 fn talk(records: &[Record]) -> Markup {
@@ -136,8 +164,16 @@ fn talk(records: &[Record]) -> Markup {
 fn accesses(records: &[Record]) -> Markup {
     let rows: Vec<Vec<Markup>> = trails(records, "accesses")
         .map(|access| {
-            let badge = if access["allowed"] == true { parts::badge(Tone::Good, "allowed") } else { parts::badge(Tone::Bad, "denied") };
-            vec![html! { (text(&access["right"])) }, html! { span class="mono" { (text(&access["to"])) } }, badge]
+            let badge = if access["allowed"] == true {
+                parts::badge(Tone::Good, "allowed")
+            } else {
+                parts::badge(Tone::Bad, "denied")
+            };
+            vec![
+                html! { (text(&access["right"])) },
+                html! { span class="mono" { (text(&access["to"])) } },
+                badge,
+            ]
         })
         .collect();
     html! { @if !rows.is_empty() { (parts::tight("Accesses", None, &parts::table(&["Right", "To", ""], &rows, ""))) } }

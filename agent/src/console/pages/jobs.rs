@@ -20,7 +20,12 @@ use super::{agents_of, guard, job_link, state_badge};
 /// Jobs on a page.
 const PAGE: usize = 25;
 /// The states that the list can be held to: name, folder.
-const STATES: [(&str, &str); 4] = [("waiting", "inbox"), ("running", "claimed"), ("done", "processed"), ("failed", "failed")];
+const STATES: [(&str, &str); 4] = [
+    ("waiting", "inbox"),
+    ("running", "claimed"),
+    ("done", "processed"),
+    ("failed", "failed"),
+];
 
 /// A job's file.
 struct Found {
@@ -33,15 +38,22 @@ struct Found {
 
 pub(super) fn show(console: &Console, request: &Request, form: &Form) -> Page {
     let wanted = request.asked("state");
-    let folders: Vec<&'static str> =
-        STATES.into_iter().filter(|(state, _)| wanted.is_empty() || *state == wanted).map(|(_, folder)| folder).collect();
+    let folders: Vec<&'static str> = STATES
+        .into_iter()
+        .filter(|(state, _)| wanted.is_empty() || *state == wanted)
+        .map(|(_, folder)| folder)
+        .collect();
     let mut found: Vec<Found> = folders.iter().flat_map(|folder| find(console, folder)).collect();
     found.sort_by(|a, b| b.changed.cmp(&a.changed).then_with(|| a.id.cmp(&b.id)));
     let pages = found.len().div_ceil(PAGE).max(1);
     let at = request.asked("page").parse::<usize>().unwrap_or(1).clamp(1, pages);
     let shown = &found[(at - 1) * PAGE..found.len().min(at * PAGE)];
     let rows: Vec<Vec<Markup>> = shown.iter().map(|job| row(console, job)).collect();
-    let query = if STATES.iter().any(|(state, _)| *state == wanted) { format!("state={wanted}&") } else { String::new() };
+    let query = if STATES.iter().any(|(state, _)| *state == wanted) {
+        format!("state={wanted}&")
+    } else {
+        String::new()
+    };
     let list = html! {
         section class="card tight" data-live="jobs" {
             h2 { (words::counted(found.len() as u64, "job")) @if !query.is_empty() { " " (wanted) } }
@@ -56,7 +68,12 @@ pub(super) fn show(console: &Console, request: &Request, form: &Form) -> Page {
         }
     };
     let intro = "A job is an agent's name and an input, put into inbox/ as one file. Its result comes into outbox/, or it stands in failed/ with the reason.";
-    page("Jobs", intro, html! { div class="columns" { div { (list) } div { (submission(console, form)) } } }).beside(filter)
+    page(
+        "Jobs",
+        intro,
+        html! { div class="columns" { div { (list) } div { (submission(console, form)) } } },
+    )
+    .beside(filter)
 }
 
 fn find(console: &Console, folder: &'static str) -> Vec<Found> {
@@ -68,8 +85,17 @@ fn find(console: &Console, folder: &'static str) -> Vec<Found> {
         let meta = console.data.path(&format!("{folder}/{file}")).symlink_metadata().ok()?;
         let since = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         let stem = file.strip_suffix(".json").unwrap_or(&file);
-        let id = if folder == "claimed" { stem.split('@').next().unwrap_or(stem) } else { stem };
-        Some(Found { folder, id: id.to_owned(), changed: i64::try_from(since.as_secs()).ok()?, file })
+        let id = if folder == "claimed" {
+            stem.split('@').next().unwrap_or(stem)
+        } else {
+            stem
+        };
+        Some(Found {
+            folder,
+            id: id.to_owned(),
+            changed: i64::try_from(since.as_secs()).ok()?,
+            file,
+        })
     };
     names.filter_map(of).collect()
 }
@@ -77,14 +103,28 @@ fn find(console: &Console, folder: &'static str) -> Vec<Found> {
 /// A file of the data directory as JSON, through no link: null where there is none.
 pub(super) fn json(console: &Console, place: &str) -> Value {
     let disk = Disk::open(console.data.root(), "0");
-    let bytes = disk.and_then(|disk| disk.read(place, jobs::JOB_LIMIT * 4)).map(|(bytes, _)| bytes);
-    bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    let bytes = disk
+        .and_then(|disk| disk.read(place, jobs::JOB_LIMIT * 4))
+        .map(|(bytes, _)| bytes);
+    bytes
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 fn row(console: &Console, job: &Found) -> Vec<Markup> {
-    let Found { folder, file, id, changed } = job;
+    let Found {
+        folder,
+        file,
+        id,
+        changed,
+    } = job;
     let document = json(console, &format!("{folder}/{file}"));
-    let agent = document.get("agent").or_else(|| document.get("kind")).map(text).unwrap_or_default();
+    let agent = document
+        .get("agent")
+        .or_else(|| document.get("kind"))
+        .map(text)
+        .unwrap_or_default();
     let (state, reason) = match *folder {
         "inbox" => ("waiting".to_owned(), String::new()),
         "claimed" => ("RUNNING".to_owned(), String::new()),
@@ -104,15 +144,25 @@ fn row(console: &Console, job: &Found) -> Vec<Markup> {
 pub(super) fn reason(console: &Console, file: &str) -> String {
     let disk = Disk::open(console.data.root(), "0");
     let read = disk.and_then(|disk| disk.read(&format!("failed/{file}.reason"), 1 << 20));
-    let text = read.map(|(bytes, _)| String::from_utf8_lossy(&bytes).trim().to_owned()).unwrap_or_default();
+    let text = read
+        .map(|(bytes, _)| String::from_utf8_lossy(&bytes).trim().to_owned())
+        .unwrap_or_default();
     text.chars().take(2000).collect()
 }
 
 fn submission(console: &Console, form: &Form) -> Markup {
     let agents = agents_of(console);
     let options: Vec<(&str, &str)> = agents.iter().map(|name| (name.as_str(), name.as_str())).collect();
-    let chosen = if form.get("agent").is_empty() { "advance" } else { form.get("agent") };
-    let input = if form.exact("input").is_empty() { "{}" } else { form.exact("input") };
+    let chosen = if form.get("agent").is_empty() {
+        "advance"
+    } else {
+        form.get("agent")
+    };
+    let input = if form.exact("input").is_empty() {
+        "{}"
+    } else {
+        form.exact("input")
+    };
     let fields = html! {
         (form::select("agent", "Agent", &options, chosen))
         (form::area(&Field { name: "input", label: "Input", value: input, hint: "JSON, handed to the agent as it is.", ..Field::default() }, 5))
@@ -133,8 +183,8 @@ fn submission(console: &Console, form: &Form) -> Markup {
 /// As `jos submit`.
 pub(super) fn submit(console: &Console, form: &Form) -> Result<String, Wrong> {
     let agent = Name::new(form.get("agent")).map_err(|e| Wrong::refused(format!("The agent: {e}")))?;
-    let input: Value =
-        serde_json::from_str(form.exact("input")).map_err(|e| Wrong::refused(format!("The input: expected JSON: {e}")))?;
+    let input: Value = serde_json::from_str(form.exact("input"))
+        .map_err(|e| Wrong::refused(format!("The input: expected JSON: {e}")))?;
     let id = match form.get("id") {
         "" => format!("{agent}-{}", console.outside.hex(6)),
         id => id.to_owned(),

@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn every_transition_of_the_runtimes_table_is_drawn() {
         for (from, event, to) in TRANSITIONS {
-            assert!(way(word(from), event).is_some(), "{event} leads from {from:?} to {to:?}, and no arrow does");
+            assert!(
+                way(word(from), event).is_some(),
+                "{event} leads from {from:?} to {to:?}, and no arrow does"
+            );
         }
         let mut places: Vec<(u16, u16)> = STATES.map(|state| place(word(state))).to_vec();
         places.sort_unstable();

@@ -48,7 +48,8 @@ pub(super) fn show(console: &Console) -> Page {
             div { (node(console, nodes.len(), &said)) (pool(console)) (profile()) }
         }
     };
-    let intro = "What this node is at, live. Everything here is files below one directory: no server, no database, no broker.";
+    let intro =
+        "What this node is at, live. Everything here is files below one directory: no server, no database, no broker.";
     page("Overview", intro, body).beside(html! { span data-live="alive" { (alive(nodes.len())) } })
 }
 
@@ -67,14 +68,40 @@ fn alive(nodes: usize) -> Markup {
 
 fn first(console: &Console, runs: bool, ended: u64) -> Markup {
     let own = !console.registry().agents().is_empty();
-    let replayed = console.replay.last(&console.data).is_some_and(|(_, ended)| ended.code == 0);
-    let evaluated = console.evals.last(&console.data).is_some_and(|(_, ended)| ended.code == 0);
+    let replayed = console
+        .replay
+        .last(&console.data)
+        .is_some_and(|(_, ended)| ended.code == 0);
+    let evaluated = console
+        .evals
+        .last(&console.data)
+        .is_some_and(|(_, ended)| ended.code == 0);
     let steps = [
-        (runs, "Run a node", html! { "In a terminal: " code { "jos serve --data-dir " (shown(console.data.root())) } }),
-        (ended > 0, "Submit a job", html! { a href="/jobs" { "Give " code { "advance" } " a job" } ": it is built in and needs no model." }),
-        (own, "Install an agent", html! { a href="/agents" { "Drop a file in" } ", or begin with " code { "jos runtime init --with-examples --force" } "." }),
-        (replayed, "Replay the run", html! { a href="/replay" { "One click" } " computes it again, without a model." }),
-        (evaluated, "Pass the evaluations", html! { a href="/evals" { "Run the cases" } " that your agents must pass." }),
+        (
+            runs,
+            "Run a node",
+            html! { "In a terminal: " code { "jos serve --data-dir " (shown(console.data.root())) } },
+        ),
+        (
+            ended > 0,
+            "Submit a job",
+            html! { a href="/jobs" { "Give " code { "advance" } " a job" } ": it is built in and needs no model." },
+        ),
+        (
+            own,
+            "Install an agent",
+            html! { a href="/agents" { "Drop a file in" } ", or begin with " code { "jos runtime init --with-examples --force" } "." },
+        ),
+        (
+            replayed,
+            "Replay the run",
+            html! { a href="/replay" { "One click" } " computes it again, without a model." },
+        ),
+        (
+            evaluated,
+            "Pass the evaluations",
+            html! { a href="/evals" { "Run the cases" } " that your agents must pass." },
+        ),
     ];
     let done = steps.iter().filter(|(done, ..)| *done).count();
     html! {
@@ -94,9 +121,13 @@ fn shown(path: &Path) -> String {
 fn last(console: &Console, said: &Value) -> Markup {
     let now = console.now();
     let running = said["running"].as_array().into_iter().flatten();
-    let jobs = running
-        .map(|job| (job, "RUNNING".to_owned(), &job["since"]))
-        .chain(said["last"].as_array().into_iter().flatten().map(|job| (job, text(&job["state"]), &job["at"])));
+    let jobs = running.map(|job| (job, "RUNNING".to_owned(), &job["since"])).chain(
+        said["last"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|job| (job, text(&job["state"]), &job["at"])),
+    );
     let rows: Vec<Vec<Markup>> = jobs
         .take(10)
         .map(|(job, state, at)| {
@@ -109,7 +140,11 @@ fn last(console: &Console, said: &Value) -> Markup {
             ]
         })
         .collect();
-    parts::tight("Last jobs", Some("last"), &parts::table(&["Job", "Agent", "State", "When"], &rows, "None yet."))
+    parts::tight(
+        "Last jobs",
+        Some("last"),
+        &parts::table(&["Job", "Agent", "State", "When"], &rows, "None yet."),
+    )
 }
 
 fn node(console: &Console, nodes: usize, said: &Value) -> Markup {
@@ -141,7 +176,10 @@ fn pool(console: &Console) -> Markup {
     let registry = console.registry();
     let broken = registry.broken().len() as u64;
     let rows = [
-        ("Agents", registry.agents().len() as u64 + jos_node::registry::BUILT_IN_AGENTS.len() as u64),
+        (
+            "Agents",
+            registry.agents().len() as u64 + jos_node::registry::BUILT_IN_AGENTS.len() as u64,
+        ),
         ("Tools", registry.tools().len() as u64),
     ];
     html! {

@@ -42,9 +42,18 @@ fn report(console: &Console, time: i64, ended: &Ended) -> Markup {
         return parts::notice(Tone::Bad, &html! { "It could not be replayed: " (why) });
     }
     if ended.code == 2 {
-        return parts::notice(Tone::Warn, &html! { "Nothing was decided yet. " a href="/jobs" { "Submit a job" } " first." });
+        return parts::notice(
+            Tone::Warn,
+            &html! { "Nothing was decided yet. " a href="/jobs" { "Submit a job" } " first." },
+        );
     }
-    let yes = |good: bool, yes: &str, no: &str| if good { parts::badge(Tone::Good, yes) } else { parts::badge(Tone::Bad, no) };
+    let yes = |good: bool, yes: &str, no: &str| {
+        if good {
+            parts::badge(Tone::Good, yes)
+        } else {
+            parts::badge(Tone::Bad, no)
+        }
+    };
     let intact = said["chain"] == "intact";
     let broken = text(&said["chain"]["broken"]);
     let number = |name: &str| html! { (words::number(said[name].as_u64().unwrap_or_default())) };
@@ -53,12 +62,21 @@ fn report(console: &Console, time: i64, ended: &Ended) -> Markup {
         ("Byte-identical", yes(said["byteIdentical"] == true, "yes", "no")),
         ("Deterministic", yes(said["deterministic"] == true, "yes", "no")),
         ("Model calls", number("modelCalls")),
-        ("Chain", html! { (yes(intact, "intact", "broken")) @if !intact { p { (broken) } } }),
+        (
+            "Chain",
+            html! { (yes(intact, "intact", "broken")) @if !intact { p { (broken) } } },
+        ),
         ("Decisions", number("decisions")),
         ("Records", number("records")),
-        ("From capture", html! { (number("capturedReplies")) " replies of models" }),
+        (
+            "From capture",
+            html! { (number("capturedReplies")) " replies of models" },
+        ),
         ("Final state", html! { (text(&said["finalState"])) }),
-        ("State's hash", html! { span class="mono" { (text(&said["stateHash"])) } }),
+        (
+            "State's hash",
+            html! { span class="mono" { (text(&said["stateHash"])) } },
+        ),
         ("When", words::moment(time, console.now())),
     ]);
     html! {
@@ -71,13 +89,21 @@ fn report(console: &Console, time: i64, ended: &Ended) -> Markup {
 
 fn agents(said: &Value) -> Markup {
     let all = said["agents"].as_object();
-    let most = all.into_iter().flatten().filter_map(|(_, n)| n.as_u64()).max().unwrap_or(0);
+    let most = all
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, n)| n.as_u64())
+        .max()
+        .unwrap_or(0);
     let rows: Vec<Vec<Markup>> = all
         .into_iter()
         .flatten()
         .map(|(agent, n)| {
             let n = n.as_u64().unwrap_or_default();
-            vec![html! { (agent) (jos_ui::chart::bar(Tone::Busy, n, most)) }, html! { (words::number(n)) }]
+            vec![
+                html! { (agent) (jos_ui::chart::bar(Tone::Busy, n, most)) },
+                html! { (words::number(n)) },
+            ]
         })
         .collect();
     html! {
@@ -90,7 +116,11 @@ fn agents(said: &Value) -> Markup {
 
 fn failures(said: &Value) -> Markup {
     let all = said["attribution"].as_array().map_or(&[][..], Vec::as_slice);
-    let diverged = said["divergences"].as_array().into_iter().flatten().map(|one| (one, "diverges".to_owned()));
+    let diverged = said["divergences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| (one, "diverges".to_owned()));
     let rows: Vec<Vec<Markup>> = diverged
         .chain(all.iter().map(|one| (one, text(&one["kind"]))))
         .take(SHOWN)
@@ -120,6 +150,9 @@ fn missing(said: &Value) -> Markup {
 }
 
 pub(super) fn run(console: &Console) -> Result<String, Wrong> {
-    console.replay.begin(&console.data, console.now(), vec!["replay".into()]).map_err(Wrong::refused)?;
+    console
+        .replay
+        .begin(&console.data, console.now(), vec!["replay".into()])
+        .map_err(Wrong::refused)?;
     Ok("/replay".into())
 }

@@ -19,8 +19,16 @@ pub(super) fn show(console: &Console, form: &Form) -> Page {
         Err(e) => (Schedules::default(), Some(e.to_string())),
     };
     let rows: Vec<Vec<Markup>> = all.all().map(|planned| row(console, planned)).collect();
-    let broken: Vec<Vec<Markup>> =
-        all.broken.iter().map(|broken| vec![html! { span class="mono" { (broken.place) } }, html! { (broken.reason) }]).collect();
+    let broken: Vec<Vec<Markup>> = all
+        .broken
+        .iter()
+        .map(|broken| {
+            vec![
+                html! { span class="mono" { (broken.place) } },
+                html! { (broken.reason) },
+            ]
+        })
+        .collect();
     let body = html! {
         @if let Some(e) = unread { (parts::notice(Tone::Bad, &html! { (e) })) }
         div class="columns" {
@@ -50,10 +58,14 @@ fn row(console: &Console, planned: &Planned) -> Vec<Markup> {
         None => html! { span class="soft" { "never again" } },
     };
     let act = |act: &str, word: &str, class: &str| {
-        form::form(&format!("/schedules/{act}"), guard(console), &html! {
-            input type="hidden" name="name" value=(name);
-            button class=(class) aria-label={ (word) " " (name) } { (word) }
-        })
+        form::form(
+            &format!("/schedules/{act}"),
+            guard(console),
+            &html! {
+                input type="hidden" name="name" value=(name);
+                button class=(class) aria-label={ (word) " " (name) } { (word) }
+            },
+        )
     };
     vec![
         html! { strong { (name) } small class="sub" { "for " (schedule.agent) } },
@@ -81,8 +93,16 @@ fn when(schedule: &Schedule) -> String {
 fn addition(console: &Console, form: &Form) -> Markup {
     let agents = agents_of(console);
     let options: Vec<(&str, &str)> = agents.iter().map(|name| (name.as_str(), name.as_str())).collect();
-    let input = if form.exact("input").is_empty() { "{}" } else { form.exact("input") };
-    let chosen = if form.get("agent").is_empty() { "advance" } else { form.get("agent") };
+    let input = if form.exact("input").is_empty() {
+        "{}"
+    } else {
+        form.exact("input")
+    };
+    let chosen = if form.get("agent").is_empty() {
+        "advance"
+    } else {
+        form.get("agent")
+    };
     let fields = html! {
         (form::field(&Field { name: "name", label: "Name", value: form.get("name"), hint: "a-z, 0-9 and '-', as nightly-health.", ..Field::default() }))
         (form::select("agent", "Agent", &options, chosen))
@@ -107,7 +127,9 @@ pub(super) fn change(console: &Console, act: &str, form: &Form) -> Result<String
     let failed = |e: jos_node::NodeError| Wrong::refused(e.to_string());
     let done = match act {
         "add" if console.data.path(&place).exists() => {
-            return Err(Wrong::refused(format!("There is a schedule {name} already; remove it first.")));
+            return Err(Wrong::refused(format!(
+                "There is a schedule {name} already; remove it first."
+            )));
         }
         "add" => {
             let document = written(form)?;
@@ -126,7 +148,10 @@ pub(super) fn change(console: &Console, act: &str, form: &Form) -> Result<String
             let Some(planned) = all.get(&name) else {
                 return Err(Wrong::refused(format!("There is no schedule {name} any more.")));
             };
-            let schedule = Schedule { disabled: act == "disable", ..planned.schedule.clone() };
+            let schedule = Schedule {
+                disabled: act == "disable",
+                ..planned.schedule.clone()
+            };
             schedules::write(&console.data, &schedule).map_err(failed)?;
             if schedule.disabled { "disabled" } else { "enabled" }
         }
@@ -137,8 +162,8 @@ pub(super) fn change(console: &Console, act: &str, form: &Form) -> Result<String
 
 /// The document that a form stands for.
 fn written(form: &Form) -> Result<Value, Wrong> {
-    let input: Value =
-        serde_json::from_str(form.exact("input")).map_err(|e| Wrong::refused(format!("The input: expected JSON: {e}")))?;
+    let input: Value = serde_json::from_str(form.exact("input"))
+        .map_err(|e| Wrong::refused(format!("The input: expected JSON: {e}")))?;
     let value = form.get("value");
     let catch_up = match form.get("catch_up") {
         "once" => CatchUp::Once,
@@ -147,7 +172,10 @@ fn written(form: &Form) -> Result<Value, Wrong> {
     };
     let mut document = json!({ "kind": "jos.schedule", "name": form.get("name"), "agent": form.get("agent"), "input": input, "catch_up": catch_up });
     let rule = match form.get("rule") {
-        "every" => value.parse::<u32>().map(Value::from).map_err(|_| Wrong::refused(format!("Every: found {value:?}, expected seconds.")))?,
+        "every" => value
+            .parse::<u32>()
+            .map(Value::from)
+            .map_err(|_| Wrong::refused(format!("Every: found {value:?}, expected seconds.")))?,
         _ => value.into(),
     };
     document[form.get("rule")] = rule;
