@@ -88,9 +88,13 @@ pub(crate) fn choose(data: &Path, environment: &BTreeMap<String, String>) -> Res
     let model = var("JOS_LLM_MODEL").or(file.model).ok_or_else(|| {
         format!("{place}: {provider} needs a model: set JOS_LLM_MODEL, or model in config/llm.toml, as \"gemma2:2b\"")
     })?;
-    let base_url = var("JOS_LLM_BASE_URL").or(file.base_url).unwrap_or_else(|| base_url.to_owned());
+    let base_url = var("JOS_LLM_BASE_URL")
+        .or(file.base_url)
+        .unwrap_or_else(|| base_url.to_owned());
     if !base_url.starts_with("http://") && !base_url.starts_with("https://") {
-        return Err(format!("base_url: found {base_url:?}, expected \"http://…\" or \"https://…\""));
+        return Err(format!(
+            "base_url: found {base_url:?}, expected \"http://…\" or \"https://…\""
+        ));
     }
     let timeout = match var("JOS_LLM_TIMEOUT") {
         None => file.timeout.unwrap_or(120),

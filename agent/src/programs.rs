@@ -10,6 +10,7 @@ mod talk;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use jos_node::agents::program::{Launch, Programs, Talk};
 use jos_node::contract::AgentError;
@@ -17,12 +18,30 @@ use jos_node::contract::AgentError;
 /// The name under which this program confines itself and becomes another.
 pub(crate) const NAME: &str = "jos-confined";
 /// Set to `1` where a kernel cannot confine and its owner runs programs all the same.
-pub(crate) const UNCONFINED: &str = "JOS_UNCONFINED_PROGRAMS";
+const UNCONFINED: &str = "JOS_UNCONFINED_PROGRAMS";
+
+/// Seconds for one question, besides what the node itself takes to serve it, where it is not this.
+const SECONDS: u64 = 30;
+/// Says other seconds.
+const TIME: &str = "JOS_PROGRAM_SECONDS";
 
 /// Starts programs, each confined and for one question.
 pub(crate) struct Confined {
+    /// For one question.
+    time: Duration,
     /// Programs run also where the kernel cannot hold them.
-    pub(crate) unconfined_too: bool,
+    unconfined_too: bool,
+}
+
+impl Confined {
+    /// As the environment says.
+    pub(crate) fn of_environment() -> Self {
+        let seconds = std::env::var(TIME).ok().and_then(|text| text.parse().ok());
+        Self {
+            time: Duration::from_secs(seconds.unwrap_or(SECONDS).clamp(1, 3600)),
+            unconfined_too: std::env::var_os(UNCONFINED).is_some_and(|word| word == "1"),
+        }
+    }
 }
 
 impl Programs for Confined {
@@ -34,7 +53,9 @@ impl Programs for Confined {
         };
         let mut command = Command::new(this);
         command.arg0(NAME).env_clear().current_dir("/");
-        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");
+        command
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("LANG", "C.UTF-8");
         if self.unconfined_too {
             command.arg("--unconfined-too");
         }
@@ -42,9 +63,14 @@ impl Programs for Confined {
             command.arg("--read").arg(file);
         }
         command.arg("--").args(&launch.argv);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|e| AgentError::Failed(format!("cannot start it: {e}")))?;
-        Ok(Box::new(talk::Started::new(child)?))
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command
+            .spawn()
+            .map_err(|e| AgentError::Failed(format!("cannot start it: {e}")))?;
+        Ok(Box::new(talk::Started::new(child, self.time)?))
     }
 }
 
@@ -81,7 +107,6 @@ pub(crate) fn become_it() -> ExitCode {
     failed(&format!("cannot start {}: {error}", program.to_string_lossy()))
 }
 
-#[expect(clippy::print_stderr, reason = "the node reads it there")]
 fn failed(why: &str) -> ExitCode {
     eprintln!("{why}");
     ExitCode::from(126)

@@ -108,13 +108,7 @@ pub fn run(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &Ou
     verdict
 }
 
-fn isolated(
-    case: &Eval,
-    data: &Path,
-    scratch: &Path,
-    means: &Means,
-    outside: &Outside,
-) -> Result<Verdict, NodeError> {
+fn isolated(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &Outside) -> Result<Verdict, NodeError> {
     let (fresh, _) = DataDir::create(scratch)?;
     for folder in ["agents", "tools"] {
         copy(&data.join(folder), &fresh.path(folder))?;
@@ -130,7 +124,10 @@ fn isolated(
         decisions: Arc::default(),
     });
     Agents::refresh(&*heard);
-    jobs::submit(&fresh, &jobs::job(JOB.to_owned(), case.agent.clone(), case.input.clone()))?;
+    jobs::submit(
+        &fresh,
+        &jobs::job(JOB.to_owned(), case.agent.clone(), case.input.clone()),
+    )?;
     let settings = Settings {
         workers: 1,
         lease: Duration::from_secs(60),
@@ -151,7 +148,12 @@ fn isolated(
     let outcome = outcome(&fresh, decisions)?;
     let mut differs = differences(&case.expect, &outcome);
     if !differs.is_empty() {
-        differs.extend(outcome.reason.iter().map(|reason| format!("the job's reason: {reason}")));
+        differs.extend(
+            outcome
+                .reason
+                .iter()
+                .map(|reason| format!("the job's reason: {reason}")),
+        );
         let broken = heard.broken().into_iter();
         differs.extend(broken.map(|broken| format!("{}: {}", broken.place, broken.reason)));
     }
@@ -184,7 +186,11 @@ fn outcome(fresh: &DataDir, decisions: Vec<String>) -> Result<Outcome, NodeError
         let document: Value = serde_json::from_slice(&bytes).map_err(|e| NodeError::invalid("the result", e))?;
         let state = document.get("state").cloned().unwrap_or_default();
         let all = document.get("results").and_then(Value::as_array);
-        let mut results: Vec<Value> = all.into_iter().flatten().filter_map(|r| r.get("result").cloned()).collect();
+        let mut results: Vec<Value> = all
+            .into_iter()
+            .flatten()
+            .filter_map(|r| r.get("result").cloned())
+            .collect();
         results.extend(document.get("result").cloned());
         return Ok(Outcome {
             state: serde_json::from_value(state).ok(),
@@ -213,16 +219,26 @@ fn differences(expect: &Expect, outcome: &Outcome) -> Vec<String> {
     if let Some(state) = &expect.state
         && outcome.state.as_ref() != Some(state)
     {
-        differs.push(format!("state: found {}, expected {}", shown(&outcome.state), shown(state)));
+        differs.push(format!(
+            "state: found {}, expected {}",
+            shown(&outcome.state),
+            shown(state)
+        ));
     }
     if let Some(decisions) = &expect.decisions
         && outcome.decisions != *decisions
     {
-        differs.push(format!("decisions: found {}, expected {}", shown(&outcome.decisions), shown(decisions)));
+        differs.push(format!(
+            "decisions: found {}, expected {}",
+            shown(&outcome.decisions),
+            shown(decisions)
+        ));
     }
     for (name, wanted) in expect.result.iter().flatten() {
         let mut found = outcome.results.iter().filter_map(|result| result.get(name)).peekable();
-        let last = found.peek().map_or_else(|| "nothing".to_owned(), |found| found.to_string());
+        let last = found
+            .peek()
+            .map_or_else(|| "nothing".to_owned(), |found| found.to_string());
         if !found.any(|found| found == wanted) {
             differs.push(format!("result.{name}: found {last}, expected {wanted}"));
         }

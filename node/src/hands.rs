@@ -71,7 +71,6 @@ pub struct Captured {
 /// The hands of one agent for one job.
 pub struct Granted {
     grip: Grip,
-    files: Option<Files>,
     taken: Vec<Queue>,
     captured: Captured,
 }
@@ -81,7 +80,6 @@ impl Granted {
     pub fn new(grip: Grip) -> Self {
         Self {
             grip,
-            files: None,
             taken: Vec::new(),
             captured: Captured::default(),
         }
@@ -123,15 +121,6 @@ impl Granted {
         Ok(())
     }
 
-    fn files(&mut self) -> Result<&Files, AgentError> {
-        if self.files.is_none() {
-            self.files = Some(Files::open(&self.grip.root)?);
-        }
-        self.files
-            .as_ref()
-            .ok_or_else(|| AgentError::Failed("the data directory is not open".into()))
-    }
-
     fn queue(&mut self, right: Right, name: &str) -> Result<Queue, AgentError> {
         let well_formed = Name::new(name).map(drop).map_err(|e| format!("a queue's name: {e}"));
         self.ask_for(right, name, well_formed)?;
@@ -148,13 +137,13 @@ impl Hands for Granted {
         self.ask_for(Right::FsRead, path, roles::place(path))?;
         match path.strip_prefix("facts/") {
             Some(which) => facts::read(which, &self.grip.root),
-            None => self.files()?.read(path),
+            None => Files::open(&self.grip.root)?.read(path),
         }
     }
 
     fn write(&mut self, path: &str, content: &[u8]) -> Result<(), AgentError> {
         self.ask_for(Right::FsWrite, path, roles::place(path))?;
-        self.files()?.write(path, content)
+        Files::open(&self.grip.root)?.write(path, content)
     }
 
     fn send(&mut self, queue: &str, message: &Value) -> Result<(), AgentError> {

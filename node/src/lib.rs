@@ -14,6 +14,7 @@
 
 pub mod agents;
 pub mod contract;
+mod cron;
 mod error;
 pub mod evals;
 pub mod examples;
@@ -32,6 +33,8 @@ pub mod registry;
 pub mod replay;
 mod resume;
 pub mod roles;
+pub mod schedules;
+mod seals;
 pub mod serve;
 mod status;
 pub mod tools;

@@ -8,6 +8,7 @@
 //! outcome   {job, agent, decision, kind, ok, act: {result, reason, trail}}         what came of a decision
 //! ended     {job, agent, ok, state, reason}                                        the job is over
 //! fired     {schedule, job, due}                                                   a schedule submitted a job
+//! checkpoint                                                                       a signed head (see `seals`)
 //! node      {node, word}                                                           a node began or ended
 //! ```
 //!
@@ -121,6 +122,16 @@ impl Draft {
             kind: "fired",
             source: Source::Schedule,
             head: json!({ "schedule": schedule, "job": job, "due": due }),
+            act: None,
+        }
+    }
+
+    /// A signed checkpoint over all records before.
+    pub(crate) fn checkpoint(document: Value) -> Self {
+        Self {
+            kind: jos_runtime::ledger::CHECKPOINT,
+            source: Source::Operator,
+            head: document,
             act: None,
         }
     }

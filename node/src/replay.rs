@@ -9,7 +9,7 @@ mod pass;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jos_runtime::ledger::{Archive, LedgerError};
+use jos_runtime::ledger::{Archive, LedgerError, LedgerKey};
 use jos_schemas::documents::runtime::MachineState;
 use serde::Serialize;
 
@@ -104,6 +104,8 @@ pub struct Report {
     pub deterministic: bool,
     /// Whether the chain holds.
     pub chain: Chain,
+    /// Checkpoints whose signature holds.
+    pub seals: u64,
     /// All failures.
     pub attribution: Vec<Failure>,
     /// Jobs that were run again after a crash.
@@ -120,17 +122,17 @@ pub struct Report {
     pub ok: bool,
 }
 
-/// Replays a ledger twice. `kinds` are those that something here still executes.
-pub fn replay(archive: &Archive<'_>, kinds: &BTreeSet<String>) -> Result<Report, LedgerError> {
-    let mut first = once(archive, kinds)?;
-    let second = once(archive, kinds)?;
+/// Replays a ledger twice. `kinds` are those that something here still executes, `key` is that of its data directory.
+pub fn replay(archive: &Archive<'_>, kinds: &BTreeSet<String>, key: Option<&LedgerKey>) -> Result<Report, LedgerError> {
+    let mut first = once(archive, kinds, key)?;
+    let second = once(archive, kinds, key)?;
     first.deterministic = first == second;
     first.ok = first.byte_identical && first.deterministic && first.chain == Chain::Intact;
     Ok(first)
 }
 
-fn once(archive: &Archive<'_>, kinds: &BTreeSet<String>) -> Result<Report, LedgerError> {
-    let mut pass = Pass::new(archive, kinds);
+fn once(archive: &Archive<'_>, kinds: &BTreeSet<String>, key: Option<&LedgerKey>) -> Result<Report, LedgerError> {
+    let mut pass = Pass::new(archive, kinds, key);
     let (chain, head) = match archive.lines(&mut |line| pass.line(line)) {
         Ok(extent) => (Chain::Intact, Some(extent.head)),
         Err(e) if e.is_damage() => (Chain::Broken(e.to_string()), None),

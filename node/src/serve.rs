@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use jos_runtime::ledger::{Archive, Blobs};
 use jos_schemas::text::Utc;
+use jos_trust::SecretKey;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
@@ -28,6 +29,8 @@ use crate::place::{BLOBS, DataDir, Door, Durable, LEDGER};
 use crate::pool::{Queue, Shared, work};
 use crate::records::Draft;
 use crate::resume;
+use crate::schedules::Schedules;
+use crate::seals;
 use crate::status::Board;
 use crate::watch::{Seen, Watch};
 use crate::writer::{Bell, Writer};
@@ -40,6 +43,9 @@ const STATUS_EVERY: Duration = Duration::from_millis(250);
 const GRACE: Duration = Duration::from_millis(400);
 /// So many ids are remembered by the files in `processed/` and `failed/`.
 const KEPT: usize = 10_000;
+
+/// So many records lie between two signed checkpoints, about.
+const SEAL_EVERY: u64 = 1000;
 
 /// How a node runs.
 #[derive(Clone, Debug)]
@@ -96,8 +102,13 @@ pub fn serve(
         foreign: true,
         since: (outside.now)(),
         written: None,
+        schedules: Schedules::load(data)?,
+        writer: &writer,
+        key: seals::key(data, &shared.door, outside)?,
+        sealed: 0,
     };
-    host.note(&writer, "began")?;
+    host.note(vec![Draft::node(&host.shared.node, "began")])?;
+    host.seal()?;
     host.begin()?;
     let workers: Vec<_> = (0..settings.workers.max(1))
         .map(|n| {
@@ -115,11 +126,15 @@ pub fn serve(
     if quiet {
         workers.into_iter().for_each(|worker| drop(worker.join()));
         // The disk may be full; the note is not worth waiting for.
-        let _ = host.note(&writer, "ended");
+        let _ = host.note(vec![Draft::node(&host.shared.node, "ended")]);
+        let _ = host.seal();
+    }
+    let _ = host.write_status(false);
+    drop(host);
+    if quiet {
         drop(writer);
         let _ = ledger.join();
     }
-    let _ = host.write_status(false);
     looped.map(|()| {
         if quiet && left == 0 {
             Served::Quiet
@@ -138,15 +153,63 @@ struct Host<'h> {
     foreign: bool,
     since: i64,
     written: Option<Instant>,
+    schedules: Schedules,
+    writer: &'h Writer,
+    key: SecretKey,
+    /// So many records there were at the last checkpoint.
+    sealed: u64,
 }
 
 impl Host<'_> {
-    fn note(&self, writer: &Writer, word: &str) -> Result<(), NodeError> {
-        let root = self.shared.data.root();
-        let disk = jobs::disk(&root.join("state"), &self.shared.outside.hex(8))?;
+    fn note(&self, drafts: Vec<Draft>) -> Result<(), NodeError> {
+        let disk = jobs::disk(&self.shared.data.path("state"), &self.shared.outside.hex(8))?;
         let blobs = Blobs::open(&disk, BLOBS)?;
-        let _ = writer.append(vec![Draft::node(&self.shared.node, word)], &blobs);
+        // Told to end meanwhile: then nobody waits for it.
+        let _ = self.writer.append(drafts, &blobs);
         Ok(())
+    }
+
+    /// Signs how far the ledger has come.
+    fn seal(&mut self) -> Result<(), NodeError> {
+        if let Some(document) = seals::now(&self.shared.data, &self.shared.outside, &self.key)? {
+            self.sealed = self.writer.count();
+            self.note(vec![Draft::checkpoint(document)])?;
+        }
+        Ok(())
+    }
+
+    /// Submits what is due.
+    fn fire(&mut self) -> Result<(), NodeError> {
+        let fired = self
+            .schedules
+            .fire(&self.shared.data, &self.shared.door, (self.shared.outside.now)());
+        match fired {
+            Ok(fired) if fired.is_empty() => Ok(()),
+            Ok(fired) => {
+                self.shared
+                    .queue
+                    .add(fired.iter().map(|fired| format!("{}.json", fired.job)));
+                self.shared.board.touch();
+                self.note(
+                    fired
+                        .iter()
+                        .map(|f| Draft::fired(&f.schedule, &f.job, &f.due))
+                        .collect(),
+                )
+            }
+            Err(e) => {
+                // A full disk: it is tried again when something happens, at the latest in a minute.
+                log::warn!("schedules: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    /// How long until a schedule is due. Clocks are set and machines sleep, so it is looked at once a minute at least.
+    fn until_due(&self) -> Option<Duration> {
+        let now = (self.shared.outside.now)();
+        let due = self.schedules.next(&self.shared.data, now)?;
+        Some(Duration::from_secs(due.saturating_sub(now).clamp(0, 60).unsigned_abs()).max(Duration::from_millis(250)))
     }
 
     /// Takes up what is there: first what dead nodes left, then what waits.
@@ -183,18 +246,23 @@ impl Host<'_> {
             if self.foreign {
                 sooner((self.settings.lease / 3).saturating_sub(looked.elapsed()));
             }
+            self.until_due().into_iter().for_each(&mut sooner);
             self.wait(signal, wait)?;
             if stopping() {
                 return Ok(());
             }
             let seen = self.watch.take()?;
             self.take_up(&seen)?;
+            self.fire()?;
             if self.foreign && looked.elapsed() >= self.settings.lease / 3 {
                 looked = Instant::now();
                 self.reclaim()?;
             }
             if self.shared.board.is_dirty() && self.written.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
                 self.write_status(true)?;
+                if self.writer.count() >= self.sealed + SEAL_EVERY {
+                    self.seal().unwrap_or_else(|e| log::warn!("checkpoint: {e}"));
+                }
                 finished += 1;
                 if finished.is_multiple_of(64) {
                     self.trim()?;
@@ -247,6 +315,10 @@ impl Host<'_> {
         }
         if seen.lost || seen.folders.contains("agents") || seen.folders.contains("tools") {
             self.shared.agents.refresh();
+            self.shared.board.touch();
+        }
+        if seen.lost || seen.folders.contains("schedules") {
+            self.schedules = Schedules::load(&self.shared.data)?;
             self.shared.board.touch();
         }
         Ok(())
@@ -344,7 +416,7 @@ impl Host<'_> {
         let mut document = shared.board.document();
         document["node"] = json!(shared.node);
         document["pid"] = json!(std::process::id());
-        document["running_node"] = json!(running);
+        document["serving"] = json!(running);
         document["since"] = json!(Utc::from_unix(self.since));
         document["at"] = json!(Utc::from_unix((shared.outside.now)()));
         document["workers"] = json!(self.settings.workers);
@@ -352,7 +424,15 @@ impl Host<'_> {
         document["waiting"] = json!(shared.bell.waiting());
         document["agents"] = json!(shared.agents.agents());
         document["kinds"] = json!(shared.agents.kinds());
-        document["broken"] = json!(shared.agents.broken());
+        let mut broken = shared.agents.broken();
+        broken.extend(self.schedules.broken.iter().cloned());
+        document["broken"] = json!(broken);
+        let now = (shared.outside.now)();
+        let about = self.schedules.all().map(|planned| {
+            let next = planned.next(&shared.data, now).map(Utc::from_unix);
+            json!({ "name": planned.schedule.name, "agent": planned.schedule.agent, "next": next })
+        });
+        document["schedules"] = about.collect();
         let text = serde_json::to_vec_pretty(&document).unwrap_or_default();
         // A full disk must not end the node; the next writing says it.
         if let Err(e) = shared.data.put("status.json", &text, Durable::Derived) {

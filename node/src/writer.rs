@@ -36,6 +36,8 @@ pub(crate) struct Bell {
 struct Ring {
     stop: bool,
     waiting: Option<String>,
+    /// Records there are, as far as this node has written.
+    count: u64,
 }
 
 impl Bell {
@@ -128,7 +130,10 @@ impl Writer {
                 }
             }
             match self.submitter.append(entries.clone()) {
-                Ok(_) => {
+                Ok(first) => {
+                    let mut ring = self.bell.lock();
+                    ring.count = ring.count.max(first + entries.len() as u64);
+                    drop(ring);
                     if self.bell.waiting().is_some() {
                         log::info!("the ledger can be written again");
                         self.bell.set_waiting(None);
@@ -139,6 +144,11 @@ impl Writer {
                 Err(e) => self.patience(&e)?,
             }
         }
+    }
+
+    /// Records there are, as far as this node has written.
+    pub(crate) fn count(&self) -> u64 {
+        self.bell.lock().count
     }
 
     fn patience(&self, e: &LedgerError) -> Result<(), Halt> {

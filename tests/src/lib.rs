@@ -6,6 +6,7 @@
 //! - [`wait`] waits for a condition; nothing here waits for time to pass.
 //! - [`baked`] has `jos-image` bake packages, signed by a vendor's key.
 //! - [`cache`] makes a costly thing once for all tests and later runs, outside the checkout.
+//! - [`node`] is a node of the runtime on a data directory of its own.
 //! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
 //! - [`readers`] reads formats that have no second tool here.
 //! - [`torture`] kills a program at its K-th write-like call, or makes that call fail.
@@ -18,6 +19,7 @@ pub mod baked;
 pub mod cache;
 pub mod command;
 pub mod fleet;
+pub mod node;
 pub mod nspawn;
 pub mod programs;
 pub mod qemu;

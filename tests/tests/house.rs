@@ -149,7 +149,7 @@ fn the_crates_use_only_whom_the_golden_file_lets_them_use() {
 
 #[test]
 fn nothing_below_the_agent_speaks_to_a_network_or_a_database() {
-    for package in ["jos-schemas", "jos-trust", "jos-runtime", "jos-link"] {
+    for package in ["jos-schemas", "jos-trust", "jos-runtime", "jos-node", "jos-link"] {
         let built = built_with(package, &[]);
         let found: Vec<_> = NETWORK_AND_DATABASES
             .iter()

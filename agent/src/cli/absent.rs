@@ -3,7 +3,7 @@
 use super::Failure;
 
 /// Of [`super::desk`] and [`super::runtime`], by their first word.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 20] = [
     "key",
     "sign",
     "verify",
@@ -20,6 +20,10 @@ const COMMANDS: [&str; 16] = [
     "status",
     "watch",
     "logs",
+    "eval",
+    "add-agent",
+    "schedule",
+    "console",
 ];
 /// The same of `jos trust`.
 const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];

@@ -8,6 +8,7 @@ mod eval;
 mod init;
 mod logs;
 mod replay;
+mod schedule;
 mod serve;
 mod status;
 mod submit;
@@ -56,6 +57,7 @@ pub(super) enum ShortVerb {
     Eval(eval::Args),
     AddAgent(add_agent::Args),
     Console(console::Args),
+    Schedule(schedule::Args),
 }
 
 /// Run agents on this machine: jobs in, proposals gated and recorded, results out
@@ -89,6 +91,7 @@ pub(super) fn run_short(verb: &ShortVerb, data_dir: Option<&Path>, ui: &Ui) -> D
         ShortVerb::Eval(args) => eval::run(args, &place, ui),
         ShortVerb::AddAgent(args) => add_agent::run(args, &place, ui),
         ShortVerb::Console(args) => console::run(args, &place, ui),
+        ShortVerb::Schedule(args) => schedule::run(args, &place, ui),
     }
 }
 

@@ -114,8 +114,16 @@ impl Remote {
             other => Trouble::Again(other.to_string(), None),
         })?;
         let status = response.status().as_u16();
-        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let pause = header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_owned)
+        };
+        let pause = header("retry-after")
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs);
         let mut reader = response.into_body().into_reader().take(ANSWER + 1);
         if status != 200 {
             let mut text = String::new();

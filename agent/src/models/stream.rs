@@ -19,7 +19,10 @@ fn ollama(body: &str) -> Result<String, String> {
     let mut text = String::new();
     for line in body.lines().filter(|line| !line.trim().is_empty()) {
         let piece = parse(line)?;
-        text += piece.pointer("/message/content").and_then(Value::as_str).unwrap_or_default();
+        text += piece
+            .pointer("/message/content")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if piece.get("done") == Some(&Value::Bool(true)) {
             return Ok(text);
         }
@@ -43,7 +46,10 @@ fn openai(body: &str) -> Result<String, String> {
             return Ok(text);
         }
         let piece = parse(data)?;
-        text += piece.pointer("/choices/0/delta/content").and_then(Value::as_str).unwrap_or_default();
+        text += piece
+            .pointer("/choices/0/delta/content")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
     }
     Err("its stream ended before it was done".into())
 }

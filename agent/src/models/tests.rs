@@ -21,7 +21,10 @@ fn server(answers: Vec<String>) -> (String, mpsc::Receiver<(String, Value)>) {
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|n| n > 0) {}
             let length = head.to_lowercase();
-            let length = length.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+            let length = length
+                .split("content-length: ")
+                .nth(1)
+                .and_then(|rest| rest.split("\r\n").next());
             let mut body = vec![0; length.and_then(|n| n.parse().ok()).unwrap_or(0)];
             reader.read_exact(&mut body).expect("a body");
             let _ = sender.send((head, serde_json::from_slice(&body).unwrap_or_default()));
@@ -54,9 +57,15 @@ fn chunked(pieces: &[&str]) -> String {
 fn model(url: &str, settings: &str, environment: &[(&str, &str)]) -> Arc<dyn Model> {
     let data = tempfile::tempdir().expect("a directory");
     std::fs::create_dir(data.path().join("config")).expect("a folder");
-    std::fs::write(data.path().join("config/llm.toml"), format!("base_url = \"{url}\"\nmodel = \"m\"\n{settings}"))
-        .expect("a file");
-    let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    std::fs::write(
+        data.path().join("config/llm.toml"),
+        format!("base_url = \"{url}\"\nmodel = \"m\"\n{settings}"),
+    )
+    .expect("a file");
+    let environment = environment
+        .iter()
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect();
     choose(data.path(), &environment).expect("a model")
 }
 
@@ -73,15 +82,26 @@ fn ask(model: &Arc<dyn Model>) -> Result<Reply, String> {
 fn ollama_is_asked_in_its_own_way_whole_and_streamed() {
     let whole = answer("200 OK", r#"{"message":{"content":"ACCEPT"},"done":true}"#);
     let (url, asked) = server(vec![whole]);
-    let reply = ask(&model(&url, "provider = \"ollama\"\nstream = false\n[options]\nseed = 7\n", &[])).expect("a reply");
+    let reply = ask(&model(
+        &url,
+        "provider = \"ollama\"\nstream = false\n[options]\nseed = 7\n",
+        &[],
+    ))
+    .expect("a reply");
     assert_eq!((reply.model.as_str(), reply.text.as_str()), ("ollama:m", "ACCEPT"));
     let (head, body) = asked.recv().expect("asked");
     assert!(head.starts_with("POST /api/chat HTTP/1.1"), "{head}");
     assert_eq!(body["options"], json!({ "seed": 7, "temperature": 0 }));
     assert_eq!(body["messages"][0], json!({ "role": "system", "content": "be short" }));
-    let pieces = ["{\"message\":{\"content\":\"REJ\"},\"done\":false}\n{\"mess", "age\":{\"content\":\"ECT\"},\"done\":true}\n"];
+    let pieces = [
+        "{\"message\":{\"content\":\"REJ\"},\"done\":false}\n{\"mess",
+        "age\":{\"content\":\"ECT\"},\"done\":true}\n",
+    ];
     let (url, _asked) = server(vec![chunked(&pieces)]);
-    assert_eq!(ask(&model(&url, "provider = \"ollama\"\n", &[])).expect("a reply").text, "REJECT");
+    assert_eq!(
+        ask(&model(&url, "provider = \"ollama\"\n", &[])).expect("a reply").text,
+        "REJECT"
+    );
 }
 
 #[test]
@@ -89,7 +109,12 @@ fn openai_is_asked_in_its_own_way_with_the_key_whole_and_streamed() {
     let whole = answer("200 OK", r#"{"choices":[{"message":{"content":"yes"}}]}"#);
     let (url, asked) = server(vec![whole]);
     let environment = [("JOS_LLM", "openai"), ("JOS_LLM_API_KEY", "k1")];
-    assert_eq!(ask(&model(&url, "stream = false\n", &environment)).expect("a reply").text, "yes");
+    assert_eq!(
+        ask(&model(&url, "stream = false\n", &environment))
+            .expect("a reply")
+            .text,
+        "yes"
+    );
     let (head, body) = asked.recv().expect("asked");
     assert!(head.starts_with("POST /chat/completions HTTP/1.1"), "{head}");
     assert!(head.to_lowercase().contains("authorization: bearer k1"), "{head}");
@@ -134,7 +159,9 @@ fn silence_and_garbage_are_errors_by_name() {
         let error = ask(&model(&url, "provider = \"ollama\"\nstream = false\n", &[])).expect_err(body);
         assert!(error.contains(expected), "{error}");
     }
-    let (url, _asked) = server(vec![chunked(&["{\"message\":{\"content\":\"half\"},\"done\":false}\n"])]);
+    let (url, _asked) = server(vec![chunked(&[
+        "{\"message\":{\"content\":\"half\"},\"done\":false}\n",
+    ])]);
     let error = ask(&model(&url, "provider = \"ollama\"\n", &[])).expect_err("half");
     assert!(error.contains("before it was done"), "{error}");
 }
@@ -150,9 +177,15 @@ fn the_environment_counts_before_the_file_and_an_unknown_model_is_an_error_that_
     std::fs::create_dir(data.path().join("config")).expect("a folder");
     std::fs::write(data.path().join("config/llm.toml"), "provider = \"uppercase\"\n").expect("a file");
     assert_eq!(choose(&[]).as_deref(), Ok("uppercase"));
-    assert_eq!(choose(&[("JOS_LLM", "ollama"), ("JOS_LLM_MODEL", "gemma2:2b")]).as_deref(), Ok("ollama:gemma2:2b"));
+    assert_eq!(
+        choose(&[("JOS_LLM", "ollama"), ("JOS_LLM_MODEL", "gemma2:2b")]).as_deref(),
+        Ok("ollama:gemma2:2b")
+    );
     let error = choose(&[("JOS_LLM", "gpt")]).expect_err("unknown");
-    assert!(error.contains("JOS_LLM: found \"gpt\", expected one of echo, uppercase, ollama, openai"), "{error}");
+    assert!(
+        error.contains("JOS_LLM: found \"gpt\", expected one of echo, uppercase, ollama, openai"),
+        "{error}"
+    );
     let error = choose(&[("JOS_LLM", "openai")]).expect_err("no model");
     assert!(error.contains("JOS_LLM_MODEL"), "{error}");
     std::fs::write(data.path().join("config/llm.toml"), "provide = \"echo\"\n").expect("a file");

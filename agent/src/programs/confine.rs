@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 /// Bytes of address space: room for an interpreter.
+#[cfg(target_os = "linux")]
 const MEMORY: u64 = 512 << 20;
 /// Seconds of a CPU.
 const CPU: u64 = 20;
@@ -51,7 +52,7 @@ const SYSTEM: [&str; 9] = [
     "/usr/lib64",
     "/usr/local/bin",
     "/usr/local/lib",
-    "/usr/share/zoneinfo",
+    "/usr/share",
     "/bin",
     "/lib",
     "/lib64",
@@ -218,11 +219,23 @@ fn seccomp() -> Result<(), String> {
     for call in [libc::SYS_kill, libc::SYS_tgkill] {
         rules.insert(call, vec![when(0, SeccompCmpOp::Eq, own)?]);
     }
-    // Its own limits, which it can only lower.
-    rules.insert(libc::SYS_prlimit64, vec![when(0, SeccompCmpOp::Eq, 0)?]);
+    // Its own limits, to look at.
+    let nothing = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
+    let own_limits = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)
+        .and_then(|itself| SeccompRule::new(vec![itself, nothing?]));
+    rules.insert(libc::SYS_prlimit64, vec![own_limits.map_err(|e| e.to_string())?]);
     // What C libraries ask of a stream: whether it is a terminal, how much is in it, that it closes.
-    let asked = [libc::TCGETS, libc::FIONREAD, libc::FIOCLEX, libc::FIONCLEX, libc::TIOCGWINSZ];
-    let asked: Result<Vec<_>, _> = asked.iter().map(|what| when(1, SeccompCmpOp::Eq, *what as u64)).collect();
+    let asked = [
+        libc::TCGETS,
+        libc::FIONREAD,
+        libc::FIOCLEX,
+        libc::FIONCLEX,
+        libc::TIOCGWINSZ,
+    ];
+    let asked: Result<Vec<_>, _> = asked
+        .iter()
+        .map(|what| when(1, SeccompCmpOp::Eq, *what as u64))
+        .collect();
     rules.insert(libc::SYS_ioctl, asked?);
     // All else is "not there": sockets, processes, mounts, keys, other processes' memory, writing names.
     let refuse = SeccompAction::Errno(libc::ENOSYS as u32);

@@ -10,8 +10,6 @@ use jos_node::contract::AgentError;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// For one question, besides what the node itself takes to serve it.
-const TIME: Duration = Duration::from_secs(30);
 /// Bytes of a line: a file's content as JSON, at its longest.
 const LINE: usize = 8 << 20;
 /// Bytes in all.
@@ -25,6 +23,7 @@ pub(super) struct Started {
     input: ChildStdin,
     output: ChildStdout,
     errors: Option<ChildStderr>,
+    time: Duration,
     left: Duration,
     heard: Vec<u8>,
     /// Of `heard`, how many bytes hold no newline.
@@ -35,7 +34,7 @@ pub(super) struct Started {
 }
 
 impl Started {
-    pub(super) fn new(mut child: Child) -> Result<Self, AgentError> {
+    pub(super) fn new(mut child: Child, time: Duration) -> Result<Self, AgentError> {
         let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = taken else {
             return Err(AgentError::Failed("it has no streams".into()));
@@ -48,7 +47,8 @@ impl Started {
             input,
             output,
             errors: Some(errors),
-            left: TIME,
+            time,
+            left: time,
             heard: Vec::new(),
             searched: 0,
             total: 0,
@@ -60,11 +60,17 @@ impl Started {
     /// Waits until something can be read, or written where that is wanted; takes the time from what is left.
     fn wait(&mut self, writes: bool) -> Result<(), AgentError> {
         if self.left.is_zero() {
-            return Err(AgentError::Limit(format!("it did not answer within {} s", TIME.as_secs())));
+            return Err(AgentError::Limit(format!(
+                "it did not answer within {} s",
+                self.time.as_secs()
+            )));
         }
         let begun = Instant::now();
         let timeout = PollTimeout::try_from(self.left).unwrap_or(PollTimeout::MAX);
-        let mut all = vec![PollFd::new(self.output.as_fd(), PollFlags::POLLIN)];
+        let mut all = Vec::with_capacity(3);
+        if !self.ended {
+            all.push(PollFd::new(self.output.as_fd(), PollFlags::POLLIN));
+        }
         if let Some(errors) = &self.errors {
             all.push(PollFd::new(errors.as_fd(), PollFlags::POLLIN));
         }
@@ -124,7 +130,8 @@ impl Started {
         let line = String::from_utf8(self.heard[..end].to_vec());
         self.heard.drain(..=end);
         self.searched = 0;
-        line.map(Some).map_err(|_| AgentError::Failed("it said something that is not UTF-8".into()))
+        line.map(Some)
+            .map_err(|_| AgentError::Failed("it said something that is not UTF-8".into()))
     }
 }
 
@@ -165,7 +172,10 @@ impl Talk for Started {
         // What it complained of comes with its end; a program that closed its output and lives on is not waited for.
         while self.errors.is_some() && self.wait(false).is_ok() && self.take().is_ok() {}
         let _ = self.child.kill();
-        let status = self.child.wait().map_or_else(|e| e.to_string(), |status| status.to_string());
+        let status = self
+            .child
+            .wait()
+            .map_or_else(|e| e.to_string(), |status| status.to_string());
         let complaint = String::from_utf8_lossy(&self.complaint);
         match complaint.trim() {
             "" => status,

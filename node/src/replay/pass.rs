@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jos_runtime::ledger::{Archive, BLOB_LIMIT, LedgerHead, Line, canonical};
+use jos_runtime::ledger::{Archive, BLOB_LIMIT, LedgerHead, LedgerKey, Line, canonical};
 use jos_schemas::documents::ledger::{Decision, Proposal};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::documents::runtime::MachineState;
@@ -14,6 +14,7 @@ use super::{Chain, Divergence, Failure, NAMED, Report, Rerun};
 use crate::execute::{advance, after, fs_written, last_state, queue_sent};
 use crate::join::Trail;
 use crate::records::{Came, Draft, Read};
+use crate::seals::Seals;
 use crate::{gate, machine};
 
 /// A job that has begun.
@@ -35,12 +36,13 @@ pub(super) struct Pass<'p> {
     open: HashMap<String, Open>,
     queues: BTreeMap<String, u64>,
     report: Report,
+    seals: Seals<'p>,
 }
 
 type Wrong = Result<(), String>;
 
 impl<'p> Pass<'p> {
-    pub(super) fn new(archive: &'p Archive<'p>, kinds: &'p BTreeSet<String>) -> Self {
+    pub(super) fn new(archive: &'p Archive<'p>, kinds: &'p BTreeSet<String>, key: Option<&'p LedgerKey>) -> Self {
         let report = Report {
             decisions: 0,
             agents: BTreeMap::new(),
@@ -56,6 +58,7 @@ impl<'p> Pass<'p> {
             byte_identical: true,
             deterministic: false,
             chain: Chain::Intact,
+            seals: 0,
             attribution: Vec::new(),
             reruns: Vec::new(),
             missing: BTreeSet::new(),
@@ -70,14 +73,18 @@ impl<'p> Pass<'p> {
             open: HashMap::new(),
             queues: BTreeMap::new(),
             report,
+            seals: Seals::new(key),
         }
     }
 
     pub(super) fn line(&mut self, line: &Line<'_>) {
         self.report.records += 1;
+        if let Err(reason) = self.seals.line(line) {
+            self.diverges(line.index, "", "", &reason);
+        }
         let read = match Read::of(line, self.archive) {
             Ok(read) => read,
-            Err(e) => return self.diverges(line, "", "", &e),
+            Err(e) => return self.diverges(line.index, "", "", &e),
         };
         let followed = match line.kind {
             "job" => self.job(line, &read),
@@ -93,15 +100,15 @@ impl<'p> Pass<'p> {
             other => Err(format!("found a record of the kind {other:?}, which no node writes")),
         };
         if let Err(reason) = followed {
-            self.diverges(line, &read.job, &read.agent, &reason);
+            self.diverges(line.index, &read.job, &read.agent, &reason);
         }
     }
 
-    fn diverges(&mut self, line: &Line<'_>, job: &str, agent: &str, reason: &str) {
+    fn diverges(&mut self, record: u64, job: &str, agent: &str, reason: &str) {
         self.report.diverged += 1;
         if self.report.divergences.len() < NAMED {
             self.report.divergences.push(Divergence {
-                record: line.index,
+                record,
                 job: job.to_owned(),
                 agent: agent.to_owned(),
                 reason: reason.to_owned(),
@@ -347,6 +354,10 @@ impl<'p> Pass<'p> {
     }
 
     pub(super) fn report(mut self, chain: Chain, head: Option<LedgerHead>) -> Report {
+        if let Err(reason) = self.seals.end(self.report.records) {
+            self.diverges(self.report.records.saturating_sub(1), "", "", &reason);
+        }
+        self.report.seals = self.seals.good;
         self.report.unfinished = self.open.len() as u64;
         self.report.byte_identical = chain == Chain::Intact && self.report.diverged == 0;
         let state = json!({

@@ -52,7 +52,11 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     registry.refresh().map_err(Failure::failed)?;
     if let Some(broken) = registry.broken().into_iter().find(|broken| put.contains(&broken.file)) {
         let withdrawn = withdraw(&data, &put);
-        return Err(Failure::invalid(format!("{}: {}{withdrawn}", args.file.display(), broken.reason)));
+        return Err(Failure::invalid(format!(
+            "{}: {}{withdrawn}",
+            args.file.display(),
+            broken.reason
+        )));
     }
     ui.result(
         &json!({ "agent": name, "files": put }),
@@ -90,8 +94,13 @@ fn prepare(args: &Args, bytes: &[u8]) -> Result<(String, Vec<(String, Vec<u8>)>)
             if let Some(name) = named {
                 document["id_jos"] = json!(name);
             }
-            let artifact: Artifact = own::read_value(&document).map_err(|e| Failure::invalid(format!("{file}: {e}")))?;
-            let bytes = if args.name.is_some() { pretty(&document)? } else { bytes.to_vec() };
+            let artifact: Artifact =
+                own::read_value(&document).map_err(|e| Failure::invalid(format!("{file}: {e}")))?;
+            let bytes = if args.name.is_some() {
+                pretty(&document)?
+            } else {
+                bytes.to_vec()
+            };
             let name = artifact.id_jos.to_string();
             Ok((name.clone(), vec![(format!("{name}.jos"), bytes)]))
         }
@@ -121,18 +130,27 @@ fn prepare(args: &Args, bytes: &[u8]) -> Result<(String, Vec<(String, Vec<u8>)>)
         }
         _ => {
             let name = name()?;
-            let script = if extension.is_empty() { name.to_string() } else { format!("{name}.{extension}") };
+            let script = if extension.is_empty() {
+                name.to_string()
+            } else {
+                format!("{name}.{extension}")
+            };
             let mut argv: Vec<String> = interpreter(bytes);
             argv.push(format!("./{script}"));
             let document = json!({ "kind": "jos.runtime_agent", "name": name, "argv": argv });
-            Ok((name.to_string(), vec![(script, bytes.to_vec()), (format!("{name}.json"), pretty(&document)?)]))
+            Ok((
+                name.to_string(),
+                vec![(script, bytes.to_vec()), (format!("{name}.json"), pretty(&document)?)],
+            ))
         }
     }
 }
 
 /// The words of `#!`: files of a data directory are not executable.
 fn interpreter(bytes: &[u8]) -> Vec<String> {
-    let line = bytes.strip_prefix(b"#!").and_then(|rest| rest.split(|b| *b == b'\n').next());
+    let line = bytes
+        .strip_prefix(b"#!")
+        .and_then(|rest| rest.split(|b| *b == b'\n').next());
     let line = line.and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     match words.first().map(String::as_str) {
@@ -144,7 +162,11 @@ fn interpreter(bytes: &[u8]) -> Vec<String> {
 fn beside(document: &Value, folder: &Path, file: &Path) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut names: Vec<String> = Vec::new();
     let argv = document.get("argv").and_then(Value::as_array);
-    names.extend(argv.into_iter().flatten().filter_map(|word| word.as_str()?.strip_prefix("./").map(str::to_owned)));
+    names.extend(
+        argv.into_iter()
+            .flatten()
+            .filter_map(|word| word.as_str()?.strip_prefix("./").map(str::to_owned)),
+    );
     if document.get("wasm").is_some() {
         let stem = stem(file).unwrap_or_default();
         let there = ["wasm", "wat"].map(|end| format!("{stem}.{end}"));

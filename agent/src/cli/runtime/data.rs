@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jos_node::NodeError;
 use jos_node::contract::Model;
 use jos_node::join::{Agents, Outside};
+use jos_node::models::Echo;
 use jos_node::place::DataDir;
 use jos_node::registry::{Means, Registry};
 use jos_runtime::world::{Clock, Random};
 
 use crate::cli::Failure;
-use crate::{models, programs};
 use crate::world::{Kernel, SystemClock};
+use crate::{models, programs};
 
 const VARIABLE: &str = "JOS_DATA_DIR";
 const USUAL: &str = ".jos-data";
@@ -53,22 +54,28 @@ impl Place {
         Ok(Arc::new(Registry::new(&self.root, means(self.model()?))))
     }
 
+    /// The same for who only looks at what there is, and asks no model.
+    pub(crate) fn agents_unasked(&self) -> Arc<dyn Agents> {
+        Arc::new(Registry::new(&self.root, means(Arc::new(Echo))))
+    }
+
     /// The model that its agents ask.
     pub(crate) fn model(&self) -> Result<Arc<dyn Model>, Failure> {
         let environment = std::env::vars_os();
-        let environment = environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment =
+            environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         models::choose(&self.root, &environment.collect()).map_err(|why| {
-            Failure::invalid(why).help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
+            Failure::invalid(why)
+                .help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
         })
     }
 }
 
 /// What agents and tools are run with on this machine.
 pub(crate) fn means(model: Arc<dyn Model>) -> Means {
-    let unconfined_too = std::env::var_os(programs::UNCONFINED).is_some_and(|word| word == "1");
     Means {
         model,
-        programs: Some(Arc::new(programs::Confined { unconfined_too })),
+        programs: Some(Arc::new(programs::Confined::of_environment())),
     }
 }
 

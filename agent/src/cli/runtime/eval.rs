@@ -37,7 +37,9 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let known = |name: &String| cases.iter().any(|c| c.name.as_str() == name) || broken.iter().any(|b| b.name == *name);
     if let Some(unknown) = args.names.iter().find(|name| !known(name)) {
         let all: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-        return Err(Failure::invalid(format!("found no case named {unknown:?}")).help(format!("there are: {}", all.join(", "))));
+        return Err(
+            Failure::invalid(format!("found no case named {unknown:?}")).help(format!("there are: {}", all.join(", ")))
+        );
     }
     let mut verdicts: Vec<Verdict> = broken.iter().filter(|broken| wanted(&broken.name)).cloned().collect();
     let means = means(if args.model { place.model()? } else { Arc::new(Echo) });

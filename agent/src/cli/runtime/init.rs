@@ -32,7 +32,11 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
         return Err(Failure::invalid(message).help("use it as it is, or --force to make what is missing"));
     }
     let (data, made) = DataDir::create(place.root()).map_err(failure)?;
-    let examples = if args.with_examples { examples::put(&data).map_err(failure)? } else { Vec::new() };
+    let examples = if args.with_examples {
+        examples::put(&data).map_err(failure)?
+    } else {
+        Vec::new()
+    };
     let shown = data.root().display();
     let value = json!({ "data_dir": data.root(), "made": made, "examples": examples });
     ui.result(
@@ -40,7 +44,11 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
         format!(
             "{shown}: {}{}\nnext: `jos serve` runs the node, `jos submit {}` gives it work\n",
             said(&made),
-            if examples.is_empty() { String::new() } else { format!(", {} files of examples", examples.len()) },
+            if examples.is_empty() {
+                String::new()
+            } else {
+                format!(", {} files of examples", examples.len())
+            },
             if args.with_examples { "system-health" } else { "advance" },
         ),
     );

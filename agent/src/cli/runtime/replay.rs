@@ -30,15 +30,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
-    let agents = place.agents()?;
+    let agents = place.agents_unasked();
     agents.refresh();
     let kinds: BTreeSet<String> = agents.kinds().into_iter().collect();
     drop(agents);
     let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
     let archive = Archive::folder(&disk, LEDGER, BLOBS);
+    let key = jos_runtime::public_ledger_key(&data.path("state")).map_err(Failure::invalid)?;
     // All doors are opened before the filter closes behind us.
     let sealed = seal::seal();
-    let report = replay(&archive, &kinds).map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())))?;
+    let report = replay(&archive, &kinds, key.as_ref())
+        .map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())))?;
     let empty =
         report.decisions == 0 && report.attribution.is_empty() && report.chain == Chain::Intact && report.diverged == 0;
     let mut value = serde_json::to_value(&report).map_err(Failure::failed)?;
@@ -91,7 +93,11 @@ fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
         }
         (Chain::Intact, head) => {
             let hash = head.as_ref().map_or("", |head| head.hash.as_str());
-            let _ = writeln!(out, "chain: intact, head {hash}, unanchored");
+            let _ = writeln!(
+                out,
+                "chain: intact, head {hash}, {} signed checkpoints, unanchored",
+                report.seals
+            );
         }
     }
     let captured: u64 = report.captured_results.values().sum();
