@@ -8,6 +8,8 @@
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod backtrace;
 mod cli;
+#[cfg(feature = "full")]
+mod console;
 mod enrol;
 mod environment;
 mod files;

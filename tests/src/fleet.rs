@@ -88,7 +88,7 @@ impl Hub {
             let address = probe.local_addr().expect("an address");
             (probe, format!("{host}:{}", address.port()))
         };
-        let database = crate::postgres::is_wanted().then(Database::new);
+        let database = crate::postgres::is_wanted().then(Database::fresh);
         let folders: &[&'static str] = if database.is_some() { &["hub", "hub2"] } else { &["hub"] };
         let probes: Vec<_> = folders.iter().map(|_| free()).collect();
         let one = |(data, (_, listen)): (&&'static str, &(_, String))| One {

@@ -40,7 +40,7 @@ impl Database {
     ///
     /// # Panics
     /// If PostgreSQL is not there or does not come up.
-    pub fn new() -> Self {
+    pub fn fresh() -> Self {
         match std::env::var_os("JOS_TEST_POSTGRES").map(PathBuf::from) {
             Some(folder) => Self::within(folder, None),
             None => Self::alone(),

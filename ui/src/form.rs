@@ -19,6 +19,16 @@ pub fn form(action: &str, guard: Guard<'_>, inside: &Markup) -> Markup {
     }
 }
 
+/// The same with files in it.
+pub fn upload(action: &str, guard: Guard<'_>, inside: &Markup) -> Markup {
+    html! {
+        form method="post" action=(action) enctype="multipart/form-data" {
+            input type="hidden" name=(GUARD) value=(guard.0);
+            (inside)
+        }
+    }
+}
+
 /// One field with its label.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Field<'a> {
@@ -64,6 +74,31 @@ pub fn field(field: &Field<'_>) -> Markup {
                 input name=(name) type=(kind) value=(value) required[!optional] autofocus[first]
                     min=[(kind == "number").then_some("1")] autocomplete=(autocomplete) autocapitalize="none" spellcheck="false"
                     aria-description=[(!hint.is_empty()).then_some(hint)];
+            }
+            @if !hint.is_empty() { small class="hint" aria-hidden="true" { (hint) } }
+        }
+    }
+}
+
+/// A field for more than a line. What is in it is shown as it is, in letters of one width.
+pub fn area(field: &Field<'_>, rows: u8) -> Markup {
+    let Field {
+        name,
+        label,
+        value,
+        hint,
+        optional,
+        ..
+    } = *field;
+    html! {
+        div class="field" {
+            label {
+                span { (label) @if optional { small { " optional" } } }
+                textarea class="mono" name=(name) rows=(rows) required[!optional] autocapitalize="none" spellcheck="false"
+                    aria-description=[(!hint.is_empty()).then_some(hint)] {
+                    // The first line's end would not count.
+                    "\n" (value)
+                }
             }
             @if !hint.is_empty() { small class="hint" aria-hidden="true" { (hint) } }
         }

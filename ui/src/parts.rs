@@ -25,6 +25,35 @@ pub fn tight(heading: &str, live: Option<&str>, inside: &Markup) -> Markup {
     html! { section class="card tight" data-live=[live] { h2 { (heading) } (inside) } }
 }
 
+/// What a page is for, under its title.
+pub fn intro(inside: &Markup) -> Markup {
+    html! { p class="intro" { (inside) } }
+}
+
+/// A question mark that answers when it is pointed at, focused or touched.
+pub fn tip(about: &str, text: &str) -> Markup {
+    html! {
+        span class="tip" {
+            button type="button" class="why" aria-label={ "What is " (about) "?" } { "?" }
+            span class="answer" role="tooltip" { (text) }
+        }
+    }
+}
+
+/// A list of what to do first, each thing with whether it is done, its name, and how.
+pub fn checklist(things: &[(bool, &str, Markup)]) -> Markup {
+    html! {
+        ol class="steps" {
+            @for (done, name, how) in things {
+                li class=[done.then_some("done")] {
+                    h3 { (name) @if *done { span class="unseen" { " (done)" } } }
+                    div class="soft" { (how) }
+                }
+            }
+        }
+    }
+}
+
 /// Names and what they stand for.
 pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, Markup)>) -> Markup {
     html! { dl class="facts" { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } } }
@@ -138,6 +167,19 @@ mod tests {
             table(&[evil], &[], evil),
             stat(Tone::Good, 1, evil, evil, true),
             copied(evil, evil),
+            intro(&html! { (evil) }),
+            tip(evil, evil),
+            checklist(&[(true, evil, html! { (evil) })]),
+            crate::form::area(
+                &crate::form::Field {
+                    name: evil,
+                    label: evil,
+                    value: evil,
+                    hint: evil,
+                    ..Default::default()
+                },
+                3,
+            ),
             labels(&pairs),
             pager(2, 3, evil, |_| evil.to_owned()),
             difference(&[('+', None, Some(1), evil.to_owned())]),

@@ -3,7 +3,7 @@
 use super::Failure;
 
 /// Of [`super::desk`] and [`super::runtime`], by their first word.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "key",
     "sign",
     "verify",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 19] = [
     "eval",
     "add-agent",
     "schedule",
+    "console",
 ];
 /// The same of `jos trust`.
 const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];

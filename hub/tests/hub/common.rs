@@ -51,7 +51,7 @@ pub(crate) struct Running {
 
 /// A new database of PostgreSQL, where the tests are to stand on it.
 pub(crate) fn database() -> Option<postgres::Database> {
-    postgres::is_wanted().then(postgres::Database::new)
+    postgres::is_wanted().then(postgres::Database::fresh)
 }
 
 /// The folder of one more hub on the same database: all but the hub's own certificate.

@@ -154,7 +154,7 @@ fn a_folder_is_not_opened_on_the_database_of_another_hub_and_no_hub_is_made_over
     if !postgres::is_wanted() {
         return;
     }
-    let (database, folder) = (postgres::Database::new(), TempDir::new().expect("a folder"));
+    let (database, folder) = (postgres::Database::fresh(), TempDir::new().expect("a folder"));
     let [first, other, copy] = ["first", "other", "copy"].map(|name| folder.path().join(name));
     let init = |data: &std::path::Path| {
         let mut init = command(&["init", "--address", "https://127.0.0.1:1", "--data"]);
