@@ -83,7 +83,11 @@ mod tests {
         };
         let desk = crate::cli::desk::DeskCommand::augment_subcommands(clap::Command::new("jos"));
         let short = crate::cli::runtime::ShortVerb::augment_subcommands(clap::Command::new("jos"));
-        let all: Vec<String> = named(desk).into_iter().chain(["runtime".into()]).chain(named(short)).collect();
+        let all: Vec<String> = named(desk)
+            .into_iter()
+            .chain(["runtime".into()])
+            .chain(named(short))
+            .collect();
         assert_eq!(all, super::COMMANDS);
         let trust = crate::cli::desk::TrustVerb::augment_subcommands(clap::Command::new("trust"));
         assert_eq!(named(trust), super::OF_TRUST);

@@ -51,7 +51,16 @@ pub(crate) fn run(args: &Args, place: &Place) -> Done {
         signals.drain();
         signals::stop_requested()
     };
-    match serve(&data, place.agents()?, &outside(), &settings, signals.as_fd(), &stopping).map_err(failure)? {
+    match serve(
+        &data,
+        place.agents()?,
+        &outside(),
+        &settings,
+        signals.as_fd(),
+        &stopping,
+    )
+    .map_err(failure)?
+    {
         Served::Quiet => log::info!("stopped"),
         Served::Left(jobs) => log::info!("stopped; {jobs} jobs are taken up again at the next start"),
     }
