@@ -68,13 +68,16 @@ pub struct Asked {
     pub reply: Reply,
 }
 
+/// Fills bytes.
+pub type Fill = dyn Fn(&mut [u8]) + Send + Sync;
+
 /// What the program brings from outside.
 #[derive(Clone)]
 pub struct Outside {
     /// Seconds since 1970-01-01T00:00:00Z.
     pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Fills bytes unpredictably.
-    pub random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: Arc<Fill>,
 }
 
 impl Outside {
