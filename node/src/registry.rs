@@ -12,6 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
@@ -81,11 +82,23 @@ struct Snapshot {
     broken: Vec<Broken>,
 }
 
+/// Times of files go in steps, of 10 ms at most where it was looked at: so soon after a reading, an edit may show in nothing but
+/// the content.
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// What stood there when it was read last.
+struct Last {
+    seen: Vec<Seen>,
+    /// The hash of each file.
+    contents: Vec<Option<jos_trust::Digest>>,
+    at: Instant,
+}
+
 /// The agents and tools of a data directory.
 pub struct Registry {
     root: PathBuf,
     means: Means,
-    seen: Mutex<Option<Vec<Seen>>>,
+    last: Mutex<Option<Last>>,
     now: RwLock<Arc<Snapshot>>,
 }
 
@@ -95,7 +108,7 @@ impl Registry {
         Self {
             root: root.to_owned(),
             means,
-            seen: Mutex::new(None),
+            last: Mutex::new(None),
             now: RwLock::default(),
         }
     }
@@ -103,14 +116,23 @@ impl Registry {
     /// Looks whether anything has changed and reads what there is now; says whether it had to. An error is one of the
     /// folders: what was known stays known.
     pub fn refresh(&self) -> Result<bool, String> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Instant::now();
         let found = scan::scan(&self.root)?;
-        if seen.as_ref() == Some(&found) {
+        if let Some(last) = &*last
+            && last.seen == found
+            && (last.at.elapsed() > SETTLED || last.contents == scan::contents(&self.root, &found))
+        {
             return Ok(false);
         }
+        let contents = scan::contents(&self.root, &found);
         let snapshot = self.read(&found);
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-        *seen = Some(found);
+        *last = Some(Last {
+            seen: found,
+            contents,
+            at,
+        });
         Ok(true)
     }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use jos_trust::Digest;
+
 /// Files of one folder, at most.
 const FILES: usize = 4096;
 
@@ -69,4 +71,14 @@ pub(super) fn scan(root: &Path) -> Result<Vec<Seen>, String> {
     }
     all.sort_unstable();
     Ok(all)
+}
+
+/// The hash of each file; `None` where one cannot be read now.
+pub(super) fn contents(root: &Path, all: &[Seen]) -> Vec<Option<Digest>> {
+    let one = |seen: &Seen| {
+        fs::read(root.join(seen.file()))
+            .ok()
+            .map(|bytes| jos_trust::sha256(&bytes))
+    };
+    all.iter().map(one).collect()
 }

@@ -96,7 +96,7 @@ fn one_broken_file_is_named_with_its_place_and_the_others_load() {
     put(
         dir.path(),
         "agents/b-shell.jos",
-        &prompts("b", "x").replace("\"prompt\",", "\"shell\","),
+        &prompts("b", "x").replace("\"type\":\"prompt\"", "\"type\":\"shell\""),
     );
     put(dir.path(), "agents/c-good.jos", &prompts("good", "x"));
     put(dir.path(), "agents/d-twice.jos", &prompts("good", "y"));
