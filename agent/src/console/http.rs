@@ -93,8 +93,14 @@ pub(super) fn read(stream: &mut TcpStream) -> Result<Request, Unread> {
 
 fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> Result<(), Unread> {
     let left = deadline.saturating_duration_since(Instant::now());
+    // A browser opens connections before it needs them: who has said nothing is told nothing.
+    let late = if bytes.is_empty() {
+        Unread::Gone
+    } else {
+        Unread::Refused(408)
+    };
     if left.is_zero() {
-        return Err(Unread::Refused(408));
+        return Err(late);
     }
     stream.set_read_timeout(Some(left))?;
     let mut buffer = [0; 16 << 10];
@@ -105,7 +111,7 @@ fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> Resul
             Ok(())
         }
         Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
-        Err(_) => Err(Unread::Refused(408)),
+        Err(_) => Err(late),
     }
 }
 
