@@ -67,7 +67,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") && !is_test {
                 let text = fs::read_to_string(&path).expect("a text");
-                let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                let text = text.split("\nmod tests {").next().unwrap_or_default();
                 all.push((path, code(text)));
             }
         }

@@ -67,8 +67,7 @@ fn the_models_first_word_drives_the_outcome_of_an_agent_without_code() {
     let mut hands = registry.hands(&name("judge"), "job-1");
     let error = agent
         .decide(&job("judge", json!({})), &mut hands)
-        .err()
-        .expect("nothing to fill in");
+        .expect_err("nothing to fill in");
     assert!(error.to_string().contains("input.text"), "{error}");
 }
 
