@@ -137,6 +137,7 @@ fn qemu_amd64_uefi_image_enrols_applies_loses_its_power_and_comes_back_whole() {
 }
 
 #[test]
+#[ignore = "soak: emulates another CPU for minutes"]
 fn qemu_arm64_uefi_image_made_on_another_cpu_enrols_applies_loses_its_power_and_comes_back_whole() {
     from_image_to_the_field_and_back_from_a_power_cut(Cpu::Arm64);
 }
