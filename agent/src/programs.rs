@@ -96,12 +96,12 @@ pub(crate) fn become_it() -> ExitCode {
         return failed("started without a program");
     };
     files.extend(Some(PathBuf::from(&program)).filter(|path| path.is_absolute()));
-    if let Err(why) = confine::confine(&files) {
-        if !unconfined_too {
-            return failed(&format!(
-                "it cannot be confined here ({why}), so it was not started; {UNCONFINED}=1 in the node's environment starts it all the same"
-            ));
-        }
+    if let Err(why) = confine::confine(&files)
+        && !unconfined_too
+    {
+        return failed(&format!(
+            "it cannot be confined here ({why}), so it was not started; {UNCONFINED}=1 in the node's environment starts it all the same"
+        ));
     }
     let error = Command::new(&program).args(words).exec();
     failed(&format!("cannot start {}: {error}", program.to_string_lossy()))

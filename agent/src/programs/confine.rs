@@ -232,6 +232,7 @@ fn seccomp() -> Result<(), String> {
         libc::FIONCLEX,
         libc::TIOCGWINSZ,
     ];
+    #[allow(clippy::unnecessary_cast, reason = "c_ulong with glibc, c_int with musl")]
     let asked: Result<Vec<_>, _> = asked
         .iter()
         .map(|what| when(1, SeccompCmpOp::Eq, *what as u64))

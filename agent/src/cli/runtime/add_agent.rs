@@ -78,8 +78,11 @@ fn withdraw(data: &DataDir, put: &[String]) -> String {
     }
 }
 
+/// Files by their names, with their content.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The agent's name and the files that it is made of.
-fn prepare(args: &Args, bytes: &[u8]) -> Result<(String, Vec<(String, Vec<u8>)>), Failure> {
+fn prepare(args: &Args, bytes: &[u8]) -> Result<(String, Files), Failure> {
     let file = args.file.display();
     let extension = args.file.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let stem = args.name.clone().or_else(|| stem(&args.file)).unwrap_or_default();
