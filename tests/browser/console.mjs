@@ -30,7 +30,7 @@ async function seen(name) {
   for (const width of [320, 390, 768, 1440]) {
     await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(wide <= width, `${name} is ${wide} wide in a window of ${width}`);
+    if (wide > width) wrong.push(`${name} is ${wide} wide in a window of ${width}`);
     if (!pictures || (width !== 390 && width !== 1440)) continue;
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
@@ -87,7 +87,7 @@ await seen("machine");
 await page.goto(`${url}/agents`);
 const install = page.locator("#install-agent");
 await install.locator("input[type=file]").setInputFiles({ name: "broken.jos", mimeType: "application/json", buffer: Buffer.from("{") });
-await install.getByRole("button").click();
+await install.getByRole("button", { name: "Install the agent" }).click();
 await page.getByRole("alert").waitFor();
 const greeter = {
   id_jos: "greeter",
@@ -96,7 +96,7 @@ const greeter = {
   orchestration: { definitions: { greet: { type: "prompt", prompt: "ACCEPT {{input.name}}" } }, flows: { main: { steps: ["greet"] } } },
 };
 await install.locator("input[type=file]").setInputFiles({ name: "greeter.jos", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(greeter)) });
-await install.getByRole("button").click();
+await install.getByRole("button", { name: "Install the agent" }).click();
 await page.getByRole("status").getByText("Agent greeter is installed").waitFor();
 await page.getByText("<script>window").waitFor();
 writeFileSync(`${data}/tools/bad.json`, "{");
