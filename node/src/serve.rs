@@ -235,6 +235,9 @@ impl Host<'_> {
         let mut looked = Instant::now();
         let mut finished = 0_usize;
         loop {
+            if self.settings.drain && self.is_drained()? {
+                return Ok(());
+            }
             let mut wait = Watch::EVERY;
             let mut sooner = |duration: Duration| wait = Some(wait.map_or(duration, |w| w.min(duration)));
             if self.shared.board.is_dirty() {
@@ -268,14 +271,18 @@ impl Host<'_> {
                     self.trim()?;
                 }
             }
-            if self.settings.drain && self.shared.queue.is_idle() {
-                let left = json_only(self.shared.data.names("inbox")?);
-                if left.is_empty() && !self.foreign {
-                    return Ok(());
-                }
-                self.shared.queue.add(left);
-            }
         }
+    }
+
+    /// Whether nothing is left to do, here and at other nodes.
+    fn is_drained(&self) -> Result<bool, NodeError> {
+        if !self.shared.queue.is_idle() {
+            return Ok(false);
+        }
+        let left = json_only(self.shared.data.names("inbox")?);
+        let none = left.is_empty();
+        self.shared.queue.add(left);
+        Ok(none && !self.foreign)
     }
 
     fn wait(&self, signal: BorrowedFd<'_>, wait: Option<Duration>) -> Result<(), NodeError> {

@@ -19,6 +19,8 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// A data directory; the nodes that were started on it are killed with it.
 pub struct Node {
     dir: tempfile::TempDir,
+    /// Apart, so that a node whose disk is full can still be heard.
+    said: tempfile::TempDir,
 }
 
 /// `jos serve`, running.
@@ -29,8 +31,18 @@ pub struct Serving {
 impl Node {
     /// A fresh one.
     pub fn new() -> Self {
+        Self::of(tempfile::tempdir())
+    }
+
+    /// One on another file system.
+    pub fn within(folder: &Path) -> Self {
+        Self::of(tempfile::tempdir_in(folder))
+    }
+
+    fn of(dir: std::io::Result<tempfile::TempDir>) -> Self {
         let node = Self {
-            dir: tempfile::tempdir().expect("a folder of its own"),
+            dir: dir.expect("a folder of its own"),
+            said: tempfile::tempdir().expect("a folder of its own"),
         };
         node.jos(&["runtime", "init"]).ok();
         node
@@ -66,7 +78,7 @@ impl Node {
         let log = fs::File::options()
             .create(true)
             .append(true)
-            .open(self.dir.path().join("log"))
+            .open(self.said.path().join("log"))
             .expect("a log");
         let mut command = self.command(&["serve"]);
         command
@@ -94,7 +106,7 @@ impl Node {
 
     /// What the nodes said.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.said.path().join("log")).unwrap_or_default()
     }
 
     /// Puts a file into the inbox as others do: a new name, then a rename.

@@ -53,6 +53,16 @@ fn a_job_is_submitted_run_and_replayed_without_a_model() {
 }
 
 #[test]
+fn a_node_that_is_to_work_off_what_is_there_ends_also_where_nothing_is() {
+    let node = Node::new();
+    node.jos(&["serve", "--drain"]).ok();
+    node.jos(&["submit", "advance"]).ok();
+    node.jos(&["serve", "--drain"]).ok();
+    node.jos(&["serve", "--drain"]).ok();
+    node.jos(&["status"]).ok().says("1 done");
+}
+
+#[test]
 fn the_data_directory_is_named_before_or_after_the_verb_and_the_later_counts() {
     let node = Node::new();
     let other = Node::new();
