@@ -19,7 +19,9 @@ fn place(state: &str) -> (u16, u16) {
 }
 
 /// The way of a transition, where its word stands, and where its arrow ends: point, and the direction as a rotation.
-fn way(from: &str, event: &str) -> Option<(&'static str, (u16, u16), (u16, u16, i16))> {
+type Way = (&'static str, (u16, u16), (u16, u16, i16));
+
+fn way(from: &str, event: &str) -> Option<Way> {
     Some(match (from, event) {
         ("PENDING", "start") => ("M150 50H276", (213, 40), (280, 50, 0)),
         ("PENDING", "fail") => ("M110 74V298H276", (192, 290), (280, 298, 0)),
