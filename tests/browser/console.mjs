@@ -30,7 +30,10 @@ async function seen(name) {
   for (const width of [320, 390, 768, 1440]) {
     await page.setViewportSize({ width, height: width === 390 ? 844 : 900 });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    if (wide > width) wrong.push(`${name} is ${wide} wide in a window of ${width}`);
+    if (wide > width) {
+      const first = await page.evaluate((width) => [...document.querySelectorAll("main *")].findLast((one) => one.getBoundingClientRect().right > width)?.outerHTML.slice(0, 120), width);
+      wrong.push(`${name} is ${wide} wide in a window of ${width}: ${first}`);
+    }
     if (!pictures || (width !== 390 && width !== 1440)) continue;
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
@@ -113,6 +116,13 @@ await page.goto(`${url}/agents`);
 await page.locator("[data-live=broken] summary").first().click();
 await page.getByRole("button", { name: "Remove tools/bad.json" }).click();
 await page.getByRole("status").getByText("is removed").waitFor();
+
+// One that reads and writes what it was granted, and one that fails: nothing waits for it.
+for (const agent of ["inventory", "reviewer"]) writeFileSync(`${data}/inbox/${agent}-1.json`, JSON.stringify({ id: `${agent}-1`, agent, input: {} }));
+await page.goto(`${url}/jobs/reviewer-1`);
+await page.locator(".title").getByText("failed").waitFor();
+await page.goto(`${url}/harness`);
+await page.locator("#audit").getByText("artifacts/inventory.txt").waitFor();
 
 // One click replays all of it.
 await page.goto(`${url}/replay`);

@@ -47,7 +47,7 @@ pub(super) struct Access {
     pub(super) allowed: bool,
 }
 
-/// A proposal that did not pass the gate, or a decision that failed.
+/// A job that failed: nothing was proposed, the gate refused, or a decision failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) index: u64,
@@ -141,18 +141,17 @@ impl Glance {
         let act = &payload["act"];
         match line.kind {
             "decision" => *self.decisions.entry(agent).or_default() += 1,
-            "refused" => {
+            // Its reason says what was refused or failed before.
+            "ended" if payload["ok"] == false => {
                 let reason = word("reason");
-                keep(
-                    &mut self.refusals,
-                    Refusal {
-                        index,
-                        time,
-                        job,
-                        agent,
-                        reason,
-                    },
-                );
+                let refusal = Refusal {
+                    index,
+                    time,
+                    job,
+                    agent,
+                    reason,
+                };
+                keep(&mut self.refusals, refusal);
             }
             "job" | "outcome" => {
                 let asked = act["trail"]["accesses"].as_array();
@@ -175,19 +174,7 @@ impl Glance {
                     );
                 }
                 let result = &act["result"];
-                if payload["ok"] == false {
-                    let reason = text(&act["reason"]);
-                    keep(
-                        &mut self.refusals,
-                        Refusal {
-                            index,
-                            time,
-                            job,
-                            agent,
-                            reason,
-                        },
-                    );
-                } else if payload["kind"] == "advance" && line.kind == "outcome" {
+                if payload["ok"] == true && payload["kind"] == "advance" && line.kind == "outcome" {
                     let events: Vec<String> = result["events"].as_array().into_iter().flatten().map(text).collect();
                     let (from, to) = (text(&result["from"]), text(&result["finalState"]));
                     let events = events.join(", ");

@@ -108,6 +108,10 @@ pub(super) fn show(console: &Console) -> Page {
                     h2 { "Refused and failed" }
                     (parts::table(&["Agent", "Why", "When"], &refusals, "Nothing."))
                 }
+                section class="card tight" data-live="grants" {
+                    h2 { (words::counted(grants.len() as u64, "agent")) ", and what each was granted" }
+                    (parts::table(&["Agent", "Granted"], &grants, "No agent but advance, which is granted nothing."))
+                }
             }
             div {
                 section class="card" {
@@ -117,10 +121,6 @@ pub(super) fn show(console: &Console) -> Page {
                 section class="card tight" {
                     h2 { "Roles" (parts::tip("a role", "A named bundle of rights. A document names roles, single rights, or both.")) }
                     (parts::table(&["Role", "Rights"], &roles, ""))
-                }
-                section class="card tight" data-live="grants" {
-                    h2 { (words::counted(grants.len() as u64, "agent")) ", and what each was granted" }
-                    (parts::table(&["Agent", "Granted"], &grants, "No agent but advance, which is granted nothing."))
                 }
             }
         }

@@ -101,7 +101,7 @@ fn flow() -> Markup {
         (360, 30, "proposal", "data, nothing more"),
         (530, 30, "gate", "or it is refused"),
         (530, 150, "ledger", "durable, chained"),
-        (360, 150, "executor", "with the agent's grants"),
+        (360, 150, "executor", "by its grants"),
         (190, 150, "ledger", "what came of it"),
         (20, 150, "outbox/", "or failed/, and why"),
     ];

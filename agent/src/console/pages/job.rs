@@ -45,7 +45,6 @@ pub(super) fn show(console: &Console, id: &str) -> Shown {
                 div {
                     (parts::card("Job", None, &parts::facts([
                         ("Agent", html! { (agent) }),
-                        ("Submitted to", html! { "a node's inbox" }),
                         ("Recorded", html! { @if let Some(first) = records.first() { (moment(&first.time, console.now())) } @else { "not yet" } }),
                     ])))
                     (parts::card("Input", None, &document(input)))
