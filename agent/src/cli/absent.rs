@@ -22,8 +22,8 @@ const COMMANDS: [&str; 20] = [
     "logs",
     "eval",
     "add-agent",
-    "schedule",
     "console",
+    "schedule",
 ];
 /// The same of `jos trust`.
 const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];
