@@ -1,8 +1,8 @@
 //! Bootable images: a base root of Debian, our package and its baseline in it, and a disk around it.
 //!
-//! Owns: the order of the work. [`base`] makes and keeps the root of a package list; [`root`] lays on it what an image
-//! needs beyond packages; [`package`] puts our own package in; [`effects`] has `jos` bring the baseline about in a folder;
-//! [`ext4`], [`fat`] and [`disk`] write the bytes.
+//! Owns: the order of the work. `base` makes and keeps the root of a package list; `root` lays on it what an image
+//! needs beyond packages; `package` puts our own package in; `effects` has `jos` bring the baseline about in a folder;
+//! `ext4`, `fat` and `disk` write the bytes.
 //! Never: needs root, a loop device, a mount, or a program of another CPU to run. What differs between two devices (machine
 //! id, SSH host keys, the agent's own keys and ledger) is made at first boot and never lies in an image.
 
