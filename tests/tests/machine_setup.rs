@@ -52,7 +52,7 @@ fn a_dry_run_on_a_machine_without_anything_lists_exactly_the_packages_of_its_pur
     for (purpose, brings) in [
         ("build", &["build"] as &[&str]),
         ("quickstart", &["build", "cross", "quickstart"]),
-        ("test", &["build", "cross", "quickstart", "test"]),
+        ("test", &["build", "cross", "image", "quickstart", "test"]),
         ("bench", &["build", "cross", "bench"]),
     ] {
         let said = setup(&machine, &format!("--for {purpose} --dry-run --json"))
