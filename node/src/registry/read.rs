@@ -64,16 +64,17 @@ impl Source {
     }
 }
 
+/// What an artifact asks for.
+fn asked(artifact: &Artifact) -> Result<Grants, String> {
+    let texts = artifact.security.as_ref().map_or(&[][..], |s| &s.permissions);
+    Grants::of_texts(texts).map_err(|e| format!("/security/permissions: {e}"))
+}
+
 pub(super) fn agent(root: &Path, seen: &Seen, means: &Means) -> Result<ReadAgent, String> {
     let source = Source::read(root, seen)?;
     if source.is_artifact() {
         let (artifact, json) = source.typed::<Artifact>()?;
-        let texts = artifact
-            .security
-            .as_ref()
-            .map(|s| s.permissions.clone())
-            .unwrap_or_default();
-        let grants = Grants::of_texts(&texts).map_err(|e| format!("/security/permissions: {e}"))?;
+        let grants = asked(&artifact)?;
         let agent: Arc<dyn Agent> = Arc::new(PromptAgent::new(&artifact, &json)?);
         let listed = listed(name_of(&artifact), "prompts", seen, described(&artifact), &grants);
         return Ok(ReadAgent { listed, agent, grants });
@@ -97,12 +98,7 @@ pub(super) fn tool(root: &Path, seen: &Seen, means: &Means) -> Result<ReadTool, 
     let source = Source::read(root, seen)?;
     if source.is_artifact() {
         let (artifact, json) = source.typed::<Artifact>()?;
-        let texts = artifact
-            .security
-            .as_ref()
-            .map(|s| s.permissions.clone())
-            .unwrap_or_default();
-        let grants = Grants::of_texts(&texts).map_err(|e| format!("/security/permissions: {e}"))?;
+        let grants = asked(&artifact)?;
         let installed = Installed {
             kinds: declared::kinds(&artifact)?,
             form: Form::Declared(Declared::new(&artifact, &json)?),
