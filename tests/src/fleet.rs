@@ -245,7 +245,15 @@ impl Hub {
             },
             "spec": spec,
         });
-        let file = format!("state-{version}.json");
+        self.push_state(&state, more);
+    }
+
+    /// Signs this state and pushes it.
+    ///
+    /// # Panics
+    /// If it is not taken.
+    pub fn push_state(&self, state: &Value, more: &[&str]) {
+        let file = format!("state-{}.json", state["meta"]["version"]);
         fs::write(self.path(&file), state.to_string()).expect("a file");
         self.jos(&["sign", "--key", "root.key", &file]).ok();
         self.remote(&[&["push", &file], more].concat()).ok();

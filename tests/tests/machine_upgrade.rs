@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use jos_tests::command::{run, sh};
+use jos_tests::fleet::Hub;
 use jos_tests::nspawn::Machine;
 use jos_tests::programs::jos_path;
 use jos_tests::wait;
@@ -67,15 +68,36 @@ fn program() -> &'static Path {
 impl Bench {
     /// A machine with version 1.0 of the agent's package, and an agent that keeps version 1 of its state.
     fn new() -> Self {
-        let bench = Self {
-            desk: tempfile::tempdir().expect("a folder"),
-            machine: Machine::boot(),
-        };
-        bench.jos(&["key", "new", "--out", "desk.key", "--id", "desk"]);
-        bench.jos(&["trust", "init", "--key", "desk.key", "--out", "trust.json"]);
+        let desk = tempfile::tempdir().expect("a folder");
+        jos(desk.path(), &["key", "new", "--out", "desk.key", "--id", "desk"]);
+        jos(
+            desk.path(),
+            &["trust", "init", "--key", "desk.key", "--out", "trust.json"],
+        );
+        let bench = Self::of(desk, Machine::boot());
+        bench.install(&[]);
+        bench
+    }
+
+    /// The same with an agent that is enrolled at this hub, whose admin's key is the desk's.
+    fn enrolled(hub: &Hub) -> Self {
+        let desk = tempfile::tempdir().expect("a folder");
+        for (theirs, ours) in [("root.key", "desk.key"), ("trust.v2.json", "trust.json")] {
+            fs::copy(hub.path(theirs), desk.path().join(ours)).expect("copied");
+        }
+        let bench = Self::of(desk, Machine::builder().network().boot());
+        fs::write(bench.at("token"), hub.token()).expect("written");
+        fs::set_permissions(bench.at("token"), fs::Permissions::from_mode(0o600)).expect("its mode");
+        bench.machine.put(&bench.at("token"), "/root/desk/token");
+        bench.install(&["--token-file", "token"]);
+        bench
+    }
+
+    fn of(desk: tempfile::TempDir, machine: Machine) -> Self {
+        let bench = Self { desk, machine };
         let grant = json!({ "files": ["/srv/**"], "shell": [HOLD, "test -e /srv/well"],
                             "packages": ["jos-agent as the agent from file:/srv/repo"] });
-        let policy = json!({ "kind": "jos.policy", "grants": { "local": grant } });
+        let policy = json!({ "kind": "jos.policy", "grants": { "local": grant, "hub": grant } });
         fs::write(bench.at("policy.json"), policy.to_string()).expect("written");
         let m = &bench.machine;
         m.sh("mkdir -p /root/desk /srv/repo /srv/gate && rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*")
@@ -87,20 +109,20 @@ impl Bench {
         }
         bench.offer("1.0", Program::Good, Stage::Nowhere);
         m.sh("apt-get -q update; apt-get -y -q install jos-agent").ok();
-        bench.sign(1, &json!([lamp("40\n")]), None);
-        m.sh("cd /root/desk && jos agent install state.json --policy policy.json --trust trust.json --interval 3600 --yes")
-            .ok();
-        bench.settled();
-        bench.is(1, "1.0");
         bench
+    }
+
+    fn install(&self, more: &[&str]) {
+        self.sign(1, &json!([lamp("40\n")]), None);
+        let words = "jos agent install state.json --policy policy.json --trust trust.json --interval 3600 --yes";
+        self.machine
+            .sh(&format!("cd /root/desk && {words} {}", more.join(" ")))
+            .ok();
+        self.is(1, "1.0");
     }
 
     fn at(&self, name: &str) -> PathBuf {
         self.desk.path().join(name)
-    }
-
-    fn jos(&self, words: &[&str]) {
-        run(Command::new(jos_path()).args(words).current_dir(self.desk.path())).ok();
     }
 
     /// Builds a version of the agent's package into the repository.
@@ -158,7 +180,7 @@ impl Bench {
         let state =
             json!({ "kind": "jos.agent.desired_state", "meta": { "name": "lamp", "version": version }, "spec": spec });
         fs::write(self.at("state.json"), state.to_string()).expect("written");
-        self.jos(&["sign", "--key", "desk.key", "state.json"]);
+        jos(self.desk.path(), &["sign", "--key", "desk.key", "state.json"]);
         self.machine.put(&self.at("state.json"), "/root/desk/state.json");
     }
 
@@ -231,6 +253,8 @@ impl Bench {
         let status = self.settled();
         let log = || self.log();
         assert_eq!(status["version"], state, "{status:#}\n{}", log());
+        let content = fs::read_to_string(self.path("/srv/lamp")).unwrap_or_default();
+        assert_eq!(content, if state == 1 { "40\n" } else { "60\n" }, "{}", log());
         let show = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}|${Version}", "jos-agent"];
         assert_eq!(
             self.machine.run(&show).ok().text(),
@@ -239,8 +263,6 @@ impl Bench {
             log()
         );
         assert_eq!(self.machine.run(&["dpkg", "--audit"]).ok().text(), "");
-        let content = fs::read_to_string(self.path("/srv/lamp")).unwrap_or_default();
-        assert_eq!(content, if state == 1 { "40\n" } else { "60\n" }, "{}", log());
         let left: Vec<_> = fs::read_dir(self.path(JOURNAL))
             .expect("the journal")
             .flatten()
@@ -291,6 +313,10 @@ impl Bench {
         let show = ["jos", "ledger", "show", "lamp", "--json", "--kind", "decision"];
         self.machine.run(&show).ok().stdout.contains("\"lamp-2\"")
     }
+}
+
+fn jos(desk: &Path, words: &[&str]) {
+    run(Command::new(jos_path()).args(words).current_dir(desk)).ok();
 }
 
 fn lamp(content: &str) -> Value {
@@ -387,4 +413,38 @@ fn the_new_program_killed_while_it_asks_for_confirmation_is_taken_back() {
     let kill = |b: &mut Bench| drop(b.machine.run(&["pkill", "-KILL", "-f", "agent guard .* --finish"]).ok());
     assert!(!held(Stage::Confirm, kill));
     assert!(!held(Stage::Confirm, power_cut));
+}
+
+/// A state of the hub: version 2.0 of the agent, which this same hub has to answer.
+fn push_upgrade(hub: &Hub) {
+    let own = json!({ "type": "package", "name": "jos-agent", "state": "installed", "version": "2.0" });
+    let meta =
+        json!({ "name": "lamp", "version": 2, "expires": "2030-01-01T00:00:00Z", "audience": { "tenant": "default" } });
+    let spec = json!({ "apply": [lamp("60\n"), own], "confirm": { "hub_within": 30 } });
+    let state = json!({ "kind": "jos.agent.desired_state", "meta": meta, "spec": spec });
+    hub.push_state(&state, &[]);
+}
+
+#[test]
+fn an_upgrade_that_the_hub_has_to_confirm_is_kept_when_the_new_program_reaches_it() {
+    let hub = Hub::on("127.0.0.1");
+    let bench = Bench::enrolled(&hub);
+    bench.offer("2.0", Program::Good, Stage::Nowhere);
+    push_upgrade(&hub);
+    hub.until_reported(2, "applied");
+    bench.is(2, "2.0");
+}
+
+#[test]
+fn an_upgrade_after_which_the_hub_is_out_of_reach_is_taken_back_as_unconfirmed() {
+    let mut hub = Hub::on("127.0.0.1");
+    let bench = Bench::enrolled(&hub);
+    bench.offer("2.0", Program::Good, Stage::Starting);
+    push_upgrade(&hub);
+    bench.reached();
+    hub.kill();
+    bench.go();
+    bench.is(1, "1.0");
+    hub.serve();
+    hub.until_reported(2, "unconfirmed");
 }
