@@ -51,6 +51,14 @@ pub enum NodeError {
         /// What was found and expected.
         what: String,
     },
+    /// A record of another runtime that does not hold.
+    #[error("{place}: {what}")]
+    Tampered {
+        /// Which file, and which of its lines.
+        place: String,
+        /// What was found and expected.
+        what: String,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -89,6 +97,9 @@ impl NodeError {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::NotADataDir { .. } => Some("`jos runtime init` makes one; --data-dir or $JOS_DATA_DIR names another"),
+            Self::Tampered { .. } => Some(
+                "nothing was imported; a copy from before the damage can be, or the part of the log in front of this line",
+            ),
             Self::Duplicate { .. } => Some("leave --id out: a new one is made for each job"),
             _ => None,
         }

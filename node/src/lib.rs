@@ -21,6 +21,7 @@ pub mod examples;
 mod execute;
 pub mod gate;
 pub mod hands;
+pub mod import;
 pub mod jobs;
 pub mod join;
 pub mod lease;

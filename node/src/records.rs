@@ -8,6 +8,7 @@
 //! outcome   {job, agent, decision, kind, ok, act: {result, reason, trail}}         what came of a decision
 //! ended     {job, agent, ok, state, reason}                                        the job is over
 //! fired     {schedule, job, due}                                                   a schedule submitted a job
+//! imported  {log, index, checksum, agent, decision, kind, ok, act: {line, result, reason}}   a decision of another runtime
 //! checkpoint                                                                       a signed head (see `seals`)
 //! node      {node, word}                                                           a node began or ended
 //! ```
@@ -24,10 +25,13 @@ use jos_trust::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::import::jaros::Taken;
 use crate::join::Trail;
 
 /// The name that a node's records carry.
 pub(crate) const NAME: &str = "runtime";
+/// The kind of what was taken over from another runtime.
+pub(crate) const IMPORTED: &str = "imported";
 
 /// What came of a decision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,6 +130,19 @@ impl Draft {
         }
     }
 
+    /// A decision that another runtime recorded, as the line that it was in the log of which `log` is the first checksum.
+    pub(crate) fn imported(log: &str, taken: &Taken, line: &str, came: &Came) -> Self {
+        Self {
+            kind: IMPORTED,
+            source: Source::Operator,
+            head: json!({
+                "log": log, "index": taken.index, "checksum": taken.checksum.to_string(), "agent": taken.agent,
+                "decision": taken.decision.id, "kind": taken.decision.kind, "ok": came.ok(),
+            }),
+            act: Some(json!({ "line": line, "result": came.result, "reason": came.reason })),
+        }
+    }
+
     /// A signed checkpoint over all records before.
     pub(crate) fn checkpoint(document: Value) -> Self {
         Self {
@@ -192,6 +209,9 @@ pub(crate) struct Read {
     pub(crate) decides: usize,
     pub(crate) node: String,
     pub(crate) schedule: String,
+    pub(crate) log: String,
+    pub(crate) index: u64,
+    pub(crate) checksum: String,
     pub(crate) act: Value,
 }
 

@@ -92,6 +92,10 @@ pub struct Report {
     pub captured_replies: u64,
     /// Results of tools that were taken from the record, by kind.
     pub captured_results: BTreeMap<String, u64>,
+    /// Decisions that were taken over from another runtime's log; they are counted in `decisions` too.
+    pub imported: u64,
+    /// Those of them, by kind, of which that log does not say what came.
+    pub unrecorded: BTreeMap<String, u64>,
     /// The machine after the last job that ended.
     pub final_state: Option<MachineState>,
     /// SHA-256 of the state that was rebuilt: jobs, files, queues, counts.

@@ -5,6 +5,7 @@ mod blame;
 mod console;
 mod data;
 mod eval;
+mod import;
 mod init;
 mod logs;
 mod replay;
@@ -44,6 +45,7 @@ pub(super) enum RuntimeVerb {
     Short(ShortVerb),
     Replay(replay::Args),
     Blame(blame::Args),
+    Import(import::Args),
 }
 
 /// What has a short form of its own.
@@ -76,6 +78,7 @@ pub(super) fn run(command: &RuntimeCommand, data_dir: Option<&Path>, ui: &Ui) ->
         RuntimeVerb::Short(verb) => run_short(verb, data_dir, ui),
         RuntimeVerb::Replay(args) => replay::run(args, &place, ui),
         RuntimeVerb::Blame(args) => blame::run(&args.path, &place, ui),
+        RuntimeVerb::Import(args) => import::run(args, &place, ui),
     }
 }
 

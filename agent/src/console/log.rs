@@ -140,7 +140,7 @@ impl Glance {
         let (index, time, job, agent) = (line.index, line.time.to_owned(), word("job"), word("agent"));
         let act = &payload["act"];
         match line.kind {
-            "decision" => *self.decisions.entry(agent).or_default() += 1,
+            "decision" | "imported" => *self.decisions.entry(agent).or_default() += 1,
             // Its reason says what was refused or failed before.
             "ended" if payload["ok"] == false => {
                 let reason = word("reason");

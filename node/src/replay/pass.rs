@@ -1,5 +1,7 @@
 //! One reading of the ledger, record by record.
 
+mod imported;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jos_runtime::ledger::{Archive, BLOB_LIMIT, LedgerHead, LedgerKey, Line, canonical};
@@ -12,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::{Chain, Divergence, Failure, NAMED, Report, Rerun};
 use crate::execute::{advance, after, fs_written, last_state, queue_sent};
+use crate::import::Logs;
 use crate::join::Trail;
-use crate::records::{Came, Draft, Read};
+use crate::records::{Came, Draft, IMPORTED, Read};
 use crate::seals::Seals;
 use crate::{gate, machine};
 
@@ -35,6 +38,7 @@ pub(super) struct Pass<'p> {
     kinds: &'p BTreeSet<String>,
     open: HashMap<String, Open>,
     queues: BTreeMap<String, u64>,
+    logs: Logs,
     report: Report,
     seals: Seals<'p>,
 }
@@ -52,6 +56,8 @@ impl<'p> Pass<'p> {
             model_calls: 0,
             captured_replies: 0,
             captured_results: BTreeMap::new(),
+            imported: 0,
+            unrecorded: BTreeMap::new(),
             final_state: None,
             state_hash: String::new(),
             files: BTreeMap::new(),
@@ -72,6 +78,7 @@ impl<'p> Pass<'p> {
             kinds,
             open: HashMap::new(),
             queues: BTreeMap::new(),
+            logs: Logs::default(),
             report,
             seals: Seals::new(key),
         }
@@ -96,6 +103,7 @@ impl<'p> Pass<'p> {
             "refused" => self.refused(line, &read),
             "outcome" => self.outcome(line, &read),
             "ended" => self.ended(line, &read),
+            IMPORTED => self.imported(line, &read),
             "fired" | "node" | "checkpoint" | "broken" => Ok(()),
             other => Err(format!("found a record of the kind {other:?}, which no node writes")),
         };
@@ -260,15 +268,7 @@ impl<'p> Pass<'p> {
         job.state = after(job.state, &decision, &again);
         job.reason = again.reason.clone();
         if job.state == MachineState::Failed && again.ok() && decision.kind == "advance" {
-            let note = again
-                .result
-                .get("note")
-                .map(|note| note.as_str().map_or_else(|| note.to_string(), str::to_owned));
-            job.verdict = Some((
-                line.index,
-                decision.id.clone(),
-                note.unwrap_or_else(|| "it drove the machine to FAILED".into()),
-            ));
+            job.verdict = Some((line.index, decision.id.clone(), note(&again)));
         } else {
             job.verdict = None;
         }
@@ -360,16 +360,26 @@ impl<'p> Pass<'p> {
         self.report.seals = self.seals.good;
         self.report.unfinished = self.open.len() as u64;
         self.report.byte_identical = chain == Chain::Intact && self.report.diverged == 0;
-        let state = json!({
+        let mut state = json!({
             "jobs": self.report.jobs, "agents": self.report.agents, "files": self.report.files,
             "queues": self.queues, "finalState": self.report.final_state,
         });
+        if self.report.imported > 0 {
+            state["logs"] = json!(self.logs.heads());
+        }
         self.report.state_hash = canonical(&state)
             .map(|bytes| sha256(&bytes).to_string())
             .unwrap_or_default();
         (self.report.chain, self.report.head) = (chain, head);
         self.report
     }
+}
+
+/// What an agent said when it drove the machine to FAILED.
+fn note(came: &Came) -> String {
+    let note = came.result.get("note").filter(|note| !note.is_null());
+    let said = note.map(|note| note.as_str().map_or_else(|| note.to_string(), str::to_owned));
+    said.unwrap_or_else(|| "it drove the machine to FAILED".into())
 }
 
 fn source(line: &Line<'_>, expected: Source) -> Wrong {

@@ -33,7 +33,8 @@ pub(crate) fn run(path: &Path, place: &Place, ui: &Ui) -> Done {
     let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
     let mut events: Vec<Value> = Vec::new();
     let read = read_lines(&disk, LEDGER, &mut |line| {
-        let wrote = line.kind == "outcome" && line.payload.windows(below.len()).any(|part| part == below.as_bytes());
+        let wrote = matches!(line.kind, "outcome" | "imported")
+            && line.payload.windows(below.len()).any(|part| part == below.as_bytes());
         let payload: Value = if wrote {
             serde_json::from_slice(line.payload).unwrap_or_default()
         } else {
@@ -53,11 +54,13 @@ pub(crate) fn run(path: &Path, place: &Place, ui: &Ui) -> Done {
     for event in events.iter().rev() {
         let _ = writeln!(
             text,
-            "#{} {} agent {}, job {}, decision {}: {} bytes, {}",
+            "#{} {} agent {}, {}, decision {}: {} bytes, {}",
             event["record"],
             word(&event["time"]),
             word(&event["agent"]),
-            word(&event["job"]),
+            event["job"]
+                .as_str()
+                .map_or_else(|| "imported".to_owned(), |job| format!("job {job}")),
             word(&event["decision"]),
             event["bytes"],
             word(&event["sha256"])

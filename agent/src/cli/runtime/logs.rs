@@ -95,6 +95,7 @@ fn said(line: &Line<'_>) -> (Value, String) {
             payload["act"]["reason"].as_str().unwrap_or_default()
         ),
         "ended" => format!("{} {} {}", word("job"), word("state"), word("reason")),
+        "imported" => format!("{} decided {} elsewhere", word("agent"), word("kind")),
         "fired" => format!("schedule {} submits {}", word("schedule"), word("job")),
         _ => format!("{} {}", word("node"), word("word")),
     };

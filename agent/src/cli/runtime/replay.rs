@@ -78,7 +78,12 @@ fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
         let _ = writeln!(out, "  {agent:<20} {decisions}");
     }
     let jobs: Vec<String> = report.jobs.iter().map(|(state, n)| format!("{n} {state}")).collect();
-    let _ = writeln!(out, "jobs: {}{}", jobs.join(", "), unfinished(report.unfinished));
+    let jobs = if jobs.is_empty() {
+        "none ended".to_owned()
+    } else {
+        jobs.join(", ")
+    };
+    let _ = writeln!(out, "jobs: {jobs}{}", unfinished(report.unfinished));
     let state = report.final_state.map_or("none", jos_node::machine::word);
     let _ = writeln!(out, "state: {state}, {}", report.state_hash);
     let _ = writeln!(
@@ -108,6 +113,14 @@ fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
             report.captured_replies
         );
     }
+    if report.imported > 0 {
+        let unrecorded: u64 = report.unrecorded.values().sum();
+        let _ = writeln!(
+            out,
+            "imported: {} decisions of another runtime, whose own chain holds; of {unrecorded} it does not say what came",
+            report.imported
+        );
+    }
     for kind in &report.missing {
         let _ = writeln!(
             out,
@@ -130,10 +143,14 @@ fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
             .unwrap_or_default();
         let _ = writeln!(
             out,
-            "{} agent {}, job {}{decision} (#{}): {}",
+            "{} agent {}, {}{decision} (#{}): {}",
             ui.paint("33", &format!("{}:", failure.kind)),
             failure.agent,
-            failure.job,
+            if failure.job.is_empty() {
+                "imported".to_owned()
+            } else {
+                format!("job {}", failure.job)
+            },
             failure.record,
             failure.reason
         );
@@ -158,6 +175,9 @@ fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
         }
         for (kind, results) in &report.captured_results {
             let _ = writeln!(out, "captured {kind} {results}");
+        }
+        for (kind, decisions) in &report.unrecorded {
+            let _ = writeln!(out, "unrecorded {kind} {decisions}");
         }
     }
     out
