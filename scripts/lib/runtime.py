@@ -47,15 +47,17 @@ class Node:
         temp.rename(self.data / "inbox" / (name + ".json"))
 
     def wait(self, names, patience=PATIENCE):
-        """Whether all results came in time; looks often while there are few."""
+        """Whether all results came in time. Each is waited for in its turn: who looks for all of them again and again
+        takes more of the machine the more there are."""
         due = time.perf_counter() + patience
-        left = set(names)
-        pause = 0.0001 if len(left) == 1 else 0.01
-        while left and time.perf_counter() < due:
-            left = {name for name in left if not (self.data / "outbox" / (name + ".json")).exists()}
-            if left:
+        pause = 0.0001 if len(names) == 1 else 0.01
+        for name in names:
+            result = self.data / "outbox" / (name + ".json")
+            while not result.exists():
+                if time.perf_counter() > due:
+                    return False
                 time.sleep(pause)
-        return not left
+        return True
 
     def ticks(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
