@@ -1,8 +1,8 @@
 //! The `.ipk` of each OpenWrt processor: read by GNU tar, and its program run under qemu-user for that processor on a
 //! scratch root, with the trust, the policy and the signed baseline that the package itself carries.
 //!
-//! Not run: opkg and procd themselves, which are not packaged for this machine. The init script is recorded by the
-//! agent's own tests.
+//! Not run: opkg and procd themselves, which are not packaged for this machine (by hand they were, see
+//! docs/proofs/openwrt-userland-2026-11-22.md). The init script is recorded by the agent's own tests.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -53,7 +53,7 @@ const LARGEST_PROGRAM: u64 = 3_240_000;
 const LARGEST_IPK: u64 = 1_570_000;
 /// Programs for other CPUs compress less (1.66 MB for aarch64, 1.73 MB for x86_64), and the one for PCs is a little larger.
 const LARGEST_IPK_BUT_MIPS: u64 = 1_740_000;
-const LARGEST_PROGRAM_BUT_MIPS: u64 = 3_300_000;
+const LARGEST_PROGRAM_BUT_MIPS: u64 = 3_310_000;
 
 #[test]
 fn the_mipsel_ipk_has_opkgs_layout_and_its_program_applies_its_baseline() {

@@ -79,17 +79,16 @@ impl At {
                 )
             }
             None => {
-                let state_dir = state_dir();
-                let mut names = names(&state_dir)?;
-                match (names.pop(), names.as_slice()) {
-                    (Some(only), []) => (state_dir, only),
+                let mut found = self.found(&place, &state_dir())?;
+                match (found.pop(), found.as_slice()) {
+                    (Some(only), []) => only,
                     (None, _) => {
-                        let message = format!("{}: no agent has a ledger here", state_dir.display());
+                        let message = format!("{}: no agent has a ledger here", state_dir().display());
                         return Err(Failure::invalid(message).help("name the data with --state-dir or --ledger"));
                     }
-                    (Some(last), others) => {
-                        let all: Vec<&str> = others.iter().chain([&last]).map(|n| n.as_str()).collect();
-                        let message = format!("{}: there are several agents", state_dir.display());
+                    (Some((dir, last)), others) => {
+                        let all: Vec<&str> = others.iter().map(|(_, n)| n).chain([&last]).map(Name::as_str).collect();
+                        let message = format!("{}: there are several agents", dir.display());
                         return Err(Failure::invalid(message).help(format!("name one of {}", all.join(", "))));
                     }
                 }
@@ -103,6 +102,24 @@ impl At {
             );
         }
         open_folder(&folder, "ledger", Some(state_dir))
+    }
+
+    /// The agents with a ledger: those of the data directory, and unless it was named also those of this machine that keep
+    /// theirs elsewhere, as a package's agent on OpenWrt does.
+    fn found(&self, place: &Place, state_dir: &Path) -> Result<Vec<(PathBuf, Name)>, Failure> {
+        let mut found: Vec<(PathBuf, Name)> = names(state_dir)?
+            .into_iter()
+            .map(|name| (state_dir.to_owned(), name))
+            .collect();
+        if self.state_dir.is_none() {
+            for agent in installed::all(place) {
+                let one = (agent.state_dir(), agent.name);
+                if one.0.join(one.1.as_str()).join("ledger").is_dir() && !found.contains(&one) {
+                    found.push(one);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -200,5 +217,34 @@ impl Found {
             LedgerError::Moved => failure.help("the agent is at work; run this again"),
             _ => failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packages_agent_that_keeps_its_data_elsewhere_is_found_without_being_named() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let (root, data) = (dir.path().join("root"), dir.path().join("flash"));
+        std::fs::create_dir_all(root.join("etc/jos")).expect("made");
+        std::fs::create_dir_all(data.join("portal/ledger")).expect("made");
+        let config = include_str!("../../../openwrt-feed/jos-agent/files/agent.toml")
+            .replace("name = \"jos-agent\"", "name = \"portal\"")
+            .replace("/etc/jos/state", &data.display().to_string());
+        std::fs::write(root.join("etc/jos/agent.toml"), config).expect("written");
+        let at = |state_dir| At {
+            name: None,
+            ledger: None,
+            state_dir,
+        };
+        let look = |at: At| {
+            at.found(&Place::new(Some(root.clone())), &dir.path().join("none"))
+                .unwrap_or_else(|_| panic!("a folder that is not there holds nothing"))
+        };
+        let portal = Name::new("portal").expect("a name");
+        assert_eq!(look(at(None)), [(data.clone(), portal)]);
+        assert!(look(at(Some(dir.path().join("none")))).is_empty());
     }
 }

@@ -240,7 +240,7 @@ impl Init {
     pub(crate) fn logs(self, service: &Service<'_>, follow: bool) -> Command {
         match self {
             Self::Systemd => systemd::logs(service, follow),
-            Self::Procd => procd::logs(service, follow),
+            Self::Procd => procd::logs(follow),
             Self::Launchd | Self::Generic => tail(&log_path(service), follow),
         }
     }

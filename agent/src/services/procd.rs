@@ -129,9 +129,10 @@ fn parse(text: &str, service: &str, enabled: bool) -> State {
     }
 }
 
-pub(super) fn logs(service: &Service<'_>, follow: bool) -> Command {
+/// procd tags a line with the program and its number, and not every line names the agent: those of all agents come.
+pub(super) fn logs(follow: bool) -> Command {
     let mut command = Command::new("logread");
-    command.args(["-e", service.service]);
+    command.args(["-e", "jos\\["]);
     if follow {
         command.arg("-f");
     }

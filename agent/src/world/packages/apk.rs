@@ -3,6 +3,7 @@
 //! What was asked for by name stands in `/etc/apk/world`, and apk makes the system what that file says: the file as it
 //! was is part of the way back.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use jos_runtime::world::{PackageChange, PackageWish, Packages, Ran};
@@ -10,6 +11,8 @@ use jos_runtime::world::{PackageChange, PackageWish, Packages, Ran};
 use super::{LONG, SHORT, ask, complaint, new_file, own_program, run, way_back};
 
 const WORLD: &str = "/etc/apk/world";
+/// Where `apk fetch` puts what it brings, which may be more than was asked for: in memory, and made by root alone.
+const SCRATCH: &str = "/var/run/jos-apk";
 
 pub(super) struct Apk;
 
@@ -123,10 +126,26 @@ impl Packages for Apk {
     }
 
     fn save(&self, name: &str, version: &str, folder: &Path) -> Result<String, String> {
-        let (place, pin) = (folder.display().to_string(), format!("{name}={version}"));
-        new_file(folder, || {
-            ask(&["apk", "fetch", "--output", &place, &pin], LONG).map(drop)
-        })
+        let scratch = |e: std::io::Error| format!("{SCRATCH}: {e}");
+        let _ = std::fs::remove_dir_all(SCRATCH);
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(SCRATCH)
+            .map_err(scratch)?;
+        let wanted = format!("{name}-{version}.apk");
+        let file = Path::new(SCRATCH).join(&wanted);
+        let saved = new_file(folder, || {
+            ask(&["apk", "fetch", "--output", SCRATCH, name], LONG)?;
+            if !file.exists() {
+                // By its name apk fetches the newest; another version it only finds along with all that it depends on.
+                let pin = format!("{name}={version}");
+                ask(&["apk", "fetch", "--recursive", "--output", SCRATCH, &pin], LONG)?;
+            }
+            let copied = std::fs::copy(&file, folder.join(&wanted));
+            copied.map(drop).map_err(|e| format!("{}: {e}", file.display()))
+        });
+        let _ = std::fs::remove_dir_all(SCRATCH);
+        saved
     }
 
     fn refresh(&self) -> Result<(), String> {

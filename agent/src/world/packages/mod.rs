@@ -63,13 +63,23 @@ fn ask(argv: &[&str], timeout: Duration) -> Result<String, String> {
     if ran.ok() { Ok(text) } else { Err(complaint(argv, &ran)) }
 }
 
-/// What a tool that failed said last, where it says `E:` or `ERROR:` that.
+/// What a tool that failed said last, where it says `E:` or `ERROR:` that, or where opkg collected errors the first of them.
 fn complaint(argv: &[&str], ran: &Ran) -> String {
     let text = String::from_utf8_lossy(&ran.output).into_owned();
-    let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty());
-    let marked = lines().find(|l| l.starts_with("E: ") || l.starts_with("ERROR: ") || l.starts_with("dpkg: error"));
-    let said = marked.or_else(|| lines().next_back()).unwrap_or_default();
+    let said = read_complaint(&text);
     format!("`{}` ended with {}: {said}", argv.join(" "), ran.ending())
+}
+
+fn read_complaint(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let marks = ["E: ", "ERROR: ", "dpkg: error", "* "];
+    let marked = lines.iter().position(|l| marks.iter().any(|m| l.starts_with(m)));
+    match marked {
+        // apk says why in the lines below.
+        Some(at) if lines[at].ends_with(':') => lines[at..].iter().take(4).copied().collect::<Vec<_>>().join(" "),
+        Some(at) => lines[at].trim_start_matches("* ").to_owned(),
+        None => lines.last().copied().unwrap_or_default().to_owned(),
+    }
 }
 
 /// A machine without a package manager that jos knows.
@@ -177,4 +187,25 @@ fn new_file(folder: &Path, make: impl FnOnce() -> Result<(), String>) -> Result<
     file.and_then(|()| std::fs::File::open(folder)?.sync_all())
         .map_err(|e| format!("{name}: {e}"))?;
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_complaint;
+
+    #[test]
+    fn the_line_that_says_why_is_read_from_each_tool() {
+        let opkg = "Unknown package 'broken'.\nCollected errors:\n \
+            * pkg_hash_check_unresolved: cannot find dependency is-not-there for broken\n \
+            * opkg_install_cmd: Cannot install package broken.\n";
+        let why = "pkg_hash_check_unresolved: cannot find dependency is-not-there for broken";
+        assert_eq!(read_complaint(opkg), why);
+        let apk = "ERROR: unable to select packages:\n  is-not-there (no such package):\n    required by: broken-1.0-r1[is-not-there]\n";
+        let why = "ERROR: unable to select packages: is-not-there (no such package): required by: broken-1.0-r1[is-not-there]";
+        assert_eq!(read_complaint(apk), why);
+        let apt = "Reading package lists...\nE: Unable to locate package nosuch\n";
+        assert_eq!(read_complaint(apt), "E: Unable to locate package nosuch");
+        assert_eq!(read_complaint("one\ntwo\n\n"), "two");
+        assert_eq!(read_complaint(""), "");
+    }
 }

@@ -1,13 +1,18 @@
 //! opkg, as OpenWrt has it up to 24.10.
 //!
-//! It knows one version of a package: what its feed offers. So an exact version is fulfilled where the feed has just
-//! that one, and an earlier version can be saved where the feed still offers it.
+//! By name it installs and downloads the newest version that its feeds offer, and no other. So an exact version is
+//! fulfilled where it is just that one; an earlier one is saved for undo from the feed that still lists it.
 
 use std::path::Path;
 
 use jos_runtime::world::{PackageChange, PackageWish, Packages, Ran};
 
 use super::{LONG, SHORT, ask, new_file, own_program, run, way_back};
+
+mod feeds;
+
+/// What is downloaded before the act, and used by it. In memory, and in a folder that root alone can make.
+const CACHE: &str = "/var/run/jos-opkg";
 
 pub(super) struct Opkg;
 
@@ -57,11 +62,33 @@ fn status(name: &str) -> Result<String, String> {
     ask(&["opkg", "status", name], SHORT)
 }
 
-/// What the feeds offer.
+/// The versions that the feeds offer, as `opkg info` lists them: not in order.
+fn read_offers(text: &str) -> Vec<String> {
+    let feed = |p: &&str| p.lines().any(|l| l.starts_with("Filename:"));
+    let offers = text.split("\n\n").filter(feed);
+    offers.filter_map(|p| field(p, "Version", |_| true)).collect()
+}
+
+/// What opkg would install of this name: the newest of what the feeds offer, by its own comparison.
 fn offered(name: &str) -> Result<Option<String>, String> {
-    let text = ask(&["opkg", "info", name], SHORT)?;
-    let feed = |p: &str| p.lines().any(|l| l.starts_with("Filename:"));
-    Ok(field(&text, "Version", feed))
+    let mut newest: Option<String> = None;
+    for offer in read_offers(&ask(&["opkg", "info", name], SHORT)?) {
+        let newer = match &newest {
+            Some(newest) => run(&["opkg", "compare-versions", &offer, ">>", newest], SHORT)?.ok(),
+            None => true,
+        };
+        if newer {
+            newest = Some(offer);
+        }
+    }
+    Ok(newest)
+}
+
+/// Makes the folder for downloads.
+fn cache() -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt;
+    let there = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(CACHE);
+    there.map_err(|e| format!("{CACHE}: {e}"))
 }
 
 impl Packages for Opkg {
@@ -86,7 +113,7 @@ impl Packages for Opkg {
             let offer = offered(name)?.ok_or_else(|| format!("no feed of opkg offers a package {name}"))?;
             if let Some(version) = wish.version.as_ref().filter(|v| **v != offer) {
                 return Err(format!(
-                    "opkg installs what its feed offers: {name} {offer}, not {version}"
+                    "opkg installs the newest that its feeds offer: {name} {offer}, not {version}"
                 ));
             }
             ask(&["opkg", "install", "--noaction", "--force-downgrade", name], SHORT)?
@@ -104,27 +131,16 @@ impl Packages for Opkg {
     }
 
     fn origins(&self, name: &str, version: &str) -> Result<Vec<String>, String> {
-        // opkg does not say which feed has a package: the feeds' addresses are all that it is set up with.
-        if offered(name)?.as_deref() != Some(version) {
-            return Ok(Vec::new());
-        }
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let text = read("/etc/opkg/distfeeds.conf") + "\n" + &read("/etc/opkg/customfeeds.conf");
-        Ok(read_feeds(&text))
+        let listed = feeds::listed(name, version)?;
+        Ok(listed.into_iter().map(|l| l.address).collect())
     }
 
     fn can_save(&self, name: &str, version: &str) -> bool {
-        offered(name).is_ok_and(|o| o.as_deref() == Some(version))
+        feeds::listed(name, version).is_ok_and(|l| !l.is_empty())
     }
 
     fn save(&self, name: &str, version: &str, folder: &Path) -> Result<String, String> {
-        if !self.can_save(name, version) {
-            return Err(format!("no feed offers {name} {version} any more"));
-        }
-        // opkg downloads into its working directory.
-        let place = folder.display().to_string();
-        let script = ["/usr/bin/env", "-C", &place, "opkg", "download", name];
-        new_file(folder, || ask(&script, LONG).map(drop))
+        new_file(folder, || feeds::save(name, version, folder))
     }
 
     fn refresh(&self) -> Result<(), String> {
@@ -135,15 +151,31 @@ impl Packages for Opkg {
         if wish.absent {
             return Ok(());
         }
-        ask(&["opkg", "install", "--download-only", &wish.name], LONG).map(drop)
+        // Without a folder of its own opkg leaves the files in its working directory, for ever.
+        cache()?;
+        let argv = [
+            "opkg",
+            "install",
+            "--force-downgrade",
+            "--download-only",
+            "--cache",
+            CACHE,
+            &wish.name,
+        ];
+        ask(&argv, LONG).map(drop)
     }
 
     fn act(&self, wish: &PackageWish) -> Result<Ran, String> {
         if wish.absent {
-            run(&["opkg", "remove", &wish.name], LONG)
-        } else {
-            run(&["opkg", "install", "--force-downgrade", &wish.name], LONG)
+            return run(&["opkg", "remove", &wish.name], LONG);
         }
+        cache()?;
+        let ran = run(
+            &["opkg", "install", "--force-downgrade", "--cache", CACHE, &wish.name],
+            LONG,
+        );
+        let _ = std::fs::remove_dir_all(CACHE);
+        ran
     }
 
     fn back(&self, changes: &[PackageChange], folder: &Path) -> Result<(), String> {
@@ -161,16 +193,6 @@ impl Packages for Opkg {
         }
         Ok(())
     }
-}
-
-/// `src/gz NAME ADDRESS`.
-fn read_feeds(text: &str) -> Vec<String> {
-    let feed = |line: &str| {
-        let mut words = line.split_whitespace();
-        let kind = words.next()?;
-        (kind.starts_with("src")).then(|| words.nth(1).map(str::to_owned))?
-    };
-    text.lines().filter_map(feed).collect()
 }
 
 #[cfg(test)]
@@ -211,9 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn the_feeds_are_read() {
-        let text =
-            "src/gz base https://downloads.example/base\n# src/gz off https://off.example\nsrc/gz own http://f/o\n";
-        assert_eq!(read_feeds(text), ["https://downloads.example/base", "http://f/o"]);
+    fn every_version_that_feeds_offer_is_read_and_the_installed_one_alone_is_none() {
+        // opkg 38eccbb, with a feed that lists two versions and one installed from elsewhere.
+        let text = "Package: hello\nVersion: 1.0-r1\nStatus: install user installed\nInstalled-Time: 1795333690\n\n\
+            Package: hello\nVersion: 1.1-r1\nStatus: unknown ok not-installed\nFilename: hello_1.1-r1_all.ipk\n\n\
+            Package: hello\nVersion: 1.2-r1\nStatus: unknown ok not-installed\nFilename: hello_1.2-r1_all.ipk\n\n";
+        assert_eq!(read_offers(text), ["1.1-r1", "1.2-r1"]);
+        assert_eq!(read_installed(text).as_deref(), Some("1.0-r1"));
+        assert_eq!(
+            read_offers(&text[..text.find("\n\n").expect("a blank line")]),
+            Vec::<String>::new()
+        );
     }
 }
