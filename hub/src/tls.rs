@@ -48,7 +48,7 @@ struct Own {
     /// How many certificates lead on from it.
     chain: usize,
     ends: i64,
-    /// The name of the CA that signed it, and since when it is valid.
+    /// The name of the CA that signed it, and when that was.
     issued: (Digest, i64),
 }
 
@@ -128,7 +128,9 @@ fn certified(hub: &Hub, pair: &Pair) -> Result<Own, TlsError> {
         pem: pair.certificate.clone(),
         chain: count,
         ends: ca::not_after(&pair.certificate).ok_or_else(no_certificate)?,
-        issued: ca::issued(&pair.certificate).ok_or_else(no_certificate)?,
+        issued: ca::issued(&pair.certificate)
+            .map(|(by, since)| (by, since + ca::BACKDATED))
+            .ok_or_else(no_certificate)?,
     })
 }
 

@@ -363,3 +363,6 @@ fn signed(number: u64) -> i64 {
 fn fixed(text: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(text)
 }
+
+#[cfg(test)]
+mod tests;

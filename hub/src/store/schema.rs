@@ -18,6 +18,12 @@ pub(super) fn statements(database: &Database) -> Vec<String> {
     all
 }
 
+/// The tables as the earliest format that is opened had them.
+#[cfg(test)]
+pub(super) fn earliest(database: &Database) -> (u32, Vec<String>) {
+    (FIRST, worded(TABLES, database))
+}
+
 /// What brings a database of the format `from` up to ours; none where there is no way.
 pub(super) fn steps(from: u32, database: &Database) -> Option<Vec<String>> {
     let at = usize::try_from(from.checked_sub(FIRST)?).ok()?;
