@@ -16,7 +16,7 @@ use jos_trust::{Digest, SecretKey, TrustRoot};
 use rustls::pki_types::CertificateDer;
 
 use crate::ca::{self, Ca, CaError};
-use crate::dir::Dir;
+use crate::dir::{Dir, DirError};
 use crate::seal::Seal;
 use crate::store::authorities::{self as stored, Authority, Standing};
 use crate::store::{Conn, StoreError, tenants, trusts};
@@ -30,6 +30,9 @@ pub enum KeysError {
     /// The database.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The folder.
+    #[error("{0}")]
+    Dir(#[from] DirError),
     /// A certificate or a key is none.
     #[error("{0}")]
     Ca(#[from] CaError),
@@ -87,9 +90,8 @@ impl Authorities {
             Some(sealed) => seal.open(&about(own.number), sealed).ok_or_else(|| KeysError::Sealed {
                 what: about(own.number),
             })?,
-            None => dir
-                .read_secret("ca.key")
-                .map_err(|_| KeysError::Missing { what: "ca.key" })?,
+            None if !dir.file("ca.key").exists() => return Err(KeysError::Missing { what: "ca.key" }),
+            None => dir.read_secret("ca.key")?,
         };
         let ca = Ca::open(&own.certificate, &key, own.number)?;
         let subject = ca::subject(&own.certificate).unwrap_or(Digest::ZERO);

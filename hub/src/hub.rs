@@ -96,6 +96,7 @@ impl OpenError {
             Self::OtherHub { .. } => {
                 Some("give this folder the database that it was made with, or this database its own folder".to_owned())
             }
+            Self::Keys(KeysError::Dir(error)) => error.help(),
             Self::Keys(KeysError::Sealed { .. } | KeysError::Missing { .. }) => {
                 Some("copy the folder of a hub on this database, as for one more hub; or restore the backup".to_owned())
             }
