@@ -9,7 +9,7 @@ use jos_schemas::own;
 use jos_schemas::text::Name;
 use jos_trust::{SecretKey, request, sha256};
 
-use crate::identity::{self, Extra, Identity};
+use crate::identity::{self, Extra, Identity, hub_ca};
 use crate::run::net::setup::Setup;
 use crate::run::{pem, telemetry};
 
@@ -55,22 +55,29 @@ impl Applicant {
     /// The hub's CA, from whoever answered: taken only if it is the token's.
     pub(crate) fn take_ca(&mut self, bytes: &[u8]) -> Result<(), String> {
         let text = String::from_utf8_lossy(bytes);
-        let der = pem::first(&text).ok_or("what answers there has no CA certificate to show")?;
-        let found = sha256(&der);
-        if found != self.token.ca {
-            return Err(format!(
-                "what answers there is not the hub of this token: its CA is {found}, the token names {}",
-                self.token.ca
-            ));
+        // Of a hub whose CA was rotated there are several; its certificate leads back to those before.
+        let mut found = None;
+        for (one, der) in pem::all(&text) {
+            let hash = sha256(&der);
+            if hash == self.token.ca {
+                self.ca = Some(one.to_owned());
+                return Ok(());
+            }
+            found = found.or(Some(hash));
         }
-        self.ca = Some(text.into_owned());
-        Ok(())
+        let found = found.ok_or("what answers there has no CA certificate to show")?;
+        Err(format!(
+            "what answers there is not the hub of this token: its CA is {found}, the token names {}",
+            self.token.ca
+        ))
     }
 
     /// Known from now on: kept before anything else is done with it.
     pub(crate) fn take(&self, enrolled: Enrolled) -> Result<Identity, String> {
         let ca = self.ca.clone().ok_or("an answer before the CA was known")?;
         let identity = Identity::new(enrolled, &self.token, ca, &self.name);
+        // What was said of the CA of another hub.
+        hub_ca::forget(&self.state_dir)?;
         identity.save(&self.state_dir)?;
         Ok(identity)
     }

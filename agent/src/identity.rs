@@ -4,9 +4,12 @@
 //! identity/ledger.key   0600  signs checkpoints, and speaks for the device when its certificate has ended (the plane's)
 //! identity/tls.key      0600  the network half's; handed to it over the pipe, so that it needs no file
 //! identity/hub.json     0600  what enrolment gave: id, tenant, labels, addresses, CA, certificate
+//! identity/hub-ca.json  0600  the hub's next CA, as the tenant's admins signed it ([`hub_ca`])
 //! identity/trust.json   0644  the trust root that the token named, where the package brought none
 //! identity/lock               held by who changes the above: several agents share one identity
 //! ```
+
+pub(crate) mod hub_ca;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
@@ -87,10 +90,14 @@ impl Identity {
         }
     }
 
-    /// Takes the next certificate.
-    pub(crate) fn renewed(&mut self, certificate: Certificate) {
+    /// Takes the next certificate. The one that first comes of the hub's next CA shows that the hub has gone over to it:
+    /// it is the only one from then on.
+    pub(crate) fn renewed(&mut self, certificate: Certificate, state_dir: &Path) {
         self.certificate = certificate.certificate;
         self.not_after = certificate.not_after;
+        if let Some(next) = hub_ca::kept(state_dir) {
+            hub_ca::settle(self, &next.ca);
+        }
     }
 
     /// Makes it durable.

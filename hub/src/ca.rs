@@ -2,6 +2,9 @@
 //!
 //! A certificate says only "this key was let in, until then". Who a device is follows from its key, in the registry: the
 //! subject of a request, and whatever else a device writes into it, is dropped.
+//!
+//! A CA that follows another one has a second certificate, by the one before: who knows that one alone still accepts the
+//! hub. [`crate::authorities`] keeps them in order.
 
 use jos_trust::{Digest, sha256};
 use rcgen::{
@@ -21,7 +24,7 @@ const SERVER_DAYS: i64 = 90;
 /// Days of the CA's certificate: devices know it by its fingerprint.
 const CA_DAYS: i64 = 20 * 365;
 /// A device whose clock is behind by less takes a new certificate all the same.
-const BACKDATED: i64 = 3600;
+pub const BACKDATED: i64 = 3600;
 const DAY: i64 = 86_400;
 
 /// The authority could not do it.
@@ -62,6 +65,8 @@ pub struct Issued {
     pub not_after: i64,
     /// From when on it is worth renewing.
     pub renew_after: i64,
+    /// The number of the CA that signed it.
+    pub issuer: u64,
 }
 
 /// Who is at the other end of a connection, by the certificate that TLS has verified.
@@ -71,6 +76,8 @@ pub struct Peer {
     pub key: Digest,
     /// Serial number, in hex.
     pub serial: String,
+    /// SHA-256 of the name of the CA that signed it (DER).
+    pub issuer: Digest,
 }
 
 /// The authority.
@@ -78,6 +85,7 @@ pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
     fingerprint: Digest,
+    number: u64,
 }
 
 impl std::fmt::Debug for Ca {
@@ -95,24 +103,50 @@ fn own(what: &'static str) -> impl Fn(rcgen::Error) -> CaError {
 
 /// Makes a new authority.
 pub fn make(now: i64) -> Result<Pair, CaError> {
+    let key = KeyPair::generate().map_err(own("the CA's key"))?;
+    let certificate = params_of_ca(now, now + CA_DAYS * DAY)
+        .self_signed(&key)
+        .map_err(own("the CA's certificate"))?;
+    Ok(pair(&certificate, &key))
+}
+
+/// Makes one that follows `before`: the same name and key in a second certificate, by `before`, PEM.
+pub fn make_after(before: &Ca, now: i64) -> Result<(Pair, String), CaError> {
+    let key = KeyPair::generate().map_err(own("the CA's key"))?;
+    let mut params = params_of_ca(now, now + CA_DAYS * DAY);
+    let certificate = params.self_signed(&key).map_err(own("the CA's certificate"))?;
+    // Not longer than who vouches.
+    let ends = not_after(&before.certificate).unwrap_or(now);
+    params.serial_number = Some(serial().0);
+    within(&mut params, now - BACKDATED, ends.min(now + CA_DAYS * DAY));
+    let vouched = params
+        .signed_by(&key, &before.issuer)
+        .map_err(own("the CA's certificate by the one before"))?;
+    Ok((pair(&certificate, &key), vouched.pem()))
+}
+
+/// No limit on what may stand below: a CA vouches for the one that follows it, and certificates for devices are none of CAs.
+fn params_of_ca(from: i64, until: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
-    // Its own name, so that two hubs' authorities are told apart where a person lists certificates.
+    // Its own name, so that authorities are told apart where a person lists certificates, and where a device's is renewed.
     params.distinguished_name = named(&format!("jos hub CA {}", *random::hex(4)));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.serial_number = Some(serial().0);
-    within(&mut params, now, now + CA_DAYS * DAY);
-    let key = KeyPair::generate().map_err(own("the CA's key"))?;
-    let certificate = params.self_signed(&key).map_err(own("the CA's certificate"))?;
-    Ok(Pair {
+    within(&mut params, from, until);
+    params
+}
+
+fn pair(certificate: &rcgen::Certificate, key: &KeyPair) -> Pair {
+    Pair {
         certificate: certificate.pem(),
         key: Zeroizing::new(key.serialize_pem()),
-    })
+    }
 }
 
 impl Ca {
-    /// The authority of these two PEM files.
-    pub fn open(certificate: &str, key: &str) -> Result<Self, CaError> {
+    /// The authority of these two PEM files, the hub's so-manieth.
+    pub fn open(certificate: &str, key: &str, number: u64) -> Result<Self, CaError> {
         let key = KeyPair::from_pem(key).map_err(own("ca.key"))?;
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(own("ca.pem"))?;
         let fingerprint = fingerprint(certificate).ok_or_else(|| CaError::Own {
@@ -123,7 +157,13 @@ impl Ca {
             issuer,
             certificate: certificate.to_owned(),
             fingerprint,
+            number,
         })
+    }
+
+    /// The hub's first one is 1.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Its certificate as PEM.
@@ -148,18 +188,7 @@ impl Ca {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .map_err(own("the server's certificate"))?;
-        Ok(Pair {
-            certificate: certificate.pem(),
-            key: Zeroizing::new(key.serialize_pem()),
-        })
-    }
-
-    /// Reads a request, whose signature must be by the key in it; gives the hash of that key.
-    pub fn read_request(&self, pem: &str) -> Result<(CertificateSigningRequestParams, Digest), CaError> {
-        let request =
-            CertificateSigningRequestParams::from_pem(pem).map_err(|error| CaError::Request(error.to_string()))?;
-        let key = sha256(&request.public_key.subject_public_key_info());
-        Ok((request, key))
+        Ok(pair(&certificate, &key))
     }
 
     /// A certificate for the key of `request`, for the device `id`. Of the request nothing but the key is taken.
@@ -186,8 +215,17 @@ impl Ca {
             serial,
             not_after,
             renew_after: now + DEVICE_DAYS * DAY * 2 / 3,
+            issuer: self.number,
         })
     }
+}
+
+/// Reads a request, whose signature must be by the key in it; gives the hash of that key.
+pub fn read_request(pem: &str) -> Result<(CertificateSigningRequestParams, Digest), CaError> {
+    let request =
+        CertificateSigningRequestParams::from_pem(pem).map_err(|error| CaError::Request(error.to_string()))?;
+    let key = sha256(&request.public_key.subject_public_key_info());
+    Ok((request, key))
 }
 
 /// Who a verified certificate belongs to; `None` where it is not X.509, which TLS does not let happen.
@@ -201,7 +239,23 @@ pub fn peer(certificate: &CertificateDer<'_>) -> Option<Peer> {
             .iter()
             .map(|b| format!("{b:02x}"))
             .collect(),
+        issuer: sha256(parsed.tbs_certificate.issuer.as_raw()),
     })
+}
+
+/// SHA-256 of the name that a CA's certificate gives it (DER), as [`Peer::issuer`] has it.
+pub fn subject(pem: &str) -> Option<Digest> {
+    let der = der(pem)?;
+    let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+    Some(sha256(parsed.tbs_certificate.subject.as_raw()))
+}
+
+/// SHA-256 of the name of the CA that signed the certificate of this PEM, and when that is valid from.
+pub fn issued(pem: &str) -> Option<(Digest, i64)> {
+    let der = der(pem)?;
+    let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+    let of = &parsed.tbs_certificate;
+    Some((sha256(of.issuer.as_raw()), of.validity.not_before.timestamp()))
 }
 
 /// When the certificate of this PEM ends, in seconds since 1970.
@@ -214,6 +268,19 @@ pub fn not_after(pem: &str) -> Option<i64> {
 /// SHA-256 of the DER of the first certificate in a PEM.
 pub fn fingerprint(pem: &str) -> Option<Digest> {
     der(pem).map(|der| sha256(&der))
+}
+
+/// The certificate with this fingerprint among those of a PEM, as a PEM of its own.
+pub fn of_fingerprint(pem: &str, wanted: Digest) -> Option<String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let starts = pem.match_indices(BEGIN).map(|(at, _)| at);
+    starts
+        .map(|at| {
+            let end = pem[at + BEGIN.len()..].find(BEGIN);
+            &pem[at..end.map_or(pem.len(), |end| at + BEGIN.len() + end)]
+        })
+        .find(|one| fingerprint(one) == Some(wanted))
+        .map(str::to_owned)
 }
 
 /// The first certificate in a PEM.

@@ -3,17 +3,17 @@
 //! ```text
 //! DIR/                   0700
 //!   hub.json             0644   addresses, format
-//!   ca.pem  ca.key       0644, 0600
+//!   ca.pem  ca.key       0644, 0600   the first CA; its key goes when it is rotated out
 //!   server.pem server.key       the hub's own certificate; made anew before it ends
 //!   freshness.key(.pub)  0600, 0644   jos key files; the public half goes into trust documents
-//!   challenge.key        0600   makes the challenges of renewals
+//!   challenge.key        0600   makes the challenges of renewals, seals the keys in the database
 //!   admin.token          0600   the first API token
 //!   hub.db               0600   SQLite; or, where the database is PostgreSQL,
 //!   database.url         0600   where that is; it may hold a password
 //! ```
 //!
 //! Nothing but `server.*` is ever written there after `init`, so several hubs on one PostgreSQL each have a copy of it,
-//! without `server.*`: each makes its own.
+//! without `server.*`: each makes its own. Later CAs and freshness keys lie in the database, sealed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};

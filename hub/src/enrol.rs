@@ -9,7 +9,7 @@ use jos_schemas::text::{Name, Utc};
 use jos_trust::{PublicKey, sha256};
 use serde_json::json;
 
-use crate::ca::Issued;
+use crate::ca::{self, Issued};
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::metrics::count;
@@ -33,7 +33,7 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
     if !token.as_ref().is_some_and(|token| is_good(token, now)) {
         return Err(bad_token(hub, token.as_ref()));
     }
-    let (csr, tls) = hub.ca.read_request(&request.keys.tls)?;
+    let (csr, tls) = ca::read_request(&request.keys.tls)?;
     let (tls, ledger) = (tls.to_string(), ledger_key(&request.keys.ledger)?);
     check_facts(&request.facts)?;
     let mut tx = hub.store.write().await?;
@@ -50,8 +50,8 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
                     .help("make new keys on the device: two devices never share one"),
             );
         }
-        let issued = hub.ca.device(csr, &device.id, now)?;
-        devices::set_certificate(&mut tx, &device.id, &tls, &issued.serial, issued.not_after).await?;
+        let issued = hub.authorities().ca().device(csr, &device.id, now)?;
+        devices::set_certificate(&mut tx, &device.id, &tls, &issued).await?;
         return welcome(hub, tx, &device, issued).await;
     }
 
@@ -60,7 +60,7 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
         return Err(bad_token(hub, token.as_ref()));
     };
     let id = random::id("d");
-    let issued = hub.ca.device(csr, &id, now)?;
+    let issued = hub.authorities().ca().device(csr, &id, now)?;
     let device = Device {
         id,
         tenant: token.tenant,
@@ -80,6 +80,8 @@ pub async fn enrol(hub: &Hub, request: &Enrolment) -> Done<Enrolled> {
         last_seen: None,
         address: None,
         held: None,
+        hub_ca: issued.issuer,
+        issuer: issued.issuer,
     };
     devices::add(&mut tx, &device).await?;
     let act = Act {
@@ -116,7 +118,7 @@ async fn welcome(hub: &Hub, mut tx: Tx, device: &Device, issued: Issued) -> Done
 pub fn certificate(hub: &Hub, issued: Issued) -> wire::Certificate {
     wire::Certificate {
         certificate: issued.certificate,
-        ca: hub.ca.certificate().to_owned(),
+        ca: hub.authorities().ca().certificate().to_owned(),
         not_after: Utc::from_unix(issued.not_after),
         renew_after: Utc::from_unix(issued.renew_after),
     }

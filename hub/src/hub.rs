@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jos_trust::SecretKey;
 use jos_trust::keyfile::{self, KeyFileError};
@@ -10,14 +11,16 @@ use jos_trust::keys::KeyId;
 use ring::hmac;
 use tokio::sync::{Semaphore, watch};
 
+use crate::authorities::{Authorities, Folder, KeysError};
 use crate::ca::{self, Ca, CaError};
 use crate::clock::Clock;
 use crate::dir::{self, Dir, DirError};
-use crate::fault::Done;
+use crate::fault::{Done, Fault};
 use crate::metrics::Metrics;
 use crate::pages::Dashboard;
 use crate::random;
 use crate::rates::Rates;
+use crate::seal::Seal;
 use crate::store::{self, Database, Store, StoreError};
 use crate::{api_token, names};
 
@@ -27,6 +30,8 @@ const OWN_CA: &str = "ca";
 pub const DEFAULT_TENANT: &str = "default";
 /// Long polls that look at once: half of the store's connections.
 const LOOKS: usize = 4;
+/// Devices that one hub asks in a second to renew before their time.
+const EARLY: i64 = 50;
 
 /// What a hub cannot be made or opened without.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,9 @@ pub enum OpenError {
     /// The freshness key.
     #[error("{0}")]
     Key(#[from] KeyFileError),
+    /// Its CAs and freshness keys.
+    #[error("{0}")]
+    Keys(#[from] KeysError),
     /// The folder is of one hub and the database of another.
     #[error("the database {database} belongs to the hub with the CA {found}, the folder to the one with {own}")]
     OtherHub {
@@ -88,7 +96,11 @@ impl OpenError {
             Self::OtherHub { .. } => {
                 Some("give this folder the database that it was made with, or this database its own folder".to_owned())
             }
-            Self::Store { .. } | Self::Ca(_) | Self::Malformed { .. } => None,
+            Self::Keys(KeysError::Dir(error)) => error.help(),
+            Self::Keys(KeysError::Sealed { .. } | KeysError::Missing { .. }) => {
+                Some("copy the folder of a hub on this database, as for one more hub; or restore the backup".to_owned())
+            }
+            Self::Store { .. } | Self::Ca(_) | Self::Keys(_) | Self::Malformed { .. } => None,
         }
     }
 }
@@ -152,10 +164,8 @@ pub struct Hub {
     pub dir: Dir,
     /// What it remembers.
     pub store: Store,
-    /// What signs device keys.
-    pub ca: Ca,
-    /// What signs freshness statements and device floors.
-    pub freshness: SecretKey,
+    /// What seals the keys that lie in the database.
+    pub seal: Seal,
     /// Its one reading of now.
     pub clock: Clock,
     /// Where devices find it.
@@ -168,6 +178,10 @@ pub struct Hub {
     pub dashboard: Dashboard,
     /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
     pub looks: Semaphore,
+    authorities: RwLock<Arc<Authorities>>,
+    folder: Folder,
+    /// Devices that were asked to renew early within this second: the second, and how many.
+    early: (AtomicI64, AtomicI64),
     challenges: hmac::Key,
     changed: watch::Sender<u64>,
     /// The last change that concerns some devices alone, and which.
@@ -188,20 +202,14 @@ pub async fn init(place: &Place, addresses: &[String], clock: &Clock) -> Result<
     let authority = ca::make(now)?;
     dir.write_secret("ca.key", authority.key.as_bytes())?;
     dir.write_public("ca.pem", authority.certificate.as_bytes())?;
-    let ca = Ca::open(&authority.certificate, &authority.key)?;
+    let ca = Ca::open(&authority.certificate, &authority.key, 1)?;
     let server = ca.server(&names::of(addresses), now)?;
     dir.write_secret("server.key", server.key.as_bytes())?;
     dir.write_public("server.pem", server.certificate.as_bytes())?;
-    let mut fill = |bytes: &mut [u8]| random::fill(bytes);
-    let freshness = SecretKey::generate(&mut fill);
-    let id = format!("hub-{}", &freshness.id().as_str()[..8]);
-    let id = KeyId::new(id).map_err(|broken| OpenError::Malformed {
+    let (freshness, _) = new_voice().map_err(|reason| OpenError::Malformed {
         path: "freshness.key".to_owned(),
-        reason: broken.to_string(),
+        reason,
     })?;
-    let freshness = freshness
-        .with_id(id)
-        .with_comment(Some("the hub's freshness key".to_owned()));
     keyfile::write_secret(&dir.file("freshness.key"), &freshness)?;
     keyfile::write_public(&dir.file("freshness.key.pub"), &(&freshness).into())?;
     dir.write_secret("challenge.key", random::hex(32).as_bytes())?;
@@ -244,6 +252,18 @@ pub async fn init(place: &Place, addresses: &[String], clock: &Clock) -> Result<
     })
 }
 
+/// A new freshness key, and its seed in hex.
+pub fn new_voice() -> Result<(SecretKey, zeroize::Zeroizing<String>), String> {
+    let mut seed = zeroize::Zeroizing::new([0; 32]);
+    random::fill(&mut *seed);
+    let key = SecretKey::from_bytes(&seed);
+    let id = format!("hub-{}", &key.id().as_str()[..8]);
+    let id = KeyId::new(id).map_err(|broken| broken.to_string())?;
+    let key = key.with_id(id).with_comment(Some("the hub's freshness key".to_owned()));
+    let seed = zeroize::Zeroizing::new(seed.iter().map(|b| format!("{b:02x}")).collect());
+    Ok((key, seed))
+}
+
 fn of_store(database: &Database) -> impl Fn(StoreError) -> OpenError {
     let path = database.to_string();
     move |source| OpenError::Store {
@@ -257,35 +277,102 @@ impl Hub {
     pub async fn open(place: &Place, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let dir = Dir::open(&place.data, place.database.is_some())?;
         let settings = dir.settings()?;
-        let ca = Ca::open(&dir.read("ca.pem")?, &dir.read_secret("ca.key")?)?;
-        let freshness = keyfile::read_secret(&dir.file("freshness.key"))?;
+        let certificate = dir.read("ca.pem")?;
+        let fingerprint = ca::fingerprint(&certificate).ok_or_else(|| OpenError::Malformed {
+            path: dir.file("ca.pem").display().to_string(),
+            reason: "no PEM certificate in it".to_owned(),
+        })?;
+        // Once it was rotated out, it is gone.
+        let freshness = dir.file("freshness.key");
+        let freshness = freshness
+            .exists()
+            .then(|| keyfile::read_secret(&freshness))
+            .transpose()?;
+        let folder = Folder { certificate, freshness };
         let challenge = dir.read_secret("challenge.key")?;
         let database = place.database(&dir)?;
         let store = Store::open(&database).await.map_err(of_store(&database))?;
         let found = async { store::meta(&mut *store.read().await?, OWN_CA).await };
         let found = found.await.map_err(of_store(&database))?.unwrap_or_default();
-        if found != ca.fingerprint().to_string() {
+        // The first CA says whose folder it is, for ever.
+        if found != fingerprint.to_string() {
             return Err(OpenError::OtherHub {
                 database: database.to_string(),
                 found,
-                own: ca.fingerprint().to_string(),
+                own: fingerprint.to_string(),
             });
         }
-        Ok(Arc::new(Self {
-            ca,
-            freshness,
+        let challenges = hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes());
+        let seal = Seal::of(&challenges);
+        let mut conn = store.read().await.map_err(of_store(&database))?;
+        let authorities = Authorities::read(&mut conn, &dir, &folder, &seal).await?;
+        drop(conn);
+        let hub = Self {
+            seal,
+            authorities: RwLock::new(Arc::new(authorities)),
+            folder,
+            early: (AtomicI64::new(0), AtomicI64::new(0)),
             clock,
             addresses: settings.addresses,
             metrics: Metrics::default(),
             rates: Rates::default(),
             dashboard: Dashboard::default(),
             looks: Semaphore::new(LOOKS),
-            challenges: hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes()),
+            challenges,
             changed: watch::Sender::new(0),
             only: Mutex::default(),
             dir,
             store,
-        }))
+        };
+        hub.drop_keys();
+        Ok(Arc::new(hub))
+    }
+
+    /// Its CAs and freshness keys as they stand.
+    pub fn authorities(&self) -> Arc<Authorities> {
+        self.authorities.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the folder has, from `init` on.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Reads CAs and freshness keys anew where some hub has changed them.
+    async fn reread(&self, conn: &mut store::Conn) -> Done<()> {
+        if store::authorities::revision(conn).await? == self.authorities().revision {
+            return Ok(());
+        }
+        let read = Authorities::read(conn, &self.dir, &self.folder, &self.seal).await;
+        let read = read.map_err(|error| Fault::inside(error.to_string()))?;
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+        self.drop_keys();
+        Ok(())
+    }
+
+    /// Keys of the folder that are rotated out go, on every hub.
+    fn drop_keys(&self) {
+        let now = self.authorities();
+        let voice = self.folder.freshness.as_ref();
+        let voice_is_gone = voice.is_some_and(|own| !now.voices().iter().any(|key| key.id() == own.id()));
+        for (file, gone) in [("ca.key", now.first_is_gone()), ("freshness.key", voice_is_gone)] {
+            if !gone || !self.dir.file(file).exists() {
+                continue;
+            }
+            match std::fs::remove_file(self.dir.file(file)) {
+                Ok(()) => tracing::info!(file, "a key that is rotated out was removed from the folder"),
+                Err(error) => tracing::warn!(file, cause = error.to_string(), "a key that is rotated out stays"),
+            }
+        }
+    }
+
+    /// Whether one more device may be asked to renew early in this second: a fleet does not come all at once.
+    pub fn may_renew_early(&self) -> bool {
+        let now = self.clock.now();
+        if self.early.0.swap(now, Ordering::Relaxed) != now {
+            self.early.1.store(0, Ordering::Relaxed);
+        }
+        self.early.1.fetch_add(1, Ordering::Relaxed) < EARLY
     }
 
     /// What may change an offer has changed: whoever waits looks again.
@@ -314,6 +401,7 @@ impl Hub {
     /// Wakes who waits, after a change that some hub on this database committed.
     pub async fn changed(&self) -> Done<()> {
         let mut conn = self.store.read().await?;
+        self.reread(&mut conn).await?;
         // In this order: what is read of the devices is then of that generation, or of none that was asked for.
         let generation = store::generation(&mut conn).await?;
         match store::concerned(&mut conn).await? {

@@ -19,7 +19,7 @@ use crate::rollout::steward;
 use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::About;
 use crate::store::devices::{self, Device};
-use crate::store::{Conn, history, rollouts};
+use crate::store::{Conn, authorities, history, rollouts};
 use crate::watchman;
 
 /// Callers that may wait for the disk; one more is told to come again.
@@ -218,6 +218,14 @@ async fn heartbeat_of(hub: &Hub, conn: &mut Conn, device: &Device, said: &Heartb
         history::add(conn, &device.id, name, &over).await?;
     }
     agent.seen = now;
+    // Only what was offered can be known: no device says that it is ahead.
+    let word = hub.authorities().word(&device.tenant);
+    if let Some(known) = said
+        .hub_ca
+        .filter(|known| word.is_some_and(|word| *known <= word) && *known > device.hub_ca)
+    {
+        authorities::knows(conn, &device.id, known).await?;
+    }
     agents::put(conn, &device.id, &agent).await?;
     count(&hub.metrics.heartbeats);
     Ok(Ok(()))

@@ -16,6 +16,7 @@
 pub mod actor;
 pub mod api;
 pub mod api_token;
+pub mod authorities;
 pub mod blob;
 pub mod ca;
 pub mod cli;
@@ -36,6 +37,8 @@ pub mod random;
 pub mod rates;
 pub mod renew;
 pub mod rollout;
+pub mod rotation;
+pub mod seal;
 pub mod serve;
 pub mod simulate;
 pub mod store;

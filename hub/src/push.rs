@@ -2,7 +2,6 @@
 //! neither, and holds no key that could.
 
 use jos_schemas::documents::desired_state::{BlobSource, DesiredState, Step};
-use jos_schemas::documents::trust::Role;
 use jos_schemas::text::Name;
 use jos_trust::root::Received;
 use jos_trust::state::{Authentic, Channel, authenticate};
@@ -12,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::actor::Actor;
+use crate::authorities::speaks;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::metrics::count;
 use crate::offer;
 use crate::rollout::make;
+use crate::rotation;
 use crate::store::audit::{self, Act};
 use crate::store::states::{self, StateRow};
 use crate::store::{self, Conn, Tx, agents, blobs, devices, tenants, trusts};
@@ -311,10 +312,11 @@ async fn trust_inner(hub: &Hub, actor: &Actor, tenant: &str, bytes: &[u8]) -> Do
         .help("`jos-hub trust push --tenant NAME` names another one"));
     }
     let mut notes = Vec::new();
-    if root.key(hub.freshness.id()) != Some(hub.freshness.public()) || !holds_freshness(&root, hub) {
+    let keys = hub.authorities();
+    if !keys.voices().iter().any(|key| speaks(&root, key)) {
         notes.push(format!(
             "it does not give the role freshness to this hub's key {}: devices will take no time from it",
-            hub.freshness.id()
+            keys.voices()[0].id()
         ));
     }
     let content = root.edition().content.to_string();
@@ -344,14 +346,11 @@ async fn trust_inner(hub: &Hub, actor: &Actor, tenant: &str, bytes: &[u8]) -> Do
         detail: json!({ "content": content, "floors": root.value().floors }),
     };
     audit::append(&mut tx, &act, now).await?;
-    store::bump(&mut tx).await?;
+    // The word on the hub's CA, and the freshness key that speaks, go by it.
+    rotation::of_trust(hub, &mut tx, tenant, &root, &mut notes).await?;
+    store::authorities::changed(&mut tx).await?;
     tx.commit().await?;
     Ok(done("new", notes))
-}
-
-fn holds_freshness(root: &TrustRoot, hub: &Hub) -> bool {
-    let held = root.value().roles.get(&Role::Freshness);
-    held.is_some_and(|held| held.keys.contains(hub.freshness.id()))
 }
 
 /// A trust document sets the floors that it names exactly, even downwards: what lies above was never meant.

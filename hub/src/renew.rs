@@ -6,7 +6,7 @@ use jos_schemas::read::Parsed;
 use jos_trust::{PublicKey, statement};
 use serde_json::json;
 
-use crate::ca::Peer;
+use crate::ca::{self, Peer};
 use crate::enrol::certificate;
 use crate::fault::{Done, Fault};
 use crate::gate;
@@ -21,7 +21,7 @@ use crate::watchman;
 /// Certificates of a device are a chain: whoever shows one that a used one has followed is a second holder of the key.
 /// The one before is taken while its follower was never seen: that reply was lost.
 pub async fn by_peer(hub: &Hub, peer: &Peer, device: Device, request: &RenewRequest) -> Done<wire::Certificate> {
-    let (csr, key) = hub.ca.read_request(&request.tls)?;
+    let (csr, key) = ca::read_request(&request.tls)?;
     if key != peer.key {
         return Err(Fault::forbidden(
             code::BAD_RENEWAL,
@@ -43,8 +43,8 @@ pub async fn by_peer(hub: &Hub, peer: &Peer, device: Device, request: &RenewRequ
         hub.changed().await?;
         return Err(fault);
     }
-    let issued = hub.ca.device(csr, &device.id, now)?;
-    devices::set_certificate(&mut tx, &device.id, &device.tls, &issued.serial, issued.not_after).await?;
+    let issued = hub.authorities().ca().device(csr, &device.id, now)?;
+    devices::set_certificate(&mut tx, &device.id, &device.tls, &issued).await?;
     tx.commit().await?;
     count(&hub.metrics.renewed);
     Ok(certificate(hub, issued))
@@ -75,7 +75,7 @@ pub async fn by_ledger_key(hub: &Hub, request: &Parsed<Renewal>) -> Done<wire::C
     if !statement::renewal_is_by(&request.node, &ledger) {
         return Err(bad());
     }
-    let (csr, key) = hub.ca.read_request(tls)?;
+    let (csr, key) = ca::read_request(tls)?;
     let now = hub.clock.now();
     let mut tx = hub.store.write().await?;
     // Said only now that the device has spoken: whether it is served is nobody else's business.
@@ -84,8 +84,8 @@ pub async fn by_ledger_key(hub: &Hub, request: &Parsed<Renewal>) -> Done<wire::C
     if key != device.tls && devices::by_tls(&mut tx, &key).await?.is_some() {
         return Err(Fault::conflict(code::KNOWN_KEY, "another device has this TLS key").help("make a new one"));
     }
-    let issued = hub.ca.device(csr, &device.id, now)?;
-    devices::set_certificate(&mut tx, &device.id, &key, &issued.serial, issued.not_after).await?;
+    let issued = hub.authorities().ca().device(csr, &device.id, now)?;
+    devices::set_certificate(&mut tx, &device.id, &key, &issued).await?;
     let act = Act {
         actor: &format!("device:{}", device.id),
         tenant: Some(&device.tenant),

@@ -23,8 +23,8 @@ use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::count;
 use crate::store::Listener;
-use crate::tls::{self, OwnCertificate, TlsError};
-use crate::{ca, history, rollout, store};
+use crate::tls::{Meeting, OwnCertificate, TlsError};
+use crate::{ca, history, rollout, rotation, store};
 
 /// What one connection, and all together, may cost.
 #[derive(Clone, Copy, Debug)]
@@ -126,22 +126,14 @@ pub async fn start(
     };
     let room = Arc::new(Semaphore::new(limits.connections));
     let mut listeners = JoinSet::new();
-    for (listener, config, router) in [
-        (
-            of_devices,
-            tls::for_devices(&hub, own.clone())?,
-            api::device_router(app.clone()),
-        ),
-        (
-            of_admins,
-            tls::for_admins(&hub, own.clone())?,
-            api::admin_router(app.clone()),
-        ),
+    for (listener, devices, router) in [
+        (of_devices, true, api::device_router(app.clone())),
+        (of_admins, false, api::admin_router(app.clone())),
     ] {
         let door = Door {
             hub: hub.clone(),
             router,
-            tls: TlsAcceptor::from(config),
+            tls: Arc::new(Meeting::new(&hub, own.clone(), devices)?),
             limits,
             ended: ended.clone(),
         };
@@ -192,7 +184,7 @@ async fn told(ended: &mut watch::Receiver<bool>) {
 struct Door {
     hub: Arc<Hub>,
     router: Router,
-    tls: TlsAcceptor,
+    tls: Arc<Meeting>,
     limits: Limits,
     ended: watch::Receiver<bool>,
 }
@@ -242,7 +234,8 @@ async fn connection(stream: TcpStream, address: SocketAddr, permit: OwnedSemapho
     } = door;
     count(&hub.metrics.connections);
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(limits.handshake, tls.accept(stream)).await else {
+    let acceptor = TlsAcceptor::from(tls.config(&hub));
+    let Ok(Ok(stream)) = timeout(limits.handshake, acceptor.accept(stream)).await else {
         count(&hub.metrics.handshakes_failed);
         return;
     };
@@ -293,25 +286,41 @@ async fn listen_on(hub: Arc<Hub>, listener: Option<Listener>, mut ended: watch::
     }
 }
 
-/// Looks for changes that other processes make on the same database, and keeps the hub's certificate fresh.
+/// Looks for changes that other processes make on the same database, keeps the hub's certificate fresh, and takes a rotation
+/// of the CA on.
 async fn watch_over(hub: Arc<Hub>, own: Arc<OwnCertificate>, mut ended: watch::Receiver<bool>) {
     let is_told = hub.store.database().is_shared();
     let look = if is_told { LOOK_ALL_THE_SAME } else { LOOK };
     let (mut look, mut certificate) = (interval(look), interval(CERTIFICATE));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut changes, mut revision) = (hub.listen(), 0);
     loop {
         tokio::select! {
             () = told(&mut ended) => return,
             _ = look.tick() => {
-                if let Err(fault) = hub.changed().await {
+                let looked = async {
+                    hub.changed().await?;
+                    rotation::advance(&hub).await
+                };
+                if let Err(fault) = looked.await {
                     tracing::error!(cause = fault.to_string(), "the database was not read");
                 }
             }
-            _ = certificate.tick() => match own.renew(&hub) {
-                Ok(true) => tracing::info!("the hub has a new certificate of its own"),
-                Ok(false) => {}
-                Err(error) => tracing::error!(cause = error.to_string(), "the hub's certificate was not renewed"),
-            },
+            Ok(()) = changes.changed() => {}
+            _ = certificate.tick() => revision = u64::MAX,
+        }
+        let now = hub.authorities().revision;
+        if std::mem::replace(&mut revision, now) == now {
+            continue;
+        }
+        match own.renew(&hub) {
+            Ok(true) => tracing::info!("the hub has a new certificate of its own"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(cause = error.to_string(), "the hub's certificate was not renewed");
+                // Looked at again with the next change, or look.
+                revision = u64::MAX;
+            }
         }
     }
 }

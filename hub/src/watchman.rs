@@ -39,7 +39,7 @@ pub async fn cloned(hub: &Hub, conn: &mut Conn, device: &Device, name: &str, det
     tracing::warn!(
         device = device.id,
         found = detail,
-        hub = hub.ca.fingerprint().to_string(),
+        hub = hub.authorities().ca().fingerprint().to_string(),
         "a device was put into quarantine"
     );
     let quarantined = Device {

@@ -16,6 +16,7 @@
 //! hub that says when to come again (`Retry-After`) is not called before.
 
 mod enter;
+mod newest;
 mod of;
 mod refusal;
 mod say;
@@ -69,6 +70,8 @@ pub struct Loop {
     /// The version to try while there is no trust document at all, downwards.
     first_trust: u64,
     trust_again: u64,
+    newest_hub_ca: u64,
+    hub_ca_again: u64,
     renew: bool,
     reports: u32,
     etag: Option<String>,
@@ -98,6 +101,8 @@ impl Loop {
             newest_trust: 0,
             first_trust: 0,
             trust_again: 0,
+            newest_hub_ca: 0,
+            hub_ca_again: 0,
             renew: false,
             reports: 0,
             etag: None,
@@ -231,6 +236,12 @@ impl Loop {
         self.trouble.as_deref()
     }
 
+    /// The number of the CA that a heartbeat confirms. A hub that has not spoken of any may be of before, and would not
+    /// know the word.
+    pub fn hub_ca(&self) -> Option<u64> {
+        (self.known.hub_ca > 0 && self.newest_hub_ca > 0).then_some(self.known.hub_ca)
+    }
+
     /// Which of the addresses is in use.
     pub fn address(&self) -> u8 {
         self.address
@@ -250,6 +261,10 @@ impl Loop {
         if let Some(version) = self.wanted_trust(now) {
             let request = Request::get(Door::Device, format!("{}/{version}", path::TRUST), MAX_DOCUMENT);
             return self.ask(request, Of::Trust(version));
+        }
+        // After the trust document: newer keys may have signed it. Before the renewal: its CA may sign the next certificate.
+        if self.wants_hub_ca(now) {
+            return self.ask(Request::get(Door::Device, path::HUB_CA, wire::MAX_SMALL), Of::HubCa);
         }
         if std::mem::take(&mut self.renew) {
             return self.hand(Action::Write(Document::Renew), Of::Renew);
@@ -278,17 +293,6 @@ impl Loop {
         self.ask(request, Of::Poll { began: now, wait });
     }
 
-    /// The next version of the trust document, where the hub has one that is not known to be of no use.
-    fn wanted_trust(&self, now: u64) -> Option<u64> {
-        if self.newest_trust <= self.known.trust || now < self.trust_again {
-            return None;
-        }
-        Some(match self.known.trust {
-            0 => self.first_trust.clamp(1, self.newest_trust),
-            version => version + 1,
-        })
-    }
-
     fn answered(&mut self, now: u64, of: Of, status: u16, etag: Option<String>, body: Vec<u8>) {
         match of {
             Of::Ca => self.hand(Action::Take(News::Ca(body)), Of::CaTaken),
@@ -309,6 +313,7 @@ impl Loop {
                 let news = News::Trust { version, bytes: body };
                 self.hand(Action::Take(news), Of::TrustTaken(version));
             }
+            Of::HubCa => self.hand(Action::Take(News::HubCa(body)), Of::HubCaTaken),
             Of::Reported => {
                 let news = News::Reported { refused: None };
                 self.hand(Action::Take(news), Of::ReportedTaken);
@@ -377,11 +382,15 @@ impl Loop {
                 self.well();
                 self.go_on(now);
             }
+            Of::HubCaTaken => {
+                self.hub_ca_taken(now, taken);
+                self.go_on(now);
+            }
             Of::StateTaken => {
                 self.state_again = match taken {
                     Taken::Again(pause) => now.saturating_add(self.jitter.around(pause.max(1000))),
                     Taken::Refused => now + self.jitter.around(LATER),
-                    Taken::Done | Taken::Trust(_) => u64::MAX,
+                    Taken::Done | Taken::Trust(_) | Taken::HubCa(_) => u64::MAX,
                 };
                 // The hub hears at once what became of it; one that sends state after state is slowed down.
                 self.heartbeat = now;
@@ -398,25 +407,6 @@ impl Loop {
         }
     }
 
-    fn trust_taken(&mut self, now: u64, asked: u64, taken: Taken) {
-        match taken {
-            Taken::Trust(version) if version > self.known.trust => {
-                self.known.trust = version;
-                // What was refused under the old keys may be good under these.
-                self.state_again = self.state_again.min(now);
-                if self.etag.is_some() && self.state_again == u64::MAX {
-                    self.state_again = now;
-                }
-            }
-            // Without a document to start from, an older version may be the one that the token names.
-            _ if self.known.trust == 0 && asked > 1 => self.first_trust = asked - 1,
-            _ => {
-                self.first_trust = self.newest_trust;
-                self.trust_again = now + self.jitter.around(LATER);
-            }
-        }
-    }
-
     fn parsed<T: DeserializeOwned>(&mut self, now: u64, body: &[u8], news: impl FnOnce(T) -> News, of: Of) {
         match own::read::<T>(body) {
             Ok(value) => {
@@ -429,19 +419,13 @@ impl Loop {
                     News::Heard(reply) => {
                         self.sees_trust(reply.trust);
                         self.renew = reply.renew;
+                        self.sees_hub_ca(reply.hub_ca);
                     }
                     _ => {}
                 }
                 self.hand(Action::Take(news), of);
             }
             Err(why) => self.fail(now, format!("the hub's answer does not read: {why}")),
-        }
-    }
-
-    fn sees_trust(&mut self, newest: Option<u64>) {
-        let newest = newest.unwrap_or(0);
-        if newest != self.newest_trust {
-            (self.newest_trust, self.first_trust, self.trust_again) = (newest, newest, 0);
         }
     }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where things are.
 pub mod path {
-    /// `GET`, no certificate: the hub's CA as PEM. Believed only where its fingerprint is the token's.
+    /// `GET`, no certificate: the hub's CAs as PEM, the one that it uses first. Believed is the one whose fingerprint is the
+    /// token's.
     pub const CA: &str = "/v1/ca";
     /// `POST`, no certificate: an enrolment; the reply is [`super::Enrolled`].
     pub const ENROL: &str = "/v1/enrol";
@@ -31,6 +32,8 @@ pub mod path {
     pub const STATE: &str = "/v1/state";
     /// `GET /VERSION`: one version of the trust document, 404 where there is none.
     pub const TRUST: &str = "/v1/trust";
+    /// `GET`: the newest `jos.hub_ca` of the device's tenant, as its admins signed it; 404 where there is none.
+    pub const HUB_CA: &str = "/v1/hub-ca";
     /// `GET /NAME ?nonce=N`: the device floor, signed.
     pub const FLOOR: &str = "/v1/floor";
     /// `GET /SHA256`, `Range`: a blob that a state of the tenant names.
@@ -104,6 +107,9 @@ pub struct HeartbeatReply {
     /// Newest version of the trust document, where the tenant has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<u64>,
+    /// The number of the CA that the newest `jos.hub_ca` of the tenant names, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub_ca: Option<u64>,
     /// Why the newest state that is meant for this device is not offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,

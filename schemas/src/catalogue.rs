@@ -74,7 +74,7 @@ const DEVICE: &[Document] = documents! {
 mod workstation {
     use super::{Document, check_key, check_profile};
     use crate::documents::checkpoint::Checkpoint;
-    use crate::documents::hub::{DeviceFloor, Enrolment, Freshness, Heartbeat, Renewal, StateReport};
+    use crate::documents::hub::{DeviceFloor, Enrolment, Freshness, Heartbeat, HubCa, Renewal, StateReport};
     use crate::documents::key::{KeyFile, PublicKeyFile};
     use crate::documents::ledger::{Decision, Proposal, Record};
     use crate::documents::rollout::Rollout;
@@ -84,6 +84,7 @@ mod workstation {
     pub(super) const PLAIN: &[Document] = documents! {
         "freshness", Freshness, Some("jos.freshness"), "What the hub offers one device now";
         "floor", DeviceFloor, Some("jos.floor"), "What the hub remembers of one device's versions";
+        "hub-ca", HubCa, Some("jos.hub_ca"), "The CA that a hub goes over to, vouched for by a tenant's admins";
         "proposal", Proposal, None, "What anybody may hand to the plane";
         "decision", Decision, None, "A proposal that the plane took up";
         "record", Record, None, "One record of a ledger";

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use jos_schemas::documents::desired_state::{self, DesiredState, Signature};
+use jos_schemas::documents::hub::HubCa;
 use jos_schemas::documents::trust::{self, Role, RoleKeys, Trust, TrustKind, TrustedKey};
 use jos_schemas::node::{Entry, Kind, Node};
 use jos_schemas::read;
@@ -17,9 +18,10 @@ use crate::keyfile::NamedKey;
 use crate::keys::{KeyId, SecretKey};
 use crate::refused::{BadSignatures, TrustRefused};
 use crate::signatures::{self, Keyring};
+use crate::verified::Signable as _;
 
 /// The kinds of documents that are signed.
-pub const SIGNABLE: [&str; 2] = [desired_state::KIND, trust::KIND];
+pub const SIGNABLE: [&str; 3] = [desired_state::KIND, trust::KIND, HubCa::KIND];
 
 /// Why a document was not signed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -49,7 +51,7 @@ impl CannotSign {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::WrongKind { .. } => {
-                Some("desired states and trust documents are signed; `jos validate FILE` names the kind")
+                Some("desired states, trust documents and a hub's new CA are signed; `jos validate FILE` names the kind")
             }
             Self::Invalid(_) => None,
             Self::BadTrust(refused) => refused.help(),
@@ -84,6 +86,8 @@ pub fn sign_document(name: &str, text: &str, node: &Node, kind: &str, key: &Secr
     if kind == trust::KIND {
         let value: Trust = read::from_node(name, text, node).map_err(CannotSign::Invalid)?;
         Keyring::of(&value).map_err(CannotSign::BadTrust)?;
+    } else if kind == HubCa::KIND {
+        let _valid: HubCa = read::from_node(name, text, node).map_err(CannotSign::Invalid)?;
     } else {
         let _valid: DesiredState = read::from_node(name, text, node).map_err(CannotSign::Invalid)?;
     }

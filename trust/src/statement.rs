@@ -1,10 +1,10 @@
 //! What the hub says to one device under its own key, and what a device says to the hub under its own.
 //!
 //! Owns: signing and verifying freshness statements and device floors (role `freshness`), and renewals (the device's
-//! `ledger` key). Each is bound to who asked and to what was asked, so that none is an answer to anything else. Nothing
+//! `ledger` key); and verifying what a tenant's admins say of their hub's CA (role `admin`). Each is bound to who asked and to what was asked, so that none is an answer to anything else. Nothing
 //! here gives power over a version: a freshness statement gives time, a floor serves a device that has lost its own.
 
-use jos_schemas::documents::hub::{DeviceFloor, Freshness, Renewal};
+use jos_schemas::documents::hub::{DeviceFloor, Freshness, HubCa, Renewal};
 use jos_schemas::documents::trust::Role;
 use jos_schemas::node::Node;
 use jos_schemas::read;
@@ -53,7 +53,7 @@ pub enum StatementRefused {
         /// The kind that was asked for.
         expected: &'static str,
     },
-    /// Not signed by the threshold of the role `freshness`.
+    /// Not signed by the threshold of the role that signs such ones.
     #[error("{0}")]
     Signatures(BadSignatures),
     /// An answer to another device, or to another question.
@@ -107,6 +107,12 @@ macro_rules! statement {
         }
     };
 }
+/// What the admins of a tenant say of their hub's CA: for all its devices, and an answer to no question.
+impl Signable for HubCa {
+    const KIND: &'static str = "jos.hub_ca";
+    type Scope = ();
+}
+
 statement!(Freshness, "jos.freshness", offered);
 statement!(DeviceFloor, "jos.floor", floor);
 
@@ -123,6 +129,36 @@ pub fn verify<T: Statement>(
     root: &TrustRoot,
     asked: &Asked<'_>,
 ) -> Result<Verified<T>, StatementRefused> {
+    let verified = open::<T>(received, root, Role::Freshness, T::version)?;
+    answers(&verified.value().asked(), asked)?;
+    Ok(verified)
+}
+
+/// Verifies what admins say of their hub's CA, as it was received: signatures under the threshold of `admin`, then types,
+/// then that it is for this tenant. It has no end: whoever slept through it takes it years later.
+pub fn verify_hub_ca(
+    received: Received<'_>,
+    root: &TrustRoot,
+    tenant: &Name,
+) -> Result<Verified<HubCa>, StatementRefused> {
+    let verified = open::<HubCa>(received, root, Role::Admin, |said| said.version)?;
+    let found = &verified.value().tenant;
+    if found != tenant {
+        return Err(StatementRefused::NotAsked {
+            field: "tenant",
+            found: found.to_string(),
+            expected: tenant.to_string(),
+        });
+    }
+    Ok(verified)
+}
+
+fn open<T: Signable<Scope = ()> + serde::de::DeserializeOwned>(
+    received: Received<'_>,
+    root: &TrustRoot,
+    role: Role,
+    version: fn(&T) -> u64,
+) -> Result<Verified<T>, StatementRefused> {
     let node = read::parse(received.name, received.bytes, received.format).map_err(StatementRefused::Malformed)?;
     let message = canonical::signed_bytes(T::KIND, &node).map_err(StatementRefused::NotCanonical)?;
     if node.get("kind").and_then(Node::as_str) != Some(T::KIND) {
@@ -134,14 +170,13 @@ pub fn verify<T: Statement>(
     let found = signatures::collect(&node).map_err(StatementRefused::Signatures)?;
     let have = root
         .keyring()
-        .count(Role::Freshness, &found, &message)
+        .count(role, &found, &message)
         .map_err(StatementRefused::Signatures)?;
     let text = std::str::from_utf8(received.bytes).unwrap_or_default();
     let value: T = read::from_node(received.name, text, &node).map_err(StatementRefused::Malformed)?;
-    answers(&value.asked(), asked)?;
     let content = sha256(&canonical::unsigned_bytes(&node).map_err(StatementRefused::NotCanonical)?);
     Ok(Verified::new(Parts {
-        version: value.version(),
+        version: version(&value),
         value,
         node,
         content,

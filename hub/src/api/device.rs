@@ -29,16 +29,16 @@ use crate::metrics::count;
 use crate::offer::{self, Offer};
 use crate::store::alarms::{self, About, Kind};
 use crate::store::devices::Device;
-use crate::store::{agents, states, trusts};
+use crate::store::{agents, authorities, states, trusts};
 use crate::{blob, enrol, gate, renew};
 
 /// A certificate with less of its time left than this share is worth renewing.
 const RENEW_AT_THIRDS_LEFT: i64 = 1;
 
-/// The CA, for whoever holds a token with its fingerprint.
+/// The CAs, for whoever holds a token with the fingerprint of one.
 pub async fn ca(State(app): State<App>) -> Response {
     let kind = HeaderValue::from_static("application/x-pem-file");
-    ([(header::CONTENT_TYPE, kind)], app.hub.ca.certificate().to_owned()).into_response()
+    ([(header::CONTENT_TYPE, kind)], app.hub.authorities().bundle()).into_response()
 }
 
 /// Enrolment.
@@ -114,7 +114,9 @@ pub async fn heartbeat(
         nonce,
         signature: None,
     };
-    let freshness = statement::sign(&freshness, &hub.freshness).map_err(|error| Fault::inside(error.to_string()))?;
+    let keys = hub.authorities();
+    let freshness =
+        statement::sign(&freshness, keys.voice(&device.tenant)).map_err(|error| Fault::inside(error.to_string()))?;
     let held = match offer {
         Offer::Held(held) => Some(held),
         Offer::Nothing | Offer::State(_) => None,
@@ -127,7 +129,8 @@ pub async fn heartbeat(
         freshness,
         trust,
         held,
-        renew: device.not_after - now < third,
+        hub_ca: keys.word(&device.tenant),
+        renew: device.not_after - now < third || (keys.is_of_before(peer.issuer) && hub.may_renew_early()),
     }))
 }
 
@@ -272,6 +275,19 @@ pub async fn trust(
     Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
 
+/// What the tenant's admins say of the hub's CA, as they signed it.
+pub async fn hub_ca(State(app): State<App>, Extension(caller): Extension<Caller>) -> Done<Response> {
+    let (_, device) = known(&app.hub, &caller).await?;
+    let number = app.hub.authorities().word(&device.tenant);
+    let bytes = match number {
+        Some(number) => authorities::word(&mut *app.hub.store.read().await?, &device.tenant, number).await?,
+        None => None,
+    };
+    let bytes = bytes.ok_or_else(|| Fault::not_found("the tenant's admins have said nothing of the hub's CA"))?;
+    let kind = HeaderValue::from_static("application/json");
+    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
+}
+
 /// What the device chose for its question.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -304,7 +320,7 @@ pub async fn floor(
     // What the type does not take is not signed.
     let checked =
         jos_schemas::read::from_json(&serde_json::to_value(&floor).map_err(|e| Fault::inside(e.to_string()))?)?;
-    let signed = statement::sign::<DeviceFloor>(&checked, &app.hub.freshness);
+    let signed = statement::sign::<DeviceFloor>(&checked, app.hub.authorities().voice(&device.tenant));
     Ok(Json(signed.map_err(|error| Fault::inside(error.to_string()))?))
 }
 

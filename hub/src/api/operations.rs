@@ -3,7 +3,7 @@
 use axum::routing::{MethodRouter, delete, get, post, put};
 use jos_link::wire::{self, path};
 use jos_schemas::documents::desired_state::DesiredState;
-use jos_schemas::documents::hub::{DeviceFloor, Enrolment, Heartbeat, Renewal, StateReport};
+use jos_schemas::documents::hub::{DeviceFloor, Enrolment, Heartbeat, HubCa, Renewal, StateReport};
 use jos_schemas::documents::trust::Trust;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -11,6 +11,7 @@ use super::{App, admin, device, openapi};
 use crate::blob::Blob;
 use crate::push::Pushed;
 use crate::rollout::make::{Made, New};
+use crate::rotation;
 use crate::store::alarms::Alarm;
 use crate::store::devices::Device;
 use crate::store::rollouts::{Reached, RolloutRow};
@@ -95,6 +96,7 @@ operations! {
     post path::REPORT, Devices, [], StateReport => (), device::report, "Say how an apply ended; 204 once it is on disk";
     get STATE, Devices, ["wait"], () => DesiredState, device::state, "The desired state; waits for a change where If-None-Match names the one offered";
     get TRUST, Devices, [], () => Trust, device::trust, "One version of the trust document";
+    get path::HUB_CA, Devices, [], () => HubCa, device::hub_ca, "What the tenant's admins say of the hub's CA";
     get FLOOR, Devices, ["nonce"], () => DeviceFloor, device::floor, "The highest version that the device tried, signed";
     get BLOB, Devices, [], () => (), device::blob, "A blob, whole or by Range";
 
@@ -128,6 +130,14 @@ operations! {
     post "/api/v1/rollouts/{id}/abort", Admins, [], admin::devices::Because => RolloutRow, admin::rollouts::abort, "Offer the version to no more devices, for good";
     get "/api/v1/blobs", Admins, ["tenant"], () => Vec<Blob>, admin::states::blobs, "List blobs";
     post "/api/v1/blobs", Admins, ["tenant"], () => Blob, admin::states::push_blob, "Hand over a blob";
+    get "/api/v1/ca/rotation", Admins, [], () => rotation::Shown, admin::ca::show, "Show the hub's CAs, and how far a rotation has come";
+    post "/api/v1/ca/rotation", Admins, [], () => rotation::Shown, admin::ca::rotate, "Make the next CA, for devices to learn";
+    post "/api/v1/ca/words", Admins, [], HubCa => Pushed, admin::ca::push, "Hand over what a tenant's admins say of the next CA";
+    post "/api/v1/ca/finish", Admins, [], rotation::Finish => rotation::Shown, admin::ca::finish, "Go over to the next CA, and take nothing of the one before any more";
+    post "/api/v1/ca/abort", Admins, [], () => rotation::Shown, admin::ca::abort, "Give up the next CA";
+    get "/api/v1/keys", Admins, [], () => rotation::keys::Shown, admin::ca::keys, "Show the hub's own keys";
+    post "/api/v1/keys/freshness", Admins, [], () => rotation::keys::Shown, admin::ca::rotate_freshness, "Make the next freshness key";
+    post "/api/v1/keys/server", Admins, [], () => rotation::keys::Shown, admin::ca::rotate_server, "Let every hub make itself another server key";
     get "/api/v1/alarms", Admins, ["tenant", "all"], () => Vec<Alarm>, admin::logs::alarms, "List alarms";
     get "/api/v1/audit", Admins, ["tenant", "before", "limit"], () => admin::logs::Audit, admin::logs::audit, "Show the audit log, the newest first, and whether it is whole";
     get "/api/v1/users", Admins, [], () => Vec<User>, admin::users::list, "List the users of the dashboard";

@@ -23,8 +23,16 @@ const FILES: [(&str, bool); 10] = [
     ("database.url", true),
     ("hub.json", false),
 ];
-/// Once the admin has taken it away, the token's file may be gone. The hub's own certificate is made where it is not there.
-const MAY_BE_ABSENT: [&str; 4] = ["admin.token", "server.pem", "server.key", "database.url"];
+/// Once the admin has taken it away, the token's file may be gone; keys that were rotated out are gone. The hub's own certificate is made where it is not there.
+const MAY_BE_ABSENT: [&str; 7] = [
+    "admin.token",
+    "server.pem",
+    "server.key",
+    "database.url",
+    "ca.key",
+    "freshness.key",
+    "freshness.key.pub",
+];
 
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -157,12 +157,13 @@ fn remote(url: &str, token_file: &Path) -> Result<Door, Failure> {
         .call()
         .and_then(|mut reply| reply.body_mut().read_to_string());
     let pem = pem.map_err(|error| unreachable(&url, &error))?;
-    if ca::fingerprint(&pem) != Some(token.ca()) {
-        return Err(Failure::failed(format!(
+    // Of a hub whose CA was rotated, an earlier one is in the token; the hub's certificate leads back to it.
+    let pem = ca::of_fingerprint(&pem, token.ca()).ok_or_else(|| {
+        Failure::failed(format!(
             "{url} is not the hub that this token is for: it has another CA"
         ))
-        .help("check the address; if the hub was made anew, take its new admin.token"));
-    }
+        .help("check the address; if the hub was made anew, take its new admin.token")
+    })?;
     let ca =
         Certificate::from_pem(pem.as_bytes()).map_err(|error| Failure::failed(format!("the hub's CA: {error}")))?;
     Ok(Door::Remote {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed or refused, 2 bad use or invalid input.
 
 mod backup;
+mod ca;
 mod devices;
 mod door;
 mod init;
@@ -78,6 +79,12 @@ enum Command {
     /// How new versions reach the fleet
     #[command(subcommand)]
     Rollout(rollouts::Command),
+    /// The hub's certificate authority, and the one that takes its place
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// The hub's own other keys, and those that take their place
+    #[command(subcommand)]
+    Key(ca::KeyCommand),
     /// Who may sign in to the dashboard
     #[command(subcommand)]
     User(users::Command),
@@ -134,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::Push(args) => states::push(&args, place, &ui),
         Command::State(command) => states::state(&command, place, &ui),
         Command::Rollout(command) => rollouts::run(&command, place, &ui),
+        Command::Ca(command) => ca::run(&command, place, &ui),
+        Command::Key(command) => ca::keys(&command, place, &ui),
         Command::User(command) => users::run(&command, place, &ui),
         Command::Alarms(args) => logs::alarms(&args, place, &ui),
         Command::Audit(args) => logs::audit(&args, place, &ui),

@@ -12,7 +12,9 @@ use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
 use super::standing::Standing;
 use crate::api::App;
+use crate::rotation;
 use crate::store::alarms::{self, Alarm};
+use crate::store::authorities::Tally;
 use crate::store::users::Role;
 
 /// Alarms and versions that the page has room for.
@@ -33,8 +35,10 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
     }
     let open = alarms::list(&mut *hub.store.read().await?, Some(&tenant), None, false).await?;
     let now = hub.clock.now();
+    let rotation = rotation::under_way(hub).await?;
     let body = html! {
         div data-live="standing" {
+            @if let Some((number, tally)) = &rotation { (rotating(*number, tally)) }
             (bar(&fleet))
             (stats(&fleet, &tenant, None))
         }
@@ -51,6 +55,22 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
         page = page.beside(html! { a class="button" href=(tenant_path(&tenant, "/enrol")) { "Enrol a device" } });
     }
     reply::show(hub, &visitor, at, &page).await
+}
+
+/// A rotation of the CA is under way: how far it has come, in a line. It is of the whole hub.
+fn rotating(number: u64, tally: &Tally) -> Markup {
+    let behind = tally.waited_for + tally.away;
+    html! {
+        p {
+            (parts::badge(Tone::Busy, "CA rotation"))
+            @if behind > 0 {
+                " " (words::counted(behind, "device")) " of " (words::number(tally.devices)) " know only the CA before CA " (number)
+            } @else {
+                " every device knows CA " (number) "; " (words::counted(tally.other_certificate, "certificate")) " of the one before left"
+            }
+            ". " code { "jos-hub ca show" } " says what it waits for."
+        }
+    }
 }
 
 fn bar(fleet: &Fleet) -> Markup {

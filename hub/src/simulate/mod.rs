@@ -149,11 +149,8 @@ async fn roots(url: &str, token: &Token) -> Result<RootCertStore, NoStart> {
             .map_err(|error| no_start(format!("{url}: {error}")))
     });
     let pem = pem.await.map_err(no_start)??;
-    if ca::fingerprint(&pem) != Some(expected) {
-        return Err(no_start(
-            "the hub has another CA than the token says: it is another hub's token",
-        ));
-    }
+    let pem = ca::of_fingerprint(&pem, expected)
+        .ok_or_else(|| no_start("the hub has another CA than the token says: it is another hub's token"))?;
     let der = ca::der(&pem).ok_or_else(|| no_start("the hub's CA is no PEM"))?;
     let mut roots = RootCertStore::empty();
     roots.add(der).map_err(no_start)?;

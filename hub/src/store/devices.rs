@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Conn, Stored, fixed, json, to_json};
+use super::{Conn, Stored, count, fixed, json, signed, to_json};
+use crate::ca::Issued;
 
 /// Whether a device is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,16 +61,20 @@ pub struct Device {
     pub address: Option<String>,
     /// Why it stays at the version that it has, where a person holds it there.
     pub held: Option<String>,
+    /// The number of the hub's CA that it knows.
+    pub hub_ca: u64,
+    /// The number of the hub's CA that signed its certificate.
+    pub issuer: u64,
 }
 
 const COLUMNS: &str = "id, tenant, token, tls, ledger, encryption, labels, facts, status, reason, enrolled, serial, \
-                       serial_used, serial_before, not_after, last_seen, address, held";
+                       serial_used, serial_before, not_after, last_seen, address, held, hub_ca, issuer";
 
 /// Adds a device.
 pub async fn add(conn: &mut Conn, device: &Device) -> Stored<()> {
     sqlx::query(
         "INSERT INTO devices (id, tenant, token, tls, ledger, encryption, labels, facts, status, enrolled, serial, \
-         serial_used, not_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12)",
+         serial_used, not_after, hub_ca, issuer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $13, $14)",
     )
     .bind(device.id.clone())
     .bind(device.tenant.clone())
@@ -83,6 +88,8 @@ pub async fn add(conn: &mut Conn, device: &Device) -> Stored<()> {
     .bind(device.enrolled)
     .bind(device.serial.clone())
     .bind(device.not_after)
+    .bind(signed(device.hub_ca))
+    .bind(signed(device.issuer))
     .execute(conn)
     .await?;
     Ok(())
@@ -165,15 +172,17 @@ pub async fn set_held(conn: &mut Conn, id: &str, held: Option<&str>) -> Stored<(
     Ok(())
 }
 
-/// A new certificate was issued; `tls` is the hash of its key.
-pub async fn set_certificate(conn: &mut Conn, id: &str, tls: &str, serial: &str, not_after: i64) -> Stored<()> {
+/// A new certificate was issued for a key with the hash `tls`.
+pub async fn set_certificate(conn: &mut Conn, id: &str, tls: &str, issued: &Issued) -> Stored<()> {
     sqlx::query(
-        "UPDATE devices SET tls = $2, serial_before = serial, serial = $3, serial_used = 0, not_after = $4 WHERE id = $1",
+        "UPDATE devices SET tls = $2, serial_before = serial, serial = $3, serial_used = 0, not_after = $4, issuer = $5 \
+         WHERE id = $1",
     )
     .bind(id.to_owned())
     .bind(tls.to_owned())
-    .bind(serial.to_owned())
-    .bind(not_after)
+    .bind(issued.serial.clone())
+    .bind(issued.not_after)
+    .bind(signed(issued.issuer))
     .execute(conn)
     .await?;
     Ok(())
@@ -247,5 +256,7 @@ fn read(row: &AnyRow) -> Stored<Device> {
         last_seen: row.try_get("last_seen")?,
         address: row.try_get("address")?,
         held: row.try_get("held")?,
+        hub_ca: count(row, "hub_ca")?,
+        issuer: count(row, "issuer")?,
     })
 }

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod alarms;
 pub mod audit;
+pub mod authorities;
 pub mod blobs;
 mod database;
 pub mod devices;
@@ -167,15 +168,31 @@ impl Store {
         if !is_taken(&mut conn, database).await? {
             return Err(StoreError::Empty);
         }
-        let found = meta(&mut conn, "format").await?.unwrap_or_else(|| "none".to_owned());
-        if found != schema::FORMAT.to_string() {
-            return Err(StoreError::Format {
-                found,
-                expected: schema::FORMAT,
-            });
+        let found = format(&mut conn).await?;
+        if found != schema::FORMAT {
+            drop(conn);
+            store.bring_up().await?;
+            return Ok(store);
         }
         drop(conn);
         Ok(store)
+    }
+
+    /// Brings a database of an earlier format up to ours, whole or not at all.
+    async fn bring_up(&self) -> Stored<()> {
+        let mut tx = self.write().await?;
+        // Another hub may have done it meanwhile.
+        let found = format(&mut tx).await?;
+        let steps = schema::steps(found, &self.database).filter(|_| found <= schema::FORMAT);
+        let steps = steps.ok_or_else(|| StoreError::Format {
+            found: found.to_string(),
+            expected: schema::FORMAT,
+        })?;
+        for statement in steps {
+            (&mut *tx).execute(fixed(statement)).await?;
+        }
+        set_meta(&mut tx, "format", &schema::FORMAT.to_string()).await?;
+        tx.commit().await
     }
 
     /// Whether a database of PostgreSQL holds no hub yet. A file is always a new one.
@@ -251,6 +268,14 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn format(conn: &mut Conn) -> Stored<u32> {
+    let found = meta(conn, "format").await?.unwrap_or_else(|| "none".to_owned());
+    found.parse().map_err(|_| StoreError::Format {
+        found,
+        expected: schema::FORMAT,
+    })
 }
 
 async fn is_taken(conn: &mut Conn, database: &Database) -> Stored<bool> {
@@ -338,3 +363,6 @@ fn signed(number: u64) -> i64 {
 fn fixed(text: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,24 +2,42 @@
 
 use super::database::{CHANNEL, Database};
 
-/// Rises when the tables change; a program opens no other.
-pub(super) const FORMAT: u32 = 3;
+/// Rises when the tables change. A program opens its own, and brings older ones that it has the steps for up to it.
+pub(super) const FORMAT: u32 = 4;
+/// The format that [`TABLES`] makes; the steps lead on from there.
+const FIRST: u32 = 3;
 
-/// What makes the tables, in order.
+/// What makes the tables, in order. A new database goes the way that an old one goes.
 pub(super) fn statements(database: &Database) -> Vec<String> {
+    let mut all = worded(TABLES, database);
     match database {
-        Database::File(_) => [TABLES, OF_SQLITE].concat().into_iter().map(str::to_owned).collect(),
-        Database::Postgres(_) => {
-            // Ids and names are compared by their bytes, as SQLite does and as this program does.
-            let tables = TABLES.iter().map(|table| {
-                let table = table.replace(" TEXT", " TEXT COLLATE \"C\"");
-                table.replace(" BLOB", " BYTEA")
-            });
-            tables
-                .chain(OF_POSTGRES.iter().map(|text| text.replace("CHANNEL", CHANNEL)))
-                .collect()
-        }
+        Database::File(_) => all.extend(OF_SQLITE.iter().map(|&text| text.to_owned())),
+        Database::Postgres(_) => all.extend(OF_POSTGRES.iter().map(|text| text.replace("CHANNEL", CHANNEL))),
     }
+    all.extend(steps(FIRST, database).unwrap_or_default());
+    all
+}
+
+/// The tables as the earliest format that is opened had them.
+#[cfg(test)]
+pub(super) fn earliest(database: &Database) -> (u32, Vec<String>) {
+    (FIRST, worded(TABLES, database))
+}
+
+/// What brings a database of the format `from` up to ours; none where there is no way.
+pub(super) fn steps(from: u32, database: &Database) -> Option<Vec<String>> {
+    let at = usize::try_from(from.checked_sub(FIRST)?).ok()?;
+    let steps = STEPS.get(at..)?;
+    Some(steps.iter().flat_map(|step| worded(step, database)).collect())
+}
+
+fn worded(statements: &[&str], database: &Database) -> Vec<String> {
+    let worded = |text: &&str| match database {
+        Database::File(_) => (*text).to_owned(),
+        // Ids and names are compared by their bytes, as SQLite does and as this program does.
+        Database::Postgres(_) => text.replace(" TEXT", " TEXT COLLATE \"C\"").replace(" BLOB", " BYTEA"),
+    };
+    statements.iter().map(worded).collect()
 }
 
 /// What was done stays written, also for whoever holds this connection.
@@ -93,4 +111,18 @@ const TABLES: &[&str] = &[
      PRIMARY KEY (name, tenant))",
     "CREATE TABLE sessions (secret TEXT PRIMARY KEY, name TEXT NOT NULL REFERENCES users (name), began BIGINT NOT NULL, \
      seen BIGINT NOT NULL)",
+];
+
+/// From each format to the next one, [`FIRST`] on.
+const STEPS: &[&[&str]] = &[
+    // 4: CAs that follow one another, and freshness keys that do.
+    &[
+        "CREATE TABLE authorities (number BIGINT PRIMARY KEY, certificate TEXT NOT NULL, secret TEXT, vouched TEXT, \
+         standing TEXT NOT NULL, made BIGINT NOT NULL)",
+        "CREATE TABLE hub_cas (tenant TEXT NOT NULL REFERENCES tenants (name), number BIGINT NOT NULL, content TEXT NOT NULL, \
+         bytes BLOB NOT NULL, added BIGINT NOT NULL, PRIMARY KEY (tenant, number))",
+        "CREATE TABLE voices (id TEXT PRIMARY KEY, secret TEXT, made BIGINT NOT NULL)",
+        "ALTER TABLE devices ADD COLUMN hub_ca BIGINT NOT NULL DEFAULT 1",
+        "ALTER TABLE devices ADD COLUMN issuer BIGINT NOT NULL DEFAULT 1",
+    ],
 ];

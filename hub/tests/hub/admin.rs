@@ -7,7 +7,7 @@ use crate::common::{Running, agent, read, state};
 #[test]
 fn nothing_of_the_api_is_given_without_its_token() {
     let running = Running::new();
-    let client = agent(running.hub.ca.certificate(), None);
+    let client = agent(running.hub.authorities().ca().certificate(), None);
     for bearer in ["", "Bearer x", "Bearer josapi1-AAAA", "Basic YWRtaW46YWRtaW4="] {
         let request = ureq::http::Request::builder()
             .uri(format!("https://{}/api/v1/devices", running.admins()))
@@ -37,7 +37,7 @@ fn health_metrics_and_the_description_of_the_api_are_open() {
     let running = Running::trusted();
     let device = running.device(&json!({}));
     assert_eq!(device.heartbeat(&json!({})).0, 200);
-    let client = agent(running.hub.ca.certificate(), None);
+    let client = agent(running.hub.authorities().ca().certificate(), None);
     let get = |path: &str| {
         let reply = client
             .get(format!("https://{}{path}", running.admins_of_devices()))

@@ -51,7 +51,7 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) fn new(running: &Running) -> Self {
         Self {
-            agent: agent(running.hub.ca.certificate(), None),
+            agent: agent(running.hub.authorities().ca().certificate(), None),
             url: format!("https://{}", running.admins()),
             cookie: Mutex::default(),
         }

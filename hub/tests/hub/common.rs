@@ -109,7 +109,7 @@ impl Running {
         let (hub, of_devices) = (hubs[0].0.clone(), hubs[hubs.len() - 1].0.clone());
         let servers: Vec<Server> = hubs.drain(..).map(|(_, server)| server).collect();
         let line = std::fs::read_to_string(data.join("admin.token")).expect("a token");
-        let admins = agent(hub.ca.certificate(), None);
+        let admins = agent(hub.authorities().ca().certificate(), None);
         Self {
             addresses: [
                 servers[servers.len() - 1].devices,
@@ -276,7 +276,7 @@ impl Device {
     /// A device that shows this certificate.
     pub(crate) fn with(running: &Running, key: KeyPair, ledger: SecretKey, id: &Value, certificate: Value) -> Self {
         let own = certificate["certificate"].as_str().expect("PEM");
-        let agent = agent(running.hub.ca.certificate(), Some((own, &key)));
+        let agent = agent(running.hub.authorities().ca().certificate(), Some((own, &key)));
         Self {
             id: id.as_str().expect("an id").to_owned(),
             agent,
@@ -380,7 +380,7 @@ impl Device {
 
 /// Asks without a certificate.
 pub(crate) fn stranger(running: &Running, method: &str, path: &str, body: &Value) -> Reply {
-    let agent = agent(running.hub.ca.certificate(), None);
+    let agent = agent(running.hub.authorities().ca().certificate(), None);
     let request = ureq::http::Request::builder()
         .method(method)
         .uri(format!("https://{}{path}", running.devices()));

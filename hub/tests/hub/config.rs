@@ -34,7 +34,11 @@ fn nothing_is_accepted_that_does_not_verify_against_the_tenants_trust_document()
     refused(running.admin("POST", "/api/v1/states", &by(&root_key())), "wrong-role");
     // Key confusion: what the hub signs with itself signs no state.
     refused(
-        running.admin("POST", "/api/v1/states", &by(&running.hub.freshness)),
+        running.admin(
+            "POST",
+            "/api/v1/states",
+            &by(running.hub.authorities().voice("default")),
+        ),
         "wrong-role",
     );
     let mut edited = by(&admin_key());

@@ -218,7 +218,7 @@ fn client_sent_identity_headers_are_ignored() {
     let shown = running.get(&format!("/api/v1/devices/{}", device.id));
     assert_eq!(shown["device"]["address"], "127.0.0.1");
     // And without a certificate they make nobody.
-    let nobody = agent(running.hub.ca.certificate(), None);
+    let nobody = agent(running.hub.authorities().ca().certificate(), None);
     let mut request = ureq::http::Request::builder()
         .method("POST")
         .uri(format!("https://{}/v1/heartbeat", running.devices()));
@@ -315,7 +315,10 @@ fn a_certificate_of_another_authority_does_not_pass_tls() {
     let mut params = CertificateParams::default();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let own = params.self_signed(&device.key).expect("a certificate");
-    let agent = agent(running.hub.ca.certificate(), Some((&own.pem(), &device.key)));
+    let agent = agent(
+        running.hub.authorities().ca().certificate(),
+        Some((&own.pem(), &device.key)),
+    );
     assert!(
         agent
             .get(format!("https://{}/v1/state/portal", running.devices()))

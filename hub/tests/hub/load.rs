@@ -25,7 +25,7 @@ fn impatient() -> Limits {
 fn tls_to(running: &Running) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     roots
-        .add(jos_hub::ca::der(running.hub.ca.certificate()).expect("PEM"))
+        .add(jos_hub::ca::der(running.hub.authorities().ca().certificate()).expect("PEM"))
         .expect("a CA");
     let config = ClientConfig::builder_with_provider(tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])

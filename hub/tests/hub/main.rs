@@ -13,6 +13,7 @@ mod pages;
 mod process;
 mod registry;
 mod rollouts;
+mod rotation;
 mod several;
 mod sign_in;
 mod simulated;

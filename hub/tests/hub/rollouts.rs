@@ -197,7 +197,7 @@ fn it_halts_with_the_report_that_is_one_too_many_and_no_further_device_gets_the_
         (&audit["entries"][0]["action"], &audit["entries"][0]["actor"]),
         (&json!("rollout.halt"), &json!("hub"))
     );
-    let client = crate::common::agent(fleet.running.hub.ca.certificate(), None);
+    let client = crate::common::agent(fleet.running.hub.authorities().ca().certificate(), None);
     let url = format!("https://{}/metrics", fleet.running.admins_of_devices());
     let (_, metrics) = crate::common::read(client.get(url).call().expect("an answer"));
     let metrics = metrics.as_str().expect("text");

@@ -19,6 +19,8 @@ pub(super) enum Of {
     HeardTaken,
     Trust(u64),
     TrustTaken(u64),
+    HubCa,
+    HubCaTaken,
     Report,
     Reported,
     ReportedTaken,

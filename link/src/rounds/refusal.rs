@@ -55,6 +55,10 @@ impl Loop {
                 self.trust_taken(now, version, super::Taken::Refused);
                 self.go_on(now);
             }
+            (code::NOT_FOUND, Of::HubCa) => {
+                self.hub_ca_taken(now, super::Taken::Refused);
+                self.go_on(now);
+            }
             _ => {
                 self.fail(now, format!("{status} {}: {}", problem.code, problem.message));
                 if let Some(pause) = pause {

@@ -85,6 +85,8 @@ pub enum News {
         /// The document.
         bytes: Vec<u8>,
     },
+    /// What the tenant's admins are said to say of the hub's CA, not verified.
+    HubCa(Vec<u8>),
     /// A desired state, with no verdict.
     State(Vec<u8>),
     /// The hub acknowledged the oldest report, or will never take it: give it up.
@@ -123,6 +125,8 @@ pub enum Taken {
     Again(u64),
     /// A trust document was adopted: the version that counts now.
     Trust(u64),
+    /// The number of the hub's CA that counts now by its admins' word.
+    HubCa(u64),
 }
 
 /// Where the host stands when the loop begins.
@@ -134,6 +138,8 @@ pub struct Known {
     pub device: Option<String>,
     /// The version of the trust document in use; 0 for none.
     pub trust: u64,
+    /// The number of the hub's CA that was taken by its admins' word; 0 for none.
+    pub hub_ca: u64,
     /// How many addresses the hub has.
     pub addresses: u8,
 }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+
+mod hub_ca;
 use crate::token::SECRET;
 use crate::wire::{HeartbeatReply, Held};
 
@@ -34,6 +36,7 @@ struct World {
     certificate_ends: u64,
     version: u64,
     trust: u64,
+    hub_ca: u64,
     host_trust: u64,
     /// Versions that the host was given.
     states: Vec<u64>,
@@ -59,6 +62,7 @@ impl World {
             name: "kiosk".into(),
             device: device.map(str::to_owned),
             trust: 1,
+            hub_ca: 0,
             addresses: 2,
         };
         Self {
@@ -69,6 +73,7 @@ impl World {
             certificate_ends: 14 * DAY,
             version: 0,
             trust: 1,
+            hub_ca: 0,
             host_trust: 1,
             states: Vec::new(),
             trusts: Vec::new(),
@@ -126,6 +131,9 @@ impl World {
                 Taken::Trust(*version)
             }
             News::Trust { .. } => Taken::Refused,
+            // Signed by keys of the second trust document.
+            News::HubCa(_) if self.host_trust < 2 => Taken::Refused,
+            News::HubCa(bytes) => Taken::HubCa(String::from_utf8_lossy(bytes).parse().unwrap()),
             News::Reported { .. } => {
                 self.waiting -= 1;
                 self.reported += 1;
@@ -187,12 +195,15 @@ impl World {
                 let reply = HeartbeatReply {
                     freshness: freshness(self.version),
                     trust: Some(self.trust),
+                    hub_ca: (self.hub_ca > 0).then_some(self.hub_ca),
                     held: None::<Held>,
                     renew: left < 14 * DAY / 3,
                 };
                 answer(200, serde_json::to_string(&reply).unwrap())
             }
             path::REPORT => answer(204, String::new()),
+            path::HUB_CA if self.hub_ca == 0 => answer(404, json!({"code": "not-found", "message": "none"}).to_string()),
+            path::HUB_CA => answer(200, self.hub_ca.min(2).to_string()),
             _ if path.starts_with(path::TRUST) => answer(200, "trust".into()),
             _ => {
                 assert!(path.starts_with(path::STATE), "{path}");
@@ -359,6 +370,7 @@ fn without_a_trust_document_versions_are_tried_downwards() {
         name: "kiosk".into(),
         device: Some("d1".into()),
         trust: 0,
+        hub_ca: 0,
         addresses: 1,
     };
     world.turn = Loop::new(Pace::every(60), known, None, 8, 0);

@@ -1,4 +1,5 @@
-//! What agent and hub say to each other: freshness, floor, enrolment, renewal, heartbeat, report.
+//! What agent and hub say to each other: freshness, floor, enrolment, renewal, heartbeat, report; and what an admin says to
+//! devices about their hub's CA.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,10 @@ kind!(
 kind!(
     /// The constant `jos.floor`.
     FloorKind, "jos.floor"
+);
+kind!(
+    /// The constant `jos.hub_ca`.
+    HubCaKind, "jos.hub_ca"
 );
 kind!(
     /// The constant `jos.enrolment`.
@@ -104,6 +109,33 @@ pub struct DeviceFloor {
     /// By a key of the role `freshness`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
+}
+
+/// What the admins of a tenant say to its devices: this is the CA that your hub goes over to. A device believes it beside
+/// the one that it knows, and alone once the new one has signed the device's own certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HubCa {
+    /// Where an editor finds the JSON Schema; ignored by jos.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Always `jos.hub_ca`.
+    pub kind: HubCaKind,
+    /// The tenant whose devices take it.
+    pub tenant: Name,
+    /// The number of the CA; the hub's first one is 1. A device never goes back to a lower one.
+    #[serde(deserialize_with = "ruled::int::<_, _, 2, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 2, max = 9_007_199_254_740_991_u64)))]
+    pub version: u64,
+    /// Its certificate (PEM).
+    pub ca: String,
+    /// By one key of the role `admin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+    /// By several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<Signature>,
 }
 
 /// A device's request to be known: once, with a token.
@@ -226,6 +258,11 @@ pub struct Heartbeat {
     #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
     #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
     pub nonce: String,
+    /// The number of the hub's CA that the device has taken by its admins' word. Said to hubs that speak of one.
+    #[serde(default, deserialize_with = "ruled::maybe_int::<_, _, 2, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 2, max = 9_007_199_254_740_991_u64)))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub_ca: Option<u64>,
     /// The fields that policy lets out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub telemetry: BTreeMap<Name, Value>,

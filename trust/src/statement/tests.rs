@@ -4,6 +4,8 @@ use super::*;
 use crate::floors::Floors;
 use crate::testing::{admin_key, freshness_key, name, root, utc};
 
+mod hub_ca;
+
 fn freshness() -> Freshness {
     Freshness {
         schema: None,

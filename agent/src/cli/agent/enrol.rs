@@ -180,6 +180,7 @@ fn enrol_with(mut one: Applicant, settings: &Settings) -> Result<Identity, Failu
         name: one.name.to_string(),
         device: None,
         trust: 0,
+        hub_ca: 0,
         addresses: u8::try_from(setup.addresses.len()).unwrap_or(u8::MAX),
     };
     line.lead(Some(setup), user, strict);

@@ -13,7 +13,7 @@
 mod answer;
 mod http;
 pub(crate) mod setup;
-mod tls;
+pub(crate) mod tls;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

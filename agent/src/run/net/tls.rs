@@ -106,9 +106,10 @@ impl Ways {
         let (mut stranger, mut device) = (None, None);
         if let Some(ca) = &setup.ca {
             let mut roots = RootCertStore::empty();
-            roots
-                .add(der(ca).ok_or("the hub's CA is no PEM certificate")?)
-                .map_err(failed("the hub's CA"))?;
+            // Two while the hub goes over from one to the next.
+            for (_, ca) in crate::run::pem::all(ca) {
+                roots.add(ca.into()).map_err(failed("the hub's CA"))?;
+            }
             let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
                 .build()
                 .map_err(|e| format!("the hub's CA: {e}"))?;
@@ -171,6 +172,35 @@ pub(super) fn refuses_certificate(error: &std::io::Error) -> bool {
 
 fn der(pem: &str) -> Option<CertificateDer<'static>> {
     crate::run::pem::first(pem).map(CertificateDer::from)
+}
+
+/// Whether this PEM is one that a CA can be.
+pub(crate) fn is_ca(pem: &str) -> bool {
+    der(pem).is_some_and(|der| RootCertStore::empty().add(der).is_ok())
+}
+
+/// Whether a client certificate is by this CA, whatever the date.
+pub(crate) fn is_of(certificate: &str, ca: &str) -> bool {
+    let (Some(end), Some(ca)) = (der(certificate), der(ca)) else {
+        return false;
+    };
+    let (Ok(end), Ok(ca)) = (
+        webpki::EndEntityCert::try_from(&end),
+        webpki::anchor_from_trusted_cert(&ca),
+    ) else {
+        return false;
+    };
+    let mut now = at(0);
+    // At its own beginning it is valid.
+    for _ in 0..2 {
+        let usage = webpki::KeyUsage::client_auth();
+        now = match end.verify_for_usage(ALGORITHMS.all, std::slice::from_ref(&ca), &[], now, usage, None, None) {
+            Ok(_) => return true,
+            Err(webpki::Error::CertNotValidYet { not_before, .. }) => not_before,
+            Err(_) => return false,
+        };
+    }
+    false
 }
 
 /// Takes any certificate: what is read so can be checked by itself.

@@ -13,7 +13,7 @@ use jos_trust::state::Channel;
 
 use super::Agent;
 use crate::enrol::{self, Applicant};
-use crate::identity::{self, Extra};
+use crate::identity::{self, Extra, hub_ca};
 use crate::lock::Lock;
 use crate::run::live::Link;
 use crate::run::telemetry::Telemetry;
@@ -97,6 +97,7 @@ impl Agent<'_> {
                     name: name.to_string(),
                     device: known.as_ref().map(|i| i.device.clone()),
                     trust: self.root().map_or(0, |r| r.version()),
+                    hub_ca: hub_ca::kept(&self.settings.state_dir).map_or(0, |next| next.version),
                     addresses: u8::try_from(addresses).unwrap_or(u8::MAX),
                 },
                 applicant.as_ref().map(|(one, _)| one.token.clone()),
@@ -139,7 +140,9 @@ impl Agent<'_> {
             Some((one, _)) => one.setup(&extra),
             None => {
                 let key = identity::tls_key(&self.settings.state_dir)?;
-                Ok(identity::setup(self.settings.identity.as_ref(), None, &extra, &key))
+                let mut setup = identity::setup(self.settings.identity.as_ref(), None, &extra, &key);
+                setup.ca = setup.ca.map(|known| hub_ca::believed(&self.settings.state_dir, &known));
+                Ok(setup)
             }
         }
     }
@@ -296,7 +299,7 @@ impl Agent<'_> {
             }
             News::Certificate(certificate) => {
                 let mut identity = self.settings.identity.clone().ok_or("a certificate for nobody")?;
-                identity.renewed(*certificate);
+                identity.renewed(*certificate, &self.settings.state_dir);
                 identity.save(&self.settings.state_dir)?;
                 host.lock = None;
                 log::info!(
@@ -309,6 +312,7 @@ impl Agent<'_> {
             }
             News::Heard(reply) => self.heard(host, *reply)?,
             News::Trust { version, bytes } => return self.trust(version, &bytes),
+            News::HubCa(bytes) => return self.hub_ca(host, &bytes),
             News::State(bytes) => return Ok(self.offered(&bytes)),
             News::Reported { refused } => {
                 if let Some(why) = refused {

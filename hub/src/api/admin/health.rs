@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::App;
 use crate::fault::{Done, Fault};
+use crate::rotation;
 use crate::store::rollouts::{self, Tally};
 use crate::store::{alarms, devices};
 
@@ -74,6 +75,21 @@ pub async fn metrics(State(app): State<App>) -> Done<Response> {
                 "jos_hub_rollout_devices",
                 "Devices of the rollouts that are under way, by what became of them.",
                 label,
+                i64::try_from(number).unwrap_or(i64::MAX),
+            ));
+        }
+    }
+    if let Some((_, tally)) = rotation::under_way(&app.hub).await? {
+        for (what, number) in [
+            ("know", tally.know),
+            ("waited-for", tally.waited_for),
+            ("away", tally.away),
+            ("other-certificate", tally.other_certificate),
+        ] {
+            gauges.push((
+                "jos_hub_ca_rotation_devices",
+                "Devices in a rotation of the CA, by whether they know the new one and have a certificate of it.",
+                format!("{{devices=\"{what}\"}}"),
                 i64::try_from(number).unwrap_or(i64::MAX),
             ));
         }

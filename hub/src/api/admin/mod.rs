@@ -1,5 +1,6 @@
 //! What admins ask: by an API token over the network, or on the data directory itself. The same handlers either way.
 
+pub mod ca;
 pub mod devices;
 pub mod health;
 pub mod history;

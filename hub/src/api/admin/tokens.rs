@@ -97,7 +97,7 @@ pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, bod
     let trust = trusts::newest(&mut tx, &tenant).await?;
     let line = Token {
         addresses,
-        ca: hub.ca.fingerprint(),
+        ca: hub.authorities().ca().fingerprint(),
         trust: trust.and_then(|(_, content, _)| content.parse().ok()),
         secret,
     };

@@ -10,7 +10,7 @@ use jos_trust::root::Received;
 use jos_trust::statement::{self, Asked};
 
 use super::{Agent, Host};
-use crate::identity;
+use crate::identity::{self, hub_ca};
 
 /// Seconds by which the hub's time has to be ahead of the floor before that is worth a write.
 const FLOOR_STEP: i64 = 3600;
@@ -79,6 +79,22 @@ impl Agent<'_> {
             .map_err(|e| e.to_string())?;
         log::info!("{}: trust document {} is in use", self.settings.name, last.version());
         Ok(Taken::Trust(last.version()))
+    }
+
+    /// What is said to be the admins' word on the hub's CA. Believed from the next connection on.
+    pub(super) fn hub_ca(&mut self, host: &mut Host, bytes: &[u8]) -> Result<Taken, String> {
+        let root = self.root()?;
+        let state_dir = self.settings.state_dir.clone();
+        host.lock = None;
+        let lock = identity::lock(&state_dir)?;
+        // Another agent of this device may have renewed meanwhile.
+        let mut kept = identity::Identity::load(&state_dir)?.ok_or("the identity is gone")?;
+        let version = hub_ca::take(bytes, &root, &state_dir, &mut kept)?;
+        drop(lock);
+        log::info!("{}: the hub's CA {version} is believed", self.settings.name);
+        self.settings.identity = Some(kept);
+        self.lead(host)?;
+        Ok(Taken::HubCa(version))
     }
 
     /// The package brought none: the one that the token named is the first.

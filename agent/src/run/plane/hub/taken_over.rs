@@ -47,13 +47,17 @@ fn lies(dice: &mut Dice, www: &Path) -> Vec<u8> {
         "not_after": "2099-01-01T00:00:00Z", "renew_after": "2099-01-01T00:00:00Z"});
     let freshness = json!({"kind": "jos.freshness", "tenant": "acme", "device": "d1", "name": "kiosk", "offered": 9, "nonce": "n",
         "time": "2999-01-01T00:00:00Z", "signature": {"alg": "ed25519", "key_id": "x", "sig": "AAAA"}});
-    let any: Value = match dice.roll(7) {
+    let ca = json!({"kind": "jos.hub_ca", "tenant": "acme", "version": 2 + dice.roll(4),
+        "ca": include_str!("../../net/fixtures/ca.pem")});
+    let any: Value = match dice.roll(9) {
         0 => signed(&state, "jos.agent.desired_state", &key),
         1 => state,
-        2 => json!({"freshness": freshness, "trust": dice.roll(4), "renew": dice.roll(2) == 1}),
+        2 => json!({"freshness": freshness, "trust": dice.roll(4), "renew": dice.roll(2) == 1, "hub_ca": dice.roll(9)}),
         3 => json!({"device": "evil", "tenant": "evil", "certificate": certificate}),
         4 => signed(&trust(&key), "jos.trust", &key),
         5 => json!({"challenge": "c"}),
+        6 => signed(&ca, "jos.hub_ca", &key),
+        7 => ca,
         _ => {
             let code = ["quarantined", "unknown-device", "busy", "x"][dice.roll(4) as usize];
             json!({"code": code, "message": "\u{1b}[2J"})
@@ -244,6 +248,10 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
     assert_eq!(
         (kept.device.as_str(), kept.tenant.as_str(), kept.ca.as_str()),
         ("d1", "acme", "c")
+    );
+    assert!(
+        crate::identity::hub_ca::kept(&path("state")).is_none(),
+        "he put another CA in the hub's place"
     );
     let after = agent.plane.floors().expect("floors");
     let time = |f: &jos_trust::Floors| f.now(&jos_schemas::text::Utc::from_unix(0), &crate::world::built());

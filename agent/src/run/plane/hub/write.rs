@@ -87,6 +87,7 @@ impl Agent<'_> {
             outcome: status.last.as_ref().map(|l| l.outcome),
             ledger: head(&status.ledger),
             nonce: host.nonce.clone(),
+            hub_ca: host.turn.hub_ca(),
             telemetry,
         })
     }
