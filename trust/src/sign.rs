@@ -50,9 +50,9 @@ impl CannotSign {
     /// What to do next.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::WrongKind { .. } => {
-                Some("desired states, trust documents and a hub's new CA are signed; `jos validate FILE` names the kind")
-            }
+            Self::WrongKind { .. } => Some(
+                "desired states, trust documents and a hub's new CA are signed; `jos validate FILE` names the kind",
+            ),
             Self::Invalid(_) => None,
             Self::BadTrust(refused) => refused.help(),
             Self::NotCanonical(_) => Some("write numbers as integers, or as text"),

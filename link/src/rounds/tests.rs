@@ -202,7 +202,9 @@ impl World {
                 answer(200, serde_json::to_string(&reply).unwrap())
             }
             path::REPORT => answer(204, String::new()),
-            path::HUB_CA if self.hub_ca == 0 => answer(404, json!({"code": "not-found", "message": "none"}).to_string()),
+            path::HUB_CA if self.hub_ca == 0 => {
+                answer(404, json!({"code": "not-found", "message": "none"}).to_string())
+            }
             path::HUB_CA => answer(200, self.hub_ca.min(2).to_string()),
             _ if path.starts_with(path::TRUST) => answer(200, "trust".into()),
             _ => {

@@ -9,7 +9,11 @@ fn the_word_on_a_new_ca_is_taken_under_the_newest_trust_and_confirmed_at_once() 
     world.run(3 * HOUR);
     // Its signers are not known yet: tried seldom, and nothing is confirmed.
     assert_eq!(world.turn.hub_ca(), None);
-    assert!((1..=4).contains(&world.count(path::HUB_CA)), "{}", world.count(path::HUB_CA));
+    assert!(
+        (1..=4).contains(&world.count(path::HUB_CA)),
+        "{}",
+        world.count(path::HUB_CA)
+    );
     world.trust = 2;
     world.run(3 * HOUR + 120 * SECOND);
     assert_eq!(world.turn.hub_ca(), Some(2));
