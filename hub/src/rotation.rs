@@ -99,7 +99,7 @@ pub async fn push(hub: &Hub, actor: &Actor, bytes: &[u8]) -> Done<Pushed> {
     let of = rows
         .iter()
         .find(|row| row.number == said.version && row.standing != Standing::Aborted);
-    if !of.is_some_and(|row| fingerprint(row) == ca::fingerprint(&said.ca).map(|found| found.to_string())) {
+    if of.is_none_or(|row| fingerprint(row) != ca::fingerprint(&said.ca).map(|found| found.to_string())) {
         return Err(Fault::refused(
             "other-ca",
             format!("this hub has no CA {} with that certificate", said.version),
