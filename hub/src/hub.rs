@@ -9,7 +9,7 @@ use jos_trust::SecretKey;
 use jos_trust::keyfile::{self, KeyFileError};
 use jos_trust::keys::KeyId;
 use ring::hmac;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::authorities::{Authorities, Folder, KeysError};
 use crate::ca::{self, Ca, CaError};
@@ -179,6 +179,8 @@ pub struct Hub {
     /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
     pub looks: Semaphore,
     authorities: RwLock<Arc<Authorities>>,
+    /// Told when `authorities` are others.
+    pub rotated: Notify,
     folder: Folder,
     /// Devices that were asked to renew early within this second: the second, and how many.
     early: (AtomicI64, AtomicI64),
@@ -320,6 +322,7 @@ impl Hub {
             looks: Semaphore::new(LOOKS),
             challenges,
             changed: watch::Sender::new(0),
+            rotated: Notify::new(),
             only: Mutex::default(),
             dir,
             store,
@@ -347,6 +350,7 @@ impl Hub {
         let read = read.map_err(|error| Fault::inside(error.to_string()))?;
         *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
         self.drop_keys();
+        self.rotated.notify_one();
         Ok(())
     }
 
@@ -416,7 +420,7 @@ impl Hub {
         self.changed.subscribe()
     }
 
-    /// How many wait for a change now, the hub's own watchers included.
+    /// How many wait for a change now.
     pub fn waiting(&self) -> usize {
         self.changed.receiver_count()
     }

@@ -293,7 +293,7 @@ async fn watch_over(hub: Arc<Hub>, own: Arc<OwnCertificate>, mut ended: watch::R
     let look = if is_told { LOOK_ALL_THE_SAME } else { LOOK };
     let (mut look, mut certificate) = (interval(look), interval(CERTIFICATE));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut changes, mut revision) = (hub.listen(), 0);
+    let mut revision = 0;
     loop {
         tokio::select! {
             () = told(&mut ended) => return,
@@ -306,7 +306,7 @@ async fn watch_over(hub: Arc<Hub>, own: Arc<OwnCertificate>, mut ended: watch::R
                     tracing::error!(cause = fault.to_string(), "the database was not read");
                 }
             }
-            Ok(()) = changes.changed() => {}
+            () = hub.rotated.notified() => {}
             _ = certificate.tick() => revision = u64::MAX,
         }
         let now = hub.authorities().revision;

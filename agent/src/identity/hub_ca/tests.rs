@@ -35,6 +35,13 @@ fn signed(value: &serde_json::Value, kind: &str, key: &SecretKey) -> Vec<u8> {
     sign::to_json_text(&node).into_bytes()
 }
 
+/// The state folder of a device that has an identity.
+fn enrolled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder(dir.path())).unwrap();
+    dir
+}
+
 fn word(version: u64, ca: &str, key: &SecretKey) -> Vec<u8> {
     let value = json!({"kind": "jos.hub_ca", "tenant": "acme", "version": version, "ca": ca});
     signed(&value, "jos.hub_ca", key)
@@ -63,7 +70,7 @@ fn believes(dir: &Path, identity: &Identity) -> Vec<u8> {
 
 #[test]
 fn a_device_believes_both_cas_until_the_next_one_has_signed_its_own_certificate() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = enrolled();
     let (admin, mut own) = (key(1), identity("none yet"));
     assert_eq!(believes(dir.path(), &own), [1]);
     assert_eq!(take(&word(2, NEXT, &admin), &root(&admin), dir.path(), &mut own), Ok(2));
@@ -83,7 +90,7 @@ fn a_device_believes_both_cas_until_the_next_one_has_signed_its_own_certificate(
 
 #[test]
 fn a_device_that_renewed_before_it_heard_the_word_believes_the_next_ca_alone_at_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = enrolled();
     let (admin, mut own) = (key(1), identity(BY_NEXT));
     assert_eq!(take(&word(2, NEXT, &admin), &root(&admin), dir.path(), &mut own), Ok(2));
     assert_eq!(believes(dir.path(), &own), [2]);
@@ -95,7 +102,7 @@ fn a_device_that_renewed_before_it_heard_the_word_believes_the_next_ca_alone_at_
 
 #[test]
 fn a_false_ca_of_a_hub_or_a_half_that_was_taken_over_is_refused_and_nothing_is_kept() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = enrolled();
     let (admin, mut own) = (key(1), identity("none yet"));
     let root = root(&admin);
     let unsigned = json!({"kind": "jos.hub_ca", "tenant": "acme", "version": 2, "ca": NEXT}).to_string();
@@ -122,7 +129,7 @@ fn a_false_ca_of_a_hub_or_a_half_that_was_taken_over_is_refused_and_nothing_is_k
 
 #[test]
 fn an_earlier_word_or_another_one_of_the_same_number_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = enrolled();
     let (admin, mut own) = (key(1), identity("none yet"));
     let root = root(&admin);
     assert_eq!(take(&word(3, NEXT, &admin), &root, dir.path(), &mut own), Ok(3));
@@ -138,7 +145,7 @@ fn an_earlier_word_or_another_one_of_the_same_number_is_refused() {
 
 #[test]
 fn a_number_that_a_stolen_admin_key_drove_up_is_no_floor_once_that_key_is_out() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = enrolled();
     let (stolen, admin) = (key(1), key(2));
     let mut own = identity("none yet");
     let highest = (1 << 53) - 1;
@@ -152,7 +159,7 @@ fn a_number_that_a_stolen_admin_key_drove_up_is_no_floor_once_that_key_is_out() 
 
 #[test]
 fn a_new_enrolment_forgets_what_was_said_of_another_hubs_ca() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = enrolled();
     let (admin, mut own) = (key(1), identity("none yet"));
     assert_eq!(take(&word(2, NEXT, &admin), &root(&admin), dir.path(), &mut own), Ok(2));
     forget(dir.path()).unwrap();
