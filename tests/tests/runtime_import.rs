@@ -1,7 +1,7 @@
 //! People who come from jaros bring their decision log: verified, imported, replayed, through the built program.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use jos_tests::command::run;
@@ -44,7 +44,7 @@ fn day() -> Value {
     ])
 }
 
-fn import(node: &Node, path: &PathBuf, more: &[&str]) -> Value {
+fn import(node: &Node, path: &Path, more: &[&str]) -> Value {
     let path = path.display().to_string();
     let words = [&["runtime", "import", &path, "--json"], more].concat();
     node.jos(&words).ok().json()

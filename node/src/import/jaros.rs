@@ -225,7 +225,7 @@ mod tests {
             String::new(),
             "null".into(),
         ] {
-            assert!(wrong(&[line.clone()]).is_some(), "{line}");
+            assert!(wrong(std::slice::from_ref(&line)).is_some(), "{line}");
         }
         // With a checksum that fits.
         let (extra, _) = line(
