@@ -118,6 +118,10 @@ impl Bench {
         self.machine
             .sh(&format!("cd /root/desk && {words} {}", more.join(" ")))
             .ok();
+        wait::until("version 1 is in force", SOON, || {
+            let status = self.settled();
+            if status["version"] == 1 { Ok(()) } else { Err(status) }
+        });
         self.is(1, "1.0");
     }
 

@@ -202,6 +202,10 @@ impl Guardian for Systemd {
     fn leave(&self, name: &str) -> Result<(), String> {
         let (unit, link) = unit_paths(name);
         for path in [&link, &unit] {
+            // Where `/etc` is read only, to remove what is not there is an error too.
+            if path.symlink_metadata().is_err() {
+                continue;
+            }
             match fs::remove_file(path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(path)(e)),
                 _ => {}

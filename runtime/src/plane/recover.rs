@@ -21,7 +21,15 @@ impl Plane<'_> {
         // Whoever asked for the upgrade may hold the lock and wait as well.
         self.not_upgrading()?;
         let _lock = self.lock()?;
-        self.recovery()
+        let outcome = self.recovery()?;
+        // A guardian that was killed between the end of an upgrade and its own left its unit behind.
+        if let Some(guardian) = self.world.guardian
+            && self.journal()?.trial()?.is_none()
+            && let Err(why) = guardian.leave(self.setup.name.as_str())
+        {
+            log::warn!("{}: {why}", self.setup.name);
+        }
+        Ok(outcome)
     }
 
     /// The same, where an unfinished recovery is a reason not to go on.
