@@ -51,8 +51,8 @@ const X86_64: Cpu = Cpu {
 /// to a hub and replaced itself; what is reached with both is held here, to be lowered again.
 const LARGEST_PROGRAM: u64 = 3_255_000;
 const LARGEST_IPK: u64 = 1_570_000;
-/// Programs for other CPUs compress less (1.66 MB for aarch64, 1.73 MB for x86_64), and the one for PCs is a little larger.
-const LARGEST_IPK_BUT_MIPS: u64 = 1_740_000;
+/// Programs for other CPUs compress less (1.66 MB for aarch64, 1.74 MB for x86_64), and the one for PCs is a little larger.
+const LARGEST_IPK_BUT_MIPS: u64 = 1_755_000;
 const LARGEST_PROGRAM_BUT_MIPS: u64 = 3_335_000;
 
 #[test]
