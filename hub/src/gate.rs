@@ -5,12 +5,13 @@ use jos_link::wire::code;
 
 use crate::ca::Peer;
 use crate::fault::{Done, Fault};
-use crate::hub::Hub;
+use crate::lookups::Lookups;
 use crate::store::Conn;
 use crate::store::devices::{self, Device, Status};
 
-/// The device at the other end: by its key in the registry, never by anything that it says.
-pub async fn device(hub: &Hub, peer: Option<&Peer>) -> Done<Device> {
+/// The device at the other end: by its key in the registry, never by anything that it says. With the database's generation
+/// as of then.
+pub async fn device(lookups: &Lookups, peer: Option<&Peer>) -> Done<(Device, u64)> {
     let Some(peer) = peer else {
         return Err(Fault::new(
             StatusCode::UNAUTHORIZED,
@@ -19,14 +20,13 @@ pub async fn device(hub: &Hub, peer: Option<&Peer>) -> Done<Device> {
         )
         .help("`jos agent enrol TOKEN` gets one"));
     };
-    let mut conn = hub.store.read().await?;
-    let device = devices::by_tls(&mut conn, &peer.key.to_string()).await?;
-    let device = device.ok_or_else(|| {
+    let found = lookups.by_tls(peer.key.to_string()).await?;
+    let (device, generation) = found.ok_or_else(|| {
         Fault::forbidden(code::UNKNOWN_DEVICE, "no device of this hub has the certificate's key")
             .help("enrol again, with a token")
     })?;
     served(&device)?;
-    Ok(device)
+    Ok((device, generation))
 }
 
 /// Whether a device gets anything.

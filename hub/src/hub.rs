@@ -16,6 +16,7 @@ use crate::ca::{self, Ca, CaError};
 use crate::clock::Clock;
 use crate::dir::{self, Dir, DirError};
 use crate::fault::{Done, Fault};
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::pages::Dashboard;
 use crate::random;
@@ -174,6 +175,8 @@ pub struct Hub {
     pub metrics: Metrics,
     /// How often each device may call.
     pub rates: Rates,
+    /// What is live in the store, kept between two changes.
+    pub live: Live,
     /// What its pages keep.
     pub dashboard: Dashboard,
     /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
@@ -318,6 +321,7 @@ impl Hub {
             addresses: settings.addresses,
             metrics: Metrics::default(),
             rates: Rates::default(),
+            live: Live::default(),
             dashboard: Dashboard::default(),
             looks: Semaphore::new(LOOKS),
             challenges,

@@ -1,6 +1,7 @@
 //! Heartbeats and reports, written in batches: what arrives while one transaction is on its way to the disk shares the
 //! next. A caller is answered after the commit, so what was acknowledged outlives a crash.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jos_schemas::documents::hub::{Heartbeat, StateReport};
@@ -18,7 +19,7 @@ use crate::rollout::pace::Outcome;
 use crate::rollout::steward;
 use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::About;
-use crate::store::devices::{self, Device};
+use crate::store::devices::{self, Device, Seen};
 use crate::store::{Conn, authorities, history, rollouts};
 use crate::watchman;
 
@@ -50,6 +51,16 @@ struct Call {
     address: String,
     said: Said,
     done: oneshot::Sender<Done<()>>,
+}
+
+impl Call {
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            id: &self.device,
+            serial: &self.peer.serial,
+            address: &self.address,
+        }
+    }
 }
 
 /// Where calls are handed in.
@@ -102,17 +113,106 @@ impl Intake {
 
 async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
     let now = hub.clock.now();
+    let verdicts = match together(hub, batch, now).await? {
+        Some(verdicts) => verdicts,
+        None => each_by_itself(hub, batch, now).await?,
+    };
+    count(&hub.metrics.batches);
+    let mut news = false;
+    for (call, verdict) in batch.iter().zip(&verdicts) {
+        match (&call.said, verdict) {
+            (Said::Heartbeat(_), Ok(())) => count(&hub.metrics.heartbeats),
+            (Said::Report(_), Ok(())) => count(&hub.metrics.reports),
+            _ => {}
+        }
+        // A device in quarantine, or a rollout that halted.
+        news |= verdict.is_err() || matches!(&call.said, Said::Report(report) if is_failure(report));
+    }
+    if news {
+        hub.changed().await?;
+    }
+    Ok(verdicts)
+}
+
+/// All calls in one transaction. Nothing, and nothing written, where one of them breaks half-way.
+async fn together(hub: &Hub, batch: &[Call], now: i64) -> Done<Option<Vec<Done<()>>>> {
+    let mut tx = hub.store.write().await?;
+    let mut verdicts: Vec<Option<Done<()>>> = vec![None; batch.len()];
+    let written = async {
+        heartbeats(hub, &mut tx, batch, &mut verdicts, now).await?;
+        for (call, verdict) in batch.iter().zip(&mut verdicts).filter(|(_, verdict)| verdict.is_none()) {
+            *verdict = Some(take(hub, &mut tx, call, now).await?);
+        }
+        Done::Ok(())
+    };
+    if written.await.is_err() {
+        tx.rollback().await?;
+        return Ok(None);
+    }
+    tx.commit().await?;
+    Ok(verdicts.into_iter().collect())
+}
+
+/// Heartbeats of devices that say nothing else in this batch: read and written for all of them at once.
+async fn heartbeats(
+    hub: &Hub,
+    conn: &mut Conn,
+    batch: &[Call],
+    verdicts: &mut [Option<Done<()>>],
+    now: i64,
+) -> Done<()> {
+    let mut calls: HashMap<&str, usize> = HashMap::new();
+    for call in batch {
+        *calls.entry(call.device.as_str()).or_default() += 1;
+    }
+    let alone: Vec<(usize, &Call, &Heartbeat)> = batch
+        .iter()
+        .enumerate()
+        .filter(|(_, call)| calls[call.device.as_str()] == 1)
+        .filter_map(|(at, call)| match &call.said {
+            Said::Heartbeat(heartbeat) => Some((at, call, &**heartbeat)),
+            _ => None,
+        })
+        .collect();
+    let seen: Vec<Seen<'_>> = alone.iter().map(|(_, call, _)| call.seen()).collect();
+    let served = devices::saw(conn, &seen, now).await?;
+    let served: HashMap<&str, &Device> = served.iter().map(|device| (device.id.as_str(), device)).collect();
+    let names: Vec<(&str, &str)> = alone
+        .iter()
+        .map(|(_, call, said)| (call.device.as_str(), said.name.as_str()))
+        .collect();
+    let mut agents: HashMap<String, Agent> = agents::of(conn, &names).await?.into_iter().collect();
+    let mut said: Vec<(&str, Agent)> = Vec::with_capacity(alone.len());
+    for (at, call, heartbeat) in alone {
+        // One that is no longer served is told so as ever.
+        let Some(device) = served.get(call.device.as_str()) else {
+            continue;
+        };
+        let mut agent = match agents.remove(&call.device) {
+            Some(agent) => agent,
+            None => agent_of(conn, device, heartbeat.name.as_str()).await?,
+        };
+        let verdict = heartbeat_of(hub, conn, device, &mut agent, heartbeat, now).await?;
+        if verdict.is_ok() {
+            said.push((device.id.as_str(), agent));
+        }
+        verdicts[at] = Some(verdict);
+    }
+    let said: Vec<(&str, &Agent)> = said.iter().map(|(device, agent)| (*device, agent)).collect();
+    agents::put_all(conn, &said).await?;
+    Ok(())
+}
+
+/// The same where a call that breaks half-way leaves nothing of itself, and all of the others: two more words with the
+/// database for each.
+async fn each_by_itself(hub: &Hub, batch: &[Call], now: i64) -> Done<Vec<Done<()>>> {
     let mut tx = hub.store.write().await?;
     let mut verdicts = Vec::with_capacity(batch.len());
-    let mut news = false;
     for call in batch {
-        // A call that breaks half-way leaves nothing of itself, and all of the others.
         let mut own = tx.begin().await?;
         match take(hub, &mut own, call, now).await {
             Ok(verdict) => {
                 own.commit().await?;
-                // A device in quarantine, or a rollout that halted.
-                news |= verdict.is_err() || matches!(&call.said, Said::Report(report) if is_failure(report));
                 verdicts.push(verdict);
             }
             Err(fault) => {
@@ -122,19 +222,24 @@ async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
         }
     }
     tx.commit().await?;
-    count(&hub.metrics.batches);
-    if news {
-        hub.changed().await?;
-    }
     Ok(verdicts)
 }
 
 /// The outer error undoes the call; the inner one is a verdict that stays written.
 async fn take(hub: &Hub, conn: &mut Conn, call: &Call, now: i64) -> Done<Done<()>> {
-    let device = gate::still_served(conn, &call.device).await?;
-    devices::saw(conn, &device.id, &call.peer.serial, &call.address, now).await?;
+    let device = match devices::saw(conn, &[call.seen()], now).await?.pop() {
+        Some(device) => device,
+        None => gate::still_served(conn, &call.device).await?,
+    };
     match &call.said {
-        Said::Heartbeat(heartbeat) => heartbeat_of(hub, conn, &device, heartbeat, now).await,
+        Said::Heartbeat(heartbeat) => {
+            let mut agent = agent_of(conn, &device, heartbeat.name.as_str()).await?;
+            let verdict = heartbeat_of(hub, conn, &device, &mut agent, heartbeat, now).await?;
+            if verdict.is_ok() {
+                agents::put(conn, &device.id, &agent).await?;
+            }
+            Ok(verdict)
+        }
         Said::Report(report) => {
             let about = About {
                 tenant: &device.tenant,
@@ -158,15 +263,13 @@ async fn take(hub: &Hub, conn: &mut Conn, call: &Call, now: i64) -> Done<Done<()
             };
             agents::add_report(conn, &device.id, &reported).await?;
             of_rollouts(hub, conn, &device, report, now).await?;
-            count(&hub.metrics.reports);
             Ok(Ok(()))
         }
         Said::Fetches(rollout) => {
             if rollouts::hand_out(conn, rollout, &device.id, now).await? {
                 return Ok(Ok(()));
             }
-            // Outer: nothing of it stays written.
-            Err(Fault::conflict(NOT_NOW, "the rollout has stopped meanwhile"))
+            Ok(Err(Fault::conflict(NOT_NOW, "the rollout has stopped meanwhile")))
         }
     }
 }
@@ -194,19 +297,26 @@ async fn of_rollouts(hub: &Hub, conn: &mut Conn, device: &Device, report: &State
     Ok(())
 }
 
-async fn heartbeat_of(hub: &Hub, conn: &mut Conn, device: &Device, said: &Heartbeat, now: i64) -> Done<Done<()>> {
+/// Takes a heartbeat into what is known of its agent, which the caller writes.
+async fn heartbeat_of(
+    hub: &Hub,
+    conn: &mut Conn,
+    device: &Device,
+    agent: &mut Agent,
+    said: &Heartbeat,
+    now: i64,
+) -> Done<Done<()>> {
     let name = said.name.as_str();
     let about = About {
         tenant: &device.tenant,
         device: &device.id,
         name,
     };
-    let mut agent = agent_of(conn, device, name).await?;
-    if let Some(found) = watchman::session(&mut agent, &said.session, now) {
+    if let Some(found) = watchman::session(agent, &said.session, now) {
         return Ok(Err(watchman::cloned(hub, conn, device, name, &found, now).await?));
     }
     if let Some(head) = &said.ledger {
-        watchman::head(conn, about, &mut agent, head, now).await?;
+        watchman::head(conn, about, agent, head, now).await?;
     }
     agent.program.clone_from(&said.agent);
     agent.features.clone_from(&said.features);
@@ -226,8 +336,6 @@ async fn heartbeat_of(hub: &Hub, conn: &mut Conn, device: &Device, said: &Heartb
     {
         authorities::knows(conn, &device.id, known).await?;
     }
-    agents::put(conn, &device.id, &agent).await?;
-    count(&hub.metrics.heartbeats);
     Ok(Ok(()))
 }
 

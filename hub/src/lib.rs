@@ -28,6 +28,8 @@ pub mod gate;
 pub mod history;
 pub mod hub;
 pub mod intake;
+pub mod live;
+pub mod lookups;
 pub mod metrics;
 pub mod names;
 pub mod offer;

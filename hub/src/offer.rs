@@ -9,8 +9,8 @@ use jos_trust::state::addressed;
 
 use crate::rollout::{pace, window};
 use crate::store::devices::Device;
-use crate::store::states::{self, StateRow};
-use crate::store::{Conn, Stored, agents, rollouts};
+use crate::store::states::StateRow;
+use crate::store::{Lazily, Stored, agents, rollouts};
 
 /// What there is for a device.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +33,9 @@ impl Offer {
     }
 }
 
-/// What there is for one agent of a device.
-pub async fn find(conn: &mut Conn, device: &Device, name: &str, now: i64) -> Stored<Offer> {
-    let live = states::live(conn, &device.tenant, name).await?;
-    let matching = matching(&live, &device.tenant, &device.id, &device.labels);
+/// What there is for one agent of a device among the `live` states of that name.
+pub async fn find(live: &[StateRow], conn: &mut Lazily<'_>, device: &Device, name: &str, now: i64) -> Stored<Offer> {
+    let matching = matching(live, &device.tenant, &device.id, &device.labels);
     if matching.windows(2).any(|pair| pair[0].audience != pair[1].audience) {
         let versions = matching.iter().map(|other| other.version).collect();
         return Ok(Offer::Held(Held::Ambiguous { versions }));
@@ -54,7 +53,7 @@ pub async fn find(conn: &mut Conn, device: &Device, name: &str, now: i64) -> Sto
     };
     if device.held.is_some() {
         // Held devices keep what they have; what they have may be fetched again.
-        let agent = agents::get(conn, &device.id, name).await?;
+        let agent = agents::get(conn.get().await?, &device.id, name).await?;
         if agent.and_then(|agent| agent.version) != Some(state.version) {
             return Ok(Offer::Nothing);
         }
@@ -67,7 +66,7 @@ pub async fn find(conn: &mut Conn, device: &Device, name: &str, now: i64) -> Sto
     }
     if !state.requires.is_empty() {
         // Before its first heartbeat an agent has said nothing of what it can do.
-        let agent = agents::get(conn, &device.id, name).await?;
+        let agent = agents::get(conn.get().await?, &device.id, name).await?;
         let has = agent.map(|agent| agent.features).unwrap_or_default();
         let missing: Vec<Name> = state
             .requires
@@ -86,11 +85,11 @@ pub async fn find(conn: &mut Conn, device: &Device, name: &str, now: i64) -> Sto
 }
 
 /// Whether a state that a rollout brings may go to a device; one without a rollout may.
-async fn is_its_turn(conn: &mut Conn, device: &Device, state: &StateRow, now: i64) -> Stored<bool> {
+async fn is_its_turn(conn: &mut Lazily<'_>, device: &Device, state: &StateRow, now: i64) -> Stored<bool> {
     let Some(rollout) = &state.rollout else {
         return Ok(true);
     };
-    let Some((status, plan, let_in)) = rollouts::right(conn, rollout, &device.id).await? else {
+    let Some((status, plan, let_in)) = rollouts::right(conn.get().await?, rollout, &device.id).await? else {
         return Ok(false);
     };
     let Some(let_in) = let_in else { return Ok(false) };

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use crate::api::{self, App, Caller};
 use crate::hub::Hub;
 use crate::intake::Intake;
+use crate::lookups::Lookups;
 use crate::metrics::count;
 use crate::store::Listener;
 use crate::tls::{Meeting, OwnCertificate, TlsError};
@@ -122,6 +123,7 @@ pub async fn start(
     let app = App {
         hub: hub.clone(),
         intake: Some(intake),
+        lookups: Some(Lookups::start(&hub)),
         ending: ended.clone(),
     };
     let room = Arc::new(Semaphore::new(limits.connections));

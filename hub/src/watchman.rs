@@ -74,6 +74,10 @@ pub fn session(agent: &mut Agent, session: &str, now: i64) -> Option<String> {
 
 /// Holds a ledger's head against what was anchored, and anchors it.
 pub async fn head(conn: &mut Conn, about: About<'_>, agent: &mut Agent, head: &LedgerHead, now: i64) -> Stored<()> {
+    if agent.head.as_ref() == Some(head) {
+        // Anchored when it was first said.
+        return Ok(());
+    }
     let known = agents::anchor(conn, about.device, about.name, head.index).await?;
     if known.as_deref().is_some_and(|hash| hash != head.hash.as_str()) {
         let detail = format!(

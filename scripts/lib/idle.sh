@@ -20,9 +20,10 @@ carried() {
     ip netns exec "$1" awk '/eth0:/ { sub(/^.*:/, ""); print $1 + $9 }' /proc/net/dev
 }
 
-# idle JOS JOS_HUB DIR SECONDS: rows of a Markdown table. Settings are the default ones.
+# idle JOS DEVICE JOS_HUB DIR SECONDS: rows of a Markdown table. DEVICE is the program that is measured, its settings are the
+# default ones.
 idle() {
-    local jos=$1 hub=$2 dir=$3 seconds=$4 space=ji$$ port hub_pid agent_pid pids
+    local jos=$1 device=$2 hub=$3 dir=$4 seconds=$5 space=ji$$ port hub_pid agent_pid pids
     ip netns add "$space"
     # shellcheck disable=SC2064
     trap "kill \$(cat '$dir'/*.pid 2>/dev/null) 2>/dev/null || true; ip netns del $space 2>/dev/null || true; rm -rf '$dir'" EXIT
@@ -63,9 +64,9 @@ STATE
         "$hub" push state.json --data hub >/dev/null
         umask 077
         "$hub" token new --json --data hub | sed -n 's/.*"line": "\(.*\)",\{0,1\}$/\1/p' >given
-        ip netns exec "$space" "$jos" agent enrol --config agent.toml --token-file given >&2
+        ip netns exec "$space" "$device" agent enrol --config agent.toml --token-file given >&2
     )
-    ip netns exec "$space" "$jos" agent run --config "$dir/agent.toml" 2>"$dir/agent.log" &
+    ip netns exec "$space" "$device" agent run --config "$dir/agent.toml" 2>"$dir/agent.log" &
     agent_pid=$!
     echo "$agent_pid" >"$dir/agent.pid"
     timeout 60 sh -c "until [ -e '$dir/www/motd' ]; do sleep 0.2; done" || die "the state was not applied" "$(tail "$dir/agent.log")"

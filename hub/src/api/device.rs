@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -29,7 +29,7 @@ use crate::metrics::count;
 use crate::offer::{self, Offer};
 use crate::store::alarms::{self, About, Kind};
 use crate::store::devices::Device;
-use crate::store::{agents, authorities, states, trusts};
+use crate::store::{agents, authorities, trusts};
 use crate::{blob, enrol, gate, renew};
 
 /// A certificate with less of its time left than this share is worth renewing.
@@ -74,7 +74,7 @@ pub async fn renew(
     body: Body,
 ) -> Done<Json<wire::Certificate>> {
     let bytes = body::bytes(body, wire::MAX_SMALL).await?;
-    let (peer, device) = known(&app.hub, &caller).await?;
+    let Known { peer, device, .. } = known(&app, &caller).await?;
     limited(&app.hub, &device)?;
     let request = body::document::<RenewRequest>(&bytes)?;
     Ok(Json(renew::by_peer(&app.hub, &peer, device, &request.value).await?))
@@ -87,7 +87,11 @@ pub async fn heartbeat(
     body: Body,
 ) -> Done<Json<HeartbeatReply>> {
     let bytes = body::bytes(body, wire::MAX_HEARTBEAT).await?;
-    let (peer, device) = known(&app.hub, &caller).await?;
+    let Known {
+        peer,
+        device,
+        generation,
+    } = known(&app, &caller).await?;
     limited(&app.hub, &device)?;
     let heartbeat = body::document::<Heartbeat>(&bytes)?.value;
     let (name, nonce) = (heartbeat.name.clone(), heartbeat.nonce.clone());
@@ -99,9 +103,13 @@ pub async fn heartbeat(
 
     let hub = &app.hub;
     let now = hub.clock.now();
-    let mut conn = hub.store.read().await?;
-    let offer = offer::find(&mut conn, &device, name.as_str(), now).await?;
-    let trust = trusts::newest_version(&mut conn, &device.tenant).await?;
+    let mut conn = hub.store.lazily();
+    let live = hub
+        .live
+        .states(&mut conn, generation, &device.tenant, name.as_str())
+        .await?;
+    let offer = offer::find(&live, &mut conn, &device, name.as_str(), now).await?;
+    let trust = hub.live.trust(&mut conn, generation, &device.tenant).await?;
     drop(conn);
     let freshness = Freshness {
         schema: None,
@@ -149,7 +157,7 @@ async fn ambiguous(hub: &Hub, device: &Device, name: &str, versions: &[u64], now
 /// A report, acknowledged once it is on disk.
 pub async fn report(State(app): State<App>, Extension(caller): Extension<Caller>, body: Body) -> Done<StatusCode> {
     let bytes = body::bytes(body, wire::MAX_SMALL).await?;
-    let (peer, device) = known(&app.hub, &caller).await?;
+    let Known { peer, device, .. } = known(&app, &caller).await?;
     limited(&app.hub, &device)?;
     let report = body::document::<StateReport>(&bytes)?.value;
     let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
@@ -184,10 +192,17 @@ pub async fn state(
     loop {
         // Before the look: a change that comes while looking is not missed.
         let mut seen = *changes.borrow_and_update();
-        let look = hub.looks.acquire().await.map_err(|_| Fault::busy())?;
-        let (peer, device) = known(hub, &caller).await?;
-        let mut conn = hub.store.read().await?;
-        let offer = offer::find(&mut conn, &device, name.as_str(), hub.clock.now()).await?;
+        let Known {
+            peer,
+            device,
+            generation,
+        } = known(&app, &caller).await?;
+        let mut conn = hub.store.in_turn(&hub.looks);
+        let live = hub
+            .live
+            .states(&mut conn, generation, &device.tenant, name.as_str())
+            .await?;
+        let offer = offer::find(&live, &mut conn, &device, name.as_str(), hub.clock.now()).await?;
         let mut response = match &offer {
             Offer::State(state) => {
                 let hash = Sha256Hex::new(&*state.sha256).map_err(|broken| Fault::inside(broken.to_string()))?;
@@ -195,8 +210,7 @@ pub async fn state(
                 if has != Some(tag.as_str()) {
                     if let Some(rollout) = &state.rollout {
                         // The writer needs a connection to the database too: none is kept while it is waited for.
-                        drop(conn);
-                        drop(look);
+                        conn.put_back();
                         let said = Said::Fetches(rollout.clone());
                         let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
                         match intake
@@ -207,9 +221,8 @@ pub async fn state(
                             Err(fault) if fault.code() == NOT_NOW => continue,
                             done => done?,
                         }
-                        conn = hub.store.read().await?;
                     }
-                    let bytes = states::bytes_of(&mut conn, state).await?;
+                    let bytes = hub.live.bytes(&mut conn, state).await?;
                     let bytes = bytes.ok_or_else(|| Fault::inside("a state without its bytes"))?;
                     count(&hub.metrics.states_served);
                     return Ok(document(bytes, &tag, state.version));
@@ -222,7 +235,6 @@ pub async fn state(
         // What was offered and is no longer: that is news too.
         let news = has.is_some() && response.status() == StatusCode::NO_CONTENT;
         drop(conn);
-        drop(look);
         let over = async {
             tokio::select! {
                 over = timeout_at(until, concerned(hub, &device.id, &mut changes, &mut seen)) => over.unwrap_or(true),
@@ -248,7 +260,7 @@ async fn concerned(hub: &Hub, device: &str, changes: &mut watch::Receiver<u64>, 
     true
 }
 
-fn document(bytes: Vec<u8>, tag: &str, version: u64) -> Response {
+fn document(bytes: Bytes, tag: &str, version: u64) -> Response {
     let mut response = (StatusCode::OK, bytes).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -266,7 +278,7 @@ pub async fn trust(
     Extension(caller): Extension<Caller>,
     Path(version): Path<u64>,
 ) -> Done<Response> {
-    let (_, device) = known(&app.hub, &caller).await?;
+    let Known { device, .. } = known(&app, &caller).await?;
     let mut conn = app.hub.store.read().await?;
     let bytes = trusts::get(&mut conn, &device.tenant, version).await?;
     let bytes =
@@ -277,7 +289,7 @@ pub async fn trust(
 
 /// What the tenant's admins say of the hub's CA, as they signed it.
 pub async fn hub_ca(State(app): State<App>, Extension(caller): Extension<Caller>) -> Done<Response> {
-    let (_, device) = known(&app.hub, &caller).await?;
+    let Known { device, .. } = known(&app, &caller).await?;
     let number = app.hub.authorities().word(&device.tenant);
     let bytes = match number {
         Some(number) => authorities::word(&mut *app.hub.store.read().await?, &device.tenant, number).await?,
@@ -302,7 +314,7 @@ pub async fn floor(
     Path(name): Path<String>,
     Query(query): Query<Nonce>,
 ) -> Done<Json<DeviceFloor>> {
-    let (_, device) = known(&app.hub, &caller).await?;
+    let Known { device, .. } = known(&app, &caller).await?;
     let name = Name::new(name).map_err(|broken| Fault::malformed(format!("the name: {broken}")))?;
     let mut conn = app.hub.store.read().await?;
     let agent = agents::get(&mut conn, &device.id, name.as_str()).await?;
@@ -331,19 +343,31 @@ pub async fn blob(
     Path(sha256): Path<String>,
     headers: HeaderMap,
 ) -> Done<Response> {
-    let (_, device) = known(&app.hub, &caller).await?;
+    let Known { device, .. } = known(&app, &caller).await?;
     let sha256 = Sha256Hex::new(sha256).map_err(|broken| Fault::malformed(format!("the hash: {broken}")))?;
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     blob::serve(&app.hub, &device.tenant, &sha256, range).await
 }
 
-async fn known(hub: &Hub, caller: &Caller) -> Done<(Peer, Device)> {
-    let device = gate::device(hub, caller.peer.as_ref()).await?;
+/// Who calls, and the database's generation as it was looked up.
+struct Known {
+    peer: Peer,
+    device: Device,
+    generation: u64,
+}
+
+async fn known(app: &App, caller: &Caller) -> Done<Known> {
+    let lookups = app.lookups.as_ref().ok_or_else(Fault::busy)?;
+    let (device, generation) = gate::device(lookups, caller.peer.as_ref()).await?;
     let peer = caller
         .peer
         .clone()
         .ok_or_else(|| Fault::inside("a device without a peer"))?;
-    Ok((peer, device))
+    Ok(Known {
+        peer,
+        device,
+        generation,
+    })
 }
 
 fn limited(hub: &Hub, device: &Device) -> Done<()> {

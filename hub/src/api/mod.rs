@@ -22,6 +22,7 @@ use crate::ca::Peer;
 use crate::fault::Fault;
 use crate::hub::Hub;
 use crate::intake::Intake;
+use crate::lookups::Lookups;
 use crate::metrics::count;
 use crate::pages;
 use operations::{For, Operation};
@@ -33,6 +34,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// Where heartbeats and reports go; a command on the data directory takes none.
     pub intake: Option<Intake>,
+    /// Where callers are looked up; likewise.
+    pub lookups: Option<Lookups>,
     /// Becomes true when the hub is told to end: who waits is answered.
     pub ending: tokio::sync::watch::Receiver<bool>,
 }

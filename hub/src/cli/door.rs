@@ -130,6 +130,7 @@ fn local(place: &Place) -> Result<Door, Failure> {
     let app = App {
         hub,
         intake: None,
+        lookups: None,
         ending,
     };
     Ok(Door::Local {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Conn, StoreError, Stored, count, json, signed, to_json};
+use super::many::{parts, places};
+use super::{Conn, StoreError, Stored, count, fixed, json, signed, to_json};
 use crate::history::Slot;
 
 /// Anchors of a ledger that are kept.
@@ -88,32 +89,61 @@ pub async fn list(conn: &mut Conn, device: &str) -> Stored<Vec<Agent>> {
     rows.iter().map(read).collect()
 }
 
+/// What these agents, by device and name, last said; each with its device.
+pub async fn of(conn: &mut Conn, asked: &[(&str, &str)]) -> Stored<Vec<(String, Agent)>> {
+    let mut found = Vec::with_capacity(asked.len());
+    for part in parts(asked) {
+        let sql = fixed(format!(
+            "WITH asked (of_device, of_name) AS (VALUES {}) \
+             SELECT agents.* FROM asked JOIN agents ON device = of_device AND name = of_name",
+            places(part.len(), 2, 1)
+        ));
+        let query = part.iter().fold(sqlx::query(sql), |query, (device, name)| {
+            query.bind((*device).to_owned()).bind((*name).to_owned())
+        });
+        for row in query.fetch_all(&mut *conn).await? {
+            found.push((row.try_get("device")?, read(&row)?));
+        }
+    }
+    Ok(found)
+}
+
 /// Remembers what an agent said.
 pub async fn put(conn: &mut Conn, device: &str, agent: &Agent) -> Stored<()> {
-    sqlx::query(
-        "INSERT INTO agents (device, name, session, sessions, program, features, version, outcome, head_index, head_hash, \
-         floor, telemetry, slot, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
-         ON CONFLICT (device, name) DO UPDATE SET session = excluded.session, sessions = excluded.sessions, \
-         program = excluded.program, features = excluded.features, version = excluded.version, outcome = excluded.outcome, \
-         head_index = excluded.head_index, head_hash = excluded.head_hash, floor = excluded.floor, \
-         telemetry = excluded.telemetry, slot = excluded.slot, seen = excluded.seen",
-    )
-    .bind(device.to_owned())
-    .bind(agent.name.clone())
-    .bind(agent.session.clone())
-    .bind(to_json(&agent.sessions))
-    .bind(agent.program.clone())
-    .bind(to_json(&agent.features))
-    .bind(agent.version.map(signed))
-    .bind(agent.outcome.map(|outcome| to_json(&outcome)))
-    .bind(agent.head.as_ref().map(|head| signed(head.index)))
-    .bind(agent.head.as_ref().map(|head| head.hash.to_string()))
-    .bind(signed(agent.floor))
-    .bind(to_json(&agent.telemetry))
-    .bind(to_json(&agent.slot))
-    .bind(agent.seen)
-    .execute(conn)
-    .await?;
+    put_all(conn, &[(device, agent)]).await
+}
+
+/// Remembers what agents said, each once.
+pub async fn put_all(conn: &mut Conn, said: &[(&str, &Agent)]) -> Stored<()> {
+    for part in parts(said) {
+        let sql = fixed(format!(
+            "INSERT INTO agents (device, name, session, sessions, program, features, version, outcome, head_index, head_hash, \
+             floor, telemetry, slot, seen) VALUES {} \
+             ON CONFLICT (device, name) DO UPDATE SET session = excluded.session, sessions = excluded.sessions, \
+             program = excluded.program, features = excluded.features, version = excluded.version, \
+             outcome = excluded.outcome, head_index = excluded.head_index, head_hash = excluded.head_hash, \
+             floor = excluded.floor, telemetry = excluded.telemetry, slot = excluded.slot, seen = excluded.seen",
+            places(part.len(), 14, 1)
+        ));
+        let query = part.iter().fold(sqlx::query(sql), |query, (device, agent)| {
+            query
+                .bind((*device).to_owned())
+                .bind(agent.name.clone())
+                .bind(agent.session.clone())
+                .bind(to_json(&agent.sessions))
+                .bind(agent.program.clone())
+                .bind(to_json(&agent.features))
+                .bind(agent.version.map(signed))
+                .bind(agent.outcome.map(|outcome| to_json(&outcome)))
+                .bind(agent.head.as_ref().map(|head| signed(head.index)))
+                .bind(agent.head.as_ref().map(|head| head.hash.to_string()))
+                .bind(signed(agent.floor))
+                .bind(to_json(&agent.telemetry))
+                .bind(to_json(&agent.slot))
+                .bind(agent.seen)
+        });
+        query.execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

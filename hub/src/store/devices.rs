@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Conn, Stored, count, fixed, json, signed, to_json};
+use super::many::{parts, places};
+use super::{Conn, Stored, count, fixed, json, parsed_generation, signed, to_json};
 use crate::ca::Issued;
 
 /// Whether a device is served.
@@ -100,6 +101,25 @@ pub async fn by_tls(conn: &mut Conn, tls: &str) -> Stored<Option<Device>> {
     one(conn, "tls", tls).await
 }
 
+/// Those whose TLS keys have these hashes, each with the database's generation as of then.
+pub async fn calling(conn: &mut Conn, keys: &[&str]) -> Stored<Vec<(Device, u64)>> {
+    let mut found = Vec::with_capacity(keys.len());
+    for part in parts(keys) {
+        let sql = fixed(format!(
+            "SELECT {COLUMNS}, (SELECT value FROM meta WHERE key = 'generation') AS generation FROM devices \
+             WHERE tls IN {}",
+            places(1, part.len(), 1)
+        ));
+        let query = part
+            .iter()
+            .fold(sqlx::query(sql), |query, key| query.bind((*key).to_owned()));
+        for row in query.fetch_all(&mut *conn).await? {
+            found.push((read(&row)?, parsed_generation(row.try_get("generation")?)?));
+        }
+    }
+    Ok(found)
+}
+
 /// The device of this id.
 pub async fn by_id(conn: &mut Conn, id: &str) -> Stored<Option<Device>> {
     one(conn, "id", id).await
@@ -188,19 +208,39 @@ pub async fn set_certificate(conn: &mut Conn, id: &str, tls: &str, issued: &Issu
     Ok(())
 }
 
-/// The device called, from `address`, with the certificate `serial`.
-pub async fn saw(conn: &mut Conn, id: &str, serial: &str, address: &str, now: i64) -> Stored<()> {
-    sqlx::query(
-        "UPDATE devices SET last_seen = $2, address = $3, serial_used = CASE WHEN serial = $4 THEN 1 ELSE serial_used END \
-         WHERE id = $1",
-    )
-    .bind(id.to_owned())
-    .bind(now)
-    .bind(address.to_owned())
-    .bind(serial.to_owned())
-    .execute(conn)
-    .await?;
-    Ok(())
+/// A call: of which device, with the certificate of which serial number, from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The device's id.
+    pub id: &'a str,
+    /// The certificate's serial number.
+    pub serial: &'a str,
+    /// Where it came from.
+    pub address: &'a str,
+}
+
+/// These devices called, each once: gives those that are served.
+pub async fn saw(conn: &mut Conn, seen: &[Seen<'_>], now: i64) -> Stored<Vec<Device>> {
+    let mut served = Vec::with_capacity(seen.len());
+    for part in parts(seen) {
+        let sql = fixed(format!(
+            "WITH said (said_id, said_serial, said_address) AS (VALUES {}) \
+             UPDATE devices SET last_seen = $1, address = said_address, \
+             serial_used = CASE WHEN serial = said_serial THEN 1 ELSE serial_used END \
+             FROM said WHERE id = said_id AND status = 'active' RETURNING {COLUMNS}",
+            places(part.len(), 3, 2)
+        ));
+        let query = part.iter().fold(sqlx::query(sql).bind(now), |query, seen| {
+            query
+                .bind(seen.id.to_owned())
+                .bind(seen.serial.to_owned())
+                .bind(seen.address.to_owned())
+        });
+        for row in query.fetch_all(&mut *conn).await? {
+            served.push(read(&row)?);
+        }
+    }
+    Ok(served)
 }
 
 /// How many devices there are of each standing: active, quarantined, revoked; and how many called since `since`.

@@ -13,6 +13,7 @@ pub mod devices;
 pub mod glances;
 pub mod history;
 mod listen;
+mod many;
 pub mod rollouts;
 mod schema;
 pub mod states;
@@ -27,8 +28,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::any::AnyRow;
+use sqlx::pool::PoolConnection;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor, Row, Transaction};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 pub use database::Database;
 pub use listen::Listener;
@@ -67,6 +69,35 @@ impl Deref for Tx {
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Conn {
         &mut self.inner
+    }
+}
+
+/// A connection for reading that is taken when somebody first needs it.
+#[derive(Debug)]
+pub struct Lazily<'a> {
+    store: &'a Store,
+    turns: Option<&'a Semaphore>,
+    conn: Option<(PoolConnection<sqlx::Any>, Option<SemaphorePermit<'a>>)>,
+}
+
+impl Lazily<'_> {
+    /// The connection.
+    pub async fn get(&mut self) -> Stored<&mut Conn> {
+        if self.conn.is_none() {
+            // Nobody closes these turns: an error could only mean that there are none to wait for.
+            let turn = match self.turns {
+                Some(turns) => turns.acquire().await.ok(),
+                None => None,
+            };
+            self.conn = Some((self.store.read().await?, turn));
+        }
+        let (conn, _) = self.conn.as_mut().expect("it was taken just now");
+        Ok(conn)
+    }
+
+    /// Gives it back before its time.
+    pub fn put_back(&mut self) {
+        self.conn = None;
     }
 }
 
@@ -220,8 +251,25 @@ impl Store {
     }
 
     /// A connection for reading.
-    pub async fn read(&self) -> Stored<sqlx::pool::PoolConnection<sqlx::Any>> {
+    pub async fn read(&self) -> Stored<PoolConnection<sqlx::Any>> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// A connection for reading, taken where it is needed.
+    pub fn lazily(&self) -> Lazily<'_> {
+        Lazily {
+            store: self,
+            turns: None,
+            conn: None,
+        }
+    }
+
+    /// The same for one of many that come at once: only so many as `turns` has of them hold a connection.
+    pub fn in_turn<'a>(&'a self, turns: &'a Semaphore) -> Lazily<'a> {
+        Lazily {
+            turns: Some(turns),
+            ..self.lazily()
+        }
     }
 
     /// Begins to write. The writer's lock is taken at once, so that what is read inside stays true until the commit.
@@ -304,7 +352,10 @@ pub async fn set_meta(conn: &mut Conn, key: &str, value: &str) -> Stored<()> {
 
 /// Counts what may change an offer. Whoever waits for one looks again when it has moved.
 pub async fn generation(conn: &mut Conn) -> Stored<u64> {
-    let text = meta(conn, "generation").await?.unwrap_or_default();
+    parsed_generation(meta(conn, "generation").await?.unwrap_or_default())
+}
+
+fn parsed_generation(text: String) -> Stored<u64> {
     text.parse().map_err(|_| StoreError::Damaged {
         place: "meta.generation",
         found: text,

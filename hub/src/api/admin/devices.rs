@@ -112,7 +112,8 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Done<Json<S
     let mut shown = Vec::new();
     for name in names {
         let now = app.hub.clock.now();
-        let offer = offer::find(&mut conn, &device, &name, now).await?;
+        let live = states::live(&mut conn, &device.tenant, &name).await?;
+        let offer = offer::find(&live, &mut app.hub.store.lazily(), &device, &name, now).await?;
         let said = said.iter().find(|agent| agent.name == name).cloned();
         if said.is_none() && offer == Offer::Nothing {
             continue;
