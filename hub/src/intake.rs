@@ -1,7 +1,8 @@
 //! Heartbeats and reports, written in batches: what arrives while one transaction is on its way to the disk shares the
 //! next. A caller is answered after the commit, so what was acknowledged outlives a crash.
 
-use std::collections::HashMap;
+mod single;
+
 use std::sync::Arc;
 
 use jos_schemas::documents::hub::{Heartbeat, StateReport};
@@ -139,7 +140,7 @@ async fn together(hub: &Hub, batch: &[Call], now: i64) -> Done<Option<Vec<Done<(
     let mut tx = hub.store.write().await?;
     let mut verdicts: Vec<Option<Done<()>>> = vec![None; batch.len()];
     let written = async {
-        heartbeats(hub, &mut tx, batch, &mut verdicts, now).await?;
+        single::take(hub, &mut tx, batch, &mut verdicts, now).await?;
         for (call, verdict) in batch.iter().zip(&mut verdicts).filter(|(_, verdict)| verdict.is_none()) {
             *verdict = Some(take(hub, &mut tx, call, now).await?);
         }
@@ -151,56 +152,6 @@ async fn together(hub: &Hub, batch: &[Call], now: i64) -> Done<Option<Vec<Done<(
     }
     tx.commit().await?;
     Ok(verdicts.into_iter().collect())
-}
-
-/// Heartbeats of devices that say nothing else in this batch: read and written for all of them at once.
-async fn heartbeats(
-    hub: &Hub,
-    conn: &mut Conn,
-    batch: &[Call],
-    verdicts: &mut [Option<Done<()>>],
-    now: i64,
-) -> Done<()> {
-    let mut calls: HashMap<&str, usize> = HashMap::new();
-    for call in batch {
-        *calls.entry(call.device.as_str()).or_default() += 1;
-    }
-    let alone: Vec<(usize, &Call, &Heartbeat)> = batch
-        .iter()
-        .enumerate()
-        .filter(|(_, call)| calls[call.device.as_str()] == 1)
-        .filter_map(|(at, call)| match &call.said {
-            Said::Heartbeat(heartbeat) => Some((at, call, &**heartbeat)),
-            _ => None,
-        })
-        .collect();
-    let seen: Vec<Seen<'_>> = alone.iter().map(|(_, call, _)| call.seen()).collect();
-    let served = devices::saw(conn, &seen, now).await?;
-    let served: HashMap<&str, &Device> = served.iter().map(|device| (device.id.as_str(), device)).collect();
-    let names: Vec<(&str, &str)> = alone
-        .iter()
-        .map(|(_, call, said)| (call.device.as_str(), said.name.as_str()))
-        .collect();
-    let mut agents: HashMap<String, Agent> = agents::of(conn, &names).await?.into_iter().collect();
-    let mut said: Vec<(&str, Agent)> = Vec::with_capacity(alone.len());
-    for (at, call, heartbeat) in alone {
-        // One that is no longer served is told so as ever.
-        let Some(device) = served.get(call.device.as_str()) else {
-            continue;
-        };
-        let mut agent = match agents.remove(&call.device) {
-            Some(agent) => agent,
-            None => agent_of(conn, device, heartbeat.name.as_str()).await?,
-        };
-        let verdict = heartbeat_of(hub, conn, device, &mut agent, heartbeat, now).await?;
-        if verdict.is_ok() {
-            said.push((device.id.as_str(), agent));
-        }
-        verdicts[at] = Some(verdict);
-    }
-    let said: Vec<(&str, &Agent)> = said.iter().map(|(device, agent)| (*device, agent)).collect();
-    agents::put_all(conn, &said).await?;
-    Ok(())
 }
 
 /// The same where a call that breaks half-way leaves nothing of itself, and all of the others: two more words with the
@@ -241,27 +192,11 @@ async fn take(hub: &Hub, conn: &mut Conn, call: &Call, now: i64) -> Done<Done<()
             Ok(verdict)
         }
         Said::Report(report) => {
-            let about = About {
-                tenant: &device.tenant,
-                device: &device.id,
-                name: report.name.as_str(),
-            };
             let mut agent = agent_of(conn, &device, report.name.as_str()).await?;
-            watchman::record(conn, about, &report.ledger, now).await?;
-            agent.floor = agent.floor.max(report.version);
-            agent.outcome = Some(report.outcome);
+            let known = agents::anchor(conn, &device.id, report.name.as_str(), report.ledger.index).await?;
+            report_of(conn, &device, &mut agent, report, known.as_deref(), now).await?;
             agents::put(conn, &device.id, &agent).await?;
-            let reported = Reported {
-                name: report.name.to_string(),
-                version: report.version,
-                outcome: report.outcome,
-                time: report.time.clone(),
-                reason: report.reason.clone(),
-                changed: report.changed,
-                ledger: report.ledger.clone(),
-                received: now,
-            };
-            agents::add_report(conn, &device.id, &reported).await?;
+            agents::add_reports(conn, &[(&device.id, &reported(report, now))]).await?;
             of_rollouts(hub, conn, &device, report, now).await?;
             Ok(Ok(()))
         }
@@ -337,6 +272,40 @@ async fn heartbeat_of(
         authorities::knows(conn, &device.id, known).await?;
     }
     Ok(Ok(()))
+}
+
+/// Takes a report into what is known of its agent, which the caller writes. `anchored` is the hash with which the hub has
+/// seen the record that it names.
+async fn report_of(
+    conn: &mut Conn,
+    device: &Device,
+    agent: &mut Agent,
+    report: &StateReport,
+    anchored: Option<&str>,
+    now: i64,
+) -> Done<()> {
+    let about = About {
+        tenant: &device.tenant,
+        device: &device.id,
+        name: report.name.as_str(),
+    };
+    watchman::record(conn, about, &report.ledger, anchored, now).await?;
+    agent.floor = agent.floor.max(report.version);
+    agent.outcome = Some(report.outcome);
+    Ok(())
+}
+
+fn reported(report: &StateReport, now: i64) -> Reported {
+    Reported {
+        name: report.name.to_string(),
+        version: report.version,
+        outcome: report.outcome,
+        time: report.time.clone(),
+        reason: report.reason.clone(),
+        changed: report.changed,
+        ledger: report.ledger.clone(),
+        received: now,
+    }
 }
 
 /// What is known of an agent; a new one where there is room.

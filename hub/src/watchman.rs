@@ -96,11 +96,16 @@ pub async fn head(conn: &mut Conn, about: About<'_>, agent: &mut Agent, head: &L
     Ok(())
 }
 
-/// Holds the record that a report names against what was anchored. Reports may come late, so that a lower index is none
-/// of a rollback.
-pub async fn record(conn: &mut Conn, about: About<'_>, head: &LedgerHead, now: i64) -> Stored<()> {
-    let known = agents::anchor(conn, about.device, about.name, head.index).await?;
-    if known.as_deref().is_some_and(|hash| hash != head.hash.as_str()) {
+/// Holds the record that a report names against the hash that it was anchored with, where it was. Reports may come late, so
+/// that a lower index is none of a rollback.
+pub async fn record(
+    conn: &mut Conn,
+    about: About<'_>,
+    head: &LedgerHead,
+    anchored: Option<&str>,
+    now: i64,
+) -> Stored<()> {
+    if anchored.is_some_and(|hash| hash != head.hash.as_str()) {
         let detail = format!("the report's record {} was anchored with another hash", head.index);
         alarms::raise(conn, about, Kind::LedgerFork, &detail, now).await?;
     }

@@ -172,6 +172,28 @@ pub async fn anchor(conn: &mut Conn, device: &str, name: &str, position: u64) ->
     Ok(row.map(|row| row.try_get("hash")).transpose()?)
 }
 
+/// The same for many: device, name and position of each, one for a device. Gives device and hash of those that were seen.
+pub async fn anchors(conn: &mut Conn, asked: &[(&str, &str, u64)]) -> Stored<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for part in parts(asked) {
+        let sql = fixed(format!(
+            "WITH asked (of_device, of_name, of_position) AS (VALUES {}) \
+             SELECT device, hash FROM asked JOIN heads ON device = of_device AND name = of_name AND position = of_position",
+            places(part.len(), 3, 1)
+        ));
+        let query = part.iter().fold(sqlx::query(sql), |query, (device, name, position)| {
+            query
+                .bind((*device).to_owned())
+                .bind((*name).to_owned())
+                .bind(signed(*position))
+        });
+        for row in query.fetch_all(&mut *conn).await? {
+            found.push((row.try_get("device")?, row.try_get("hash")?));
+        }
+    }
+    Ok(found)
+}
+
 /// Anchors where a ledger stands. The first hash seen at a position stays; the oldest anchors go.
 pub async fn add_anchor(conn: &mut Conn, device: &str, name: &str, head: &LedgerHead, now: i64) -> Stored<()> {
     sqlx::query(
@@ -197,24 +219,29 @@ pub async fn add_anchor(conn: &mut Conn, device: &str, name: &str, head: &Ledger
     Ok(())
 }
 
-/// Keeps a report; the same one again changes nothing.
-pub async fn add_report(conn: &mut Conn, device: &str, report: &Reported) -> Stored<()> {
-    sqlx::query(
-        "INSERT INTO reports (device, name, position, hash, version, outcome, device_time, reason, changed, received) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (device, name, position, hash) DO NOTHING",
-    )
-    .bind(device.to_owned())
-    .bind(report.name.clone())
-    .bind(signed(report.ledger.index))
-    .bind(report.ledger.hash.to_string())
-    .bind(signed(report.version))
-    .bind(to_json(&report.outcome))
-    .bind(report.time.to_string())
-    .bind(report.reason.clone())
-    .bind(i64::from(report.changed))
-    .bind(report.received)
-    .execute(conn)
-    .await?;
+/// Keeps reports, each of its device; the same one again changes nothing.
+pub async fn add_reports(conn: &mut Conn, reports: &[(&str, &Reported)]) -> Stored<()> {
+    for part in parts(reports) {
+        let sql = fixed(format!(
+            "INSERT INTO reports (device, name, position, hash, version, outcome, device_time, reason, changed, received) \
+             VALUES {} ON CONFLICT (device, name, position, hash) DO NOTHING",
+            places(part.len(), 10, 1)
+        ));
+        let query = part.iter().fold(sqlx::query(sql), |query, (device, report)| {
+            query
+                .bind((*device).to_owned())
+                .bind(report.name.clone())
+                .bind(signed(report.ledger.index))
+                .bind(report.ledger.hash.to_string())
+                .bind(signed(report.version))
+                .bind(to_json(&report.outcome))
+                .bind(report.time.to_string())
+                .bind(report.reason.clone())
+                .bind(i64::from(report.changed))
+                .bind(report.received)
+        });
+        query.execute(&mut *conn).await?;
+    }
     Ok(())
 }
 

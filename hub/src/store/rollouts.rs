@@ -258,6 +258,17 @@ pub async fn hand_out(conn: &mut Conn, id: &str, device: &str, now: i64) -> Stor
     Ok(before.is_some())
 }
 
+/// Whether a rollout brings this version, or did.
+pub async fn brought(conn: &mut Conn, tenant: &str, name: &str, version: u64) -> Stored<bool> {
+    let row = sqlx::query("SELECT 1 FROM rollouts WHERE tenant = $1 AND name = $2 AND version = $3 LIMIT 1")
+        .bind(tenant.to_owned())
+        .bind(name.to_owned())
+        .bind(signed(version))
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// The rollouts of a version that reached a device.
 pub async fn of_version(conn: &mut Conn, tenant: &str, name: &str, version: u64, device: &str) -> Stored<Vec<String>> {
     let rows = sqlx::query(
