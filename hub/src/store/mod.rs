@@ -13,6 +13,7 @@ pub mod devices;
 pub mod glances;
 pub mod history;
 mod listen;
+pub mod questions;
 pub mod rollouts;
 mod schema;
 pub mod states;
