@@ -8,7 +8,7 @@ use jos_schemas::documents::policy::Source;
 use jos_schemas::text::KeyIdText;
 use jos_ui::form::{self as forms, Field, Guard};
 use jos_ui::{Markup, Tone, html, parts, words};
-use serde_json::json;
+use serde_json::Value;
 
 use super::form::Fields;
 use super::standing;
@@ -33,9 +33,10 @@ pub(super) struct Answers<'a> {
 
 /// What a form of this page asks, as the API takes it.
 pub(super) fn asked(fields: &Fields) -> Body {
-    let given = |name| Some(fields.get(name)).filter(|text| !text.is_empty());
-    let ask = json!({ "about": fields.get("about"), "name": given("name"), "path": given("path") });
-    Body::from(ask.to_string())
+    // What was left empty is not there.
+    let given = ["about", "name", "path"].map(|name| (name.to_owned(), fields.get(name).into()));
+    let given: serde_json::Map<String, Value> = given.into_iter().filter(|(_, text)| text != "").collect();
+    Body::from(Value::from(given).to_string())
 }
 
 impl Answers<'_> {

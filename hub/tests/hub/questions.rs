@@ -215,9 +215,12 @@ fn the_devices_page_shows_what_it_told_as_text_and_lets_operators_ask() {
         &[("about", "ledger")],
         &[("about", "blame"), ("path", "/etc/motd")],
     ] {
+        let sent = browser.send(&own, &format!("{own}/ask"), fields);
         assert_eq!(
-            browser.send(&own, &format!("{own}/ask"), fields).header("location"),
-            own
+            (sent.status, sent.header("location")),
+            (303, own.as_str()),
+            "{}",
+            sent.text
         );
     }
     let page = browser.page(&own);
