@@ -130,7 +130,7 @@ impl Answers<'_> {
         html! {
             @if let Some(why) = &answer.refused { (parts::notice(Tone::Quiet, &html! { "It does not tell: " (why) })) }
             @if let Some(lines) = &answer.logs {
-                @if lines.is_empty() { p class="none" { "Its log is empty." } } @else { pre class="code" tabindex="0" { (lines.join("\n")) } }
+                @if lines.is_empty() { p class="none" { "Its log is empty." } } @else { pre class="code" tabindex="0" { (newest_first(lines)) } }
             }
             @if let Some(records) = &answer.ledger {
                 (parts::table(
@@ -213,6 +213,12 @@ impl Answers<'_> {
             }
         }
     }
+}
+
+/// Lines as the rest of the page has them: what came last is seen without scrolling.
+fn newest_first(lines: &[String]) -> String {
+    let lines: Vec<&str> = lines.iter().rev().map(String::as_str).collect();
+    lines.join("\n")
 }
 
 /// Who proposed it, and who signed.
