@@ -26,6 +26,7 @@ pub(super) struct AskArgs {
 #[derive(Subcommand)]
 enum What {
     /// The last lines of the agent's log
+    #[command(after_help = "Example: jos-hub device ask d-0123456789abcdef logs --lines 50 --data /var/lib/jos-hub")]
     Logs {
         /// How many, 200 at most
         #[arg(long, value_name = "N")]
@@ -34,6 +35,7 @@ enum What {
         agent: Agent,
     },
     /// The last records of its ledger: number, time, source, version, signers, outcome
+    #[command(after_help = "Example: jos-hub device ask d-0123456789abcdef ledger --last 20 --data /var/lib/jos-hub")]
     Ledger {
         /// How many, 100 at most
         #[arg(long, value_name = "N")]
@@ -42,6 +44,7 @@ enum What {
         agent: Agent,
     },
     /// Which decision put a path there, and what happened to it before
+    #[command(after_help = "Example: jos-hub device ask d-0123456789abcdef blame /etc/motd --data /var/lib/jos-hub")]
     Blame {
         /// The path, absolute, as the device knows it
         path: String,
