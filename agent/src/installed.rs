@@ -4,6 +4,7 @@
 //! that owner's own rights reach.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use jos_schemas::documents::agent_config::AgentConfig;
 use jos_schemas::layout::Layout;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::Folder;
 use crate::place::{Owner, Place, SYSTEM_STATE};
-use crate::services::{Init, Scope};
+use crate::services::{Init, Scope, Service};
 
 /// The configuration of the baked agent.
 pub(crate) const BAKED_CONFIG: &str = Layout::HERE.config;
@@ -79,6 +80,26 @@ impl Agent {
                 .map_or_else(|| "jos-agent".to_owned(), ToString::to_string),
             (None, Err(_)) => "jos-agent".to_owned(),
         }
+    }
+
+    /// Calls `with` with its service.
+    pub(crate) fn with_service<T>(&self, place: &Place, with: impl FnOnce(&Service<'_>) -> T) -> T {
+        let state_dir = self.state_dir();
+        let service = self.service();
+        with(&Service {
+            place,
+            name: &self.name,
+            service: &service,
+            scope: self.record.as_ref().map_or(Scope::System, |r| r.scope),
+            owner: &self.owner,
+            folder: &self.folder,
+            state_dir: &state_dir,
+        })
+    }
+
+    /// The command that prints its log where the init system keeps it; with `follow` it does not end.
+    pub(crate) fn log_command(&self, place: &Place, follow: bool) -> Command {
+        self.with_service(place, |service| self.init(place).logs(service, follow))
     }
 
     /// Where its data lies.

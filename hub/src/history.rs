@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::fault::Done;
 use crate::hub::Hub;
-use crate::store::history as stored;
+use crate::store::{history as stored, questions};
 
 /// Seconds of a fine step.
 pub const FINE: i64 = 300;
@@ -156,6 +156,7 @@ pub async fn age(hub: &Hub) -> Done<()> {
         let merged = stored::merge(&mut tx, until, BATCH).await?;
         if merged < BATCH {
             stored::forget(&mut tx, now - COARSE_KEPT).await?;
+            questions::forget(&mut tx, now - questions::KEPT).await?;
         }
         tx.commit().await?;
         if merged < BATCH {

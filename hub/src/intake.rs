@@ -1,10 +1,11 @@
-//! Heartbeats and reports, written in batches: what arrives while one transaction is on its way to the disk shares the
+//! Heartbeats, reports and answers, written in batches: what arrives while one transaction is on its way to the disk shares the
 //! next. A caller is answered after the commit, so what was acknowledged outlives a crash.
 
 mod single;
 
 use std::sync::Arc;
 
+use jos_schemas::documents::answer::Answer;
 use jos_schemas::documents::hub::{Heartbeat, StateReport};
 use sqlx::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +22,7 @@ use crate::rollout::steward;
 use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::About;
 use crate::store::devices::{self, Device, Seen};
-use crate::store::{Conn, authorities, history, rollouts};
+use crate::store::{Conn, authorities, history, questions, rollouts};
 use crate::watchman;
 
 /// Callers that may wait for the disk; one more is told to come again.
@@ -40,6 +41,8 @@ pub enum Said {
     Heartbeat(Box<Heartbeat>),
     /// How an apply ended.
     Report(Box<StateReport>),
+    /// What was asked of it: the id of the question, and the answer.
+    Answer(String, Box<Answer>),
     /// That it fetches the version of this rollout; refused where it may not any more.
     Fetches(String),
 }
@@ -199,6 +202,13 @@ async fn take(hub: &Hub, conn: &mut Conn, call: &Call, now: i64) -> Done<Done<()
             agents::add_reports(conn, &[(&device.id, &reported(report, now))]).await?;
             of_rollouts(hub, conn, &device, report, now).await?;
             Ok(Ok(()))
+        }
+        Said::Answer(question, answer) => {
+            if questions::answer(conn, question, &device.id, answer, now).await? {
+                return Ok(Ok(()));
+            }
+            // Of another device, answered, over, or never asked: nobody is told which.
+            Ok(Err(Fault::not_found("no such question is open for this agent")))
         }
         Said::Fetches(rollout) => {
             if rollouts::hand_out(conn, rollout, &device.id, now).await? {

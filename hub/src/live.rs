@@ -3,13 +3,14 @@
 //! Every change of them raises the database's generation in the same transaction, and each call reads that with the device
 //! that it is of. So nothing that was kept is given out once another hub, or an admin's command, has changed it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
+use jos_link::wire::Question;
 
 use crate::store::states::{self, StateRow};
-use crate::store::{Lazily, Stored, trusts};
+use crate::store::{Lazily, Stored, questions, trusts};
 
 /// Names that are kept, at most: whoever asks for invented ones fills no memory.
 const MOST: usize = 4096;
@@ -30,6 +31,8 @@ struct Kept {
     generation: u64,
     states: HashMap<(String, String), Arc<[StateRow]>>,
     trusts: HashMap<String, Option<u64>>,
+    /// Devices that are asked something; perhaps some that were. Every question raises the generation.
+    asked: Option<Arc<HashSet<String>>>,
 }
 
 impl Kept {
@@ -72,6 +75,29 @@ impl Live {
         let read = trusts::newest_version(conn.get().await?, tenant).await?;
         self.kept(generation, |kept| kept.trusts.insert(tenant.to_owned(), read));
         Ok(read)
+    }
+
+    /// What an agent is asked now.
+    pub async fn questions(
+        &self,
+        conn: &mut Lazily<'_>,
+        generation: u64,
+        device: &str,
+        name: &str,
+        now: i64,
+    ) -> Stored<Vec<Question>> {
+        let asked = match self.kept(generation, |kept| kept.asked.clone()) {
+            Some(asked) => asked,
+            None => {
+                let read = Arc::new(questions::devices(conn.get().await?, now).await?);
+                self.kept(generation, |kept| kept.asked.replace(read.clone()));
+                read
+            }
+        };
+        if !asked.contains(device) {
+            return Ok(Vec::new());
+        }
+        questions::open(conn.get().await?, device, name, now).await
     }
 
     /// The bytes of a state as they were pushed.

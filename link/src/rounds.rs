@@ -13,13 +13,16 @@
 //!        └── the certificate has ended         any failure ──► the next address, after a pause that grows
 //! ```
 //! Reports are asked of the host one by one, oldest first, and given up by it only once the hub has acknowledged them. A
-//! hub that says when to come again (`Retry-After`) is not called before.
+//! hub that says when to come again (`Retry-After`) is not called before. Questions of people at the hub, which come with the
+//! reply to a heartbeat, are answered behind the reports, once for each heartbeat.
 
 mod enter;
 mod newest;
 mod of;
 mod refusal;
 mod say;
+
+use std::collections::VecDeque;
 
 use jos_schemas::own;
 use serde::de::DeserializeOwned;
@@ -28,7 +31,7 @@ use crate::ask::{Door, Reply, Request};
 use crate::backoff::{Backoff, Jitter};
 use crate::frame::MAX_DOCUMENT;
 use crate::token::Token;
-use crate::wire::{self, path};
+use crate::wire::{self, Question, path};
 use of::Of;
 
 pub use say::{Action, Document, Known, News, Pace, Taken, Took};
@@ -74,6 +77,10 @@ pub struct Loop {
     hub_ca_again: u64,
     renew: bool,
     reports: u32,
+    /// Of the last heartbeat's reply, each to be answered once.
+    questions: VecDeque<Question>,
+    /// The id of the one that is being answered.
+    answering: String,
     etag: Option<String>,
     state_again: u64,
     last_state: Option<u64>,
@@ -105,6 +112,8 @@ impl Loop {
             hub_ca_again: 0,
             renew: false,
             reports: 0,
+            questions: VecDeque::new(),
+            answering: String::new(),
             etag: None,
             state_again: u64::MAX,
             last_state: None,
@@ -153,6 +162,11 @@ impl Loop {
                 self.reports = 0;
                 self.go_on(now);
             }
+            (Of::Answer, Took::Written(Some(body))) => {
+                let path = format!("{}/{}", path::ANSWER, self.answering);
+                self.ask(Request::post(Door::Device, &path, body), Of::Answered);
+            }
+            (Of::Answer, Took::Written(None)) => self.go_on(now),
             // Somebody else of this device has renewed meanwhile.
             (Of::Renew | Of::Renewal, Took::Written(None)) => {
                 self.recover = false;
@@ -273,6 +287,10 @@ impl Loop {
             self.reports -= 1;
             return self.hand(Action::Write(Document::Report), Of::Report);
         }
+        if let Some(question) = self.questions.pop_front() {
+            self.answering.clone_from(&question.id);
+            return self.hand(Action::Write(Document::Answer(question)), Of::Answer);
+        }
         if now < self.poll_after {
             let until = self.poll_after.min(self.heartbeat);
             self.at = At::Resting { until };
@@ -317,6 +335,10 @@ impl Loop {
             Of::Reported => {
                 let news = News::Reported { refused: None };
                 self.hand(Action::Take(news), Of::ReportedTaken);
+            }
+            Of::Answered => {
+                self.well();
+                self.go_on(now);
             }
             Of::Poll { began, wait } => self.polled(now, began + wait, status, etag, body),
             _ => self.fail(now, "an answer to nothing that was asked".into()),
@@ -420,6 +442,7 @@ impl Loop {
                         self.sees_trust(reply.trust);
                         self.renew = reply.renew;
                         self.sees_hub_ca(reply.hub_ca);
+                        self.sees_questions(&reply.questions);
                     }
                     _ => {}
                 }

@@ -28,6 +28,8 @@ pub mod path {
     pub const HEARTBEAT: &str = "/v1/heartbeat";
     /// `POST`: a report; 204 once it is on disk.
     pub const REPORT: &str = "/v1/report";
+    /// `POST /ID`: a `jos.answer` to the question of that id; 204 once it is on disk, 404 where that is not open.
+    pub const ANSWER: &str = "/v1/answer";
     /// `GET /NAME ?wait=SECONDS`, `If-None-Match`: the desired state, 304 where nothing changed, 204 where there is none.
     pub const STATE: &str = "/v1/state";
     /// `GET /VERSION`: one version of the trust document, 404 where there is none.
@@ -42,10 +44,12 @@ pub mod path {
 
 /// Seconds that a `GET` of a state may wait, at most.
 pub const LONGEST_WAIT: u32 = 300;
-/// Bytes of an enrolment, a renewal or a report, at most.
+/// Bytes of an enrolment, a renewal, a report or an answer, at most.
 pub const MAX_SMALL: usize = 64 << 10;
 /// Bytes of a heartbeat, at most.
 pub const MAX_HEARTBEAT: usize = 128 << 10;
+/// Questions that are open for a device, at most; it looks at no more.
+pub const MAX_QUESTIONS: usize = 8;
 /// Header of a state's reply: its version.
 pub const VERSION_HEADER: &str = "jos-version";
 
@@ -116,6 +120,43 @@ pub struct HeartbeatReply {
     /// The certificate is worth renewing.
     #[serde(default)]
     pub renew: bool,
+    /// What people at the hub want to know of this agent: [`MAX_QUESTIONS`] at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
+}
+
+/// What people at the hub want to know of an agent. The device decides whether it tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+pub struct Question {
+    /// Its id: letters, digits and `-`.
+    pub id: String,
+    /// One of [`about`]; a device refuses one that it does not know.
+    pub about: String,
+    /// How many lines or records, where it is about such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u32>,
+    /// Which path, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+impl Question {
+    /// Whether its id can stand in a path as it is.
+    pub fn is_sound(&self) -> bool {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=64).contains(&self.id.len()) && self.id.bytes().all(plain)
+    }
+}
+
+/// What a question may be about.
+pub mod about {
+    /// The end of the agent's log.
+    pub const LOGS: &str = "logs";
+    /// The last records of its ledger, in short.
+    pub const LEDGER: &str = "ledger";
+    /// Why a path is as it is.
+    pub const BLAME: &str = "blame";
 }
 
 /// A state that is held back from one device.

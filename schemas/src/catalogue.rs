@@ -73,6 +73,7 @@ const DEVICE: &[Document] = documents! {
 #[cfg(feature = "json-schema")]
 mod workstation {
     use super::{Document, check_key, check_profile};
+    use crate::documents::answer::Answer;
     use crate::documents::checkpoint::Checkpoint;
     use crate::documents::hub::{DeviceFloor, Enrolment, Freshness, Heartbeat, HubCa, Renewal, StateReport};
     use crate::documents::key::{KeyFile, PublicKeyFile};
@@ -93,6 +94,7 @@ mod workstation {
         "renewal", Renewal, Some("jos.renewal"), "A device's request for a certificate after a long absence";
         "heartbeat", Heartbeat, Some("jos.heartbeat"), "What a device says each time it calls";
         "report", StateReport, Some("jos.report"), "How an apply ended, for the hub";
+        "answer", Answer, Some("jos.answer"), "What a device tells when people at its hub ask";
         "job", Job, Some("jos.job"), "Work for an agent of the runtime";
         "schedule", Schedule, Some("jos.schedule"), "Submits a job again and again";
         "eval", Eval, Some("jos.eval"), "A case that an agent must pass";

@@ -96,6 +96,22 @@ await page.locator(".title").getByText("failed").waitFor();
 await page.getByText("the health check of portal failed").waitFor();
 await seen("device-failed");
 
+// Somebody wants to know more of it; what it tells comes by itself.
+for (const [part, name] of [["log", "Ask for its log"], ["ledger", "Ask for its last records"], ["blame", "Ask its ledger"]]) {
+  if (part === "blame") {
+    await page.getByText("Ask about a path").click();
+    await page.getByLabel("Path").fill("/etc/config/portal");
+  }
+  await page.getByRole("button", { name }).click();
+  await page.locator(`[data-live=${part}]`).getByText("comes with its next call").waitFor();
+}
+await seen("device-asked");
+await step("asked");
+await page.locator("[data-live=log]").getByText("portal: agent 0.1.0 starts").waitFor();
+await page.locator("[data-live=ledger]").getByText("state.apply").first().waitFor();
+await page.locator("[data-live=blame]").getByText("stands").waitFor();
+await seen("device-told");
+
 // The keyboard alone: past the navigation, to a form, and through it.
 await page.keyboard.press("Home");
 await page.evaluate(() => { document.activeElement.blur(); window.scrollTo(0, 0); });

@@ -250,6 +250,11 @@ impl Settings {
         Some(PathBuf::from(metrics.as_str()))
     }
 
+    /// Whether the agent tells people at its hub what they ask.
+    pub(crate) fn answers(&self) -> bool {
+        self.config.hub.as_ref().and_then(|hub| hub.answers).unwrap_or(true)
+    }
+
     /// Bytes a second at which content comes from the hub, at most.
     pub(crate) fn blob_rate(&self) -> Option<u64> {
         let rate = self.config.hub.as_ref()?.blob_rate?;

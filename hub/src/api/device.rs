@@ -10,6 +10,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jos_link::wire::{self, Challenge, Enrolled, HeartbeatReply, Held, RenewRequest};
+use jos_schemas::documents::answer::Answer;
 use jos_schemas::documents::hub::{
     DeviceFloor, Enrolment, FloorKind, Freshness, FreshnessKind, Heartbeat, Renewal, StateReport,
 };
@@ -110,6 +111,10 @@ pub async fn heartbeat(
         .await?;
     let offer = offer::find(&live, &mut conn, &device, name.as_str(), now).await?;
     let trust = hub.live.trust(&mut conn, generation, &device.tenant).await?;
+    let questions = hub
+        .live
+        .questions(&mut conn, generation, &device.id, name.as_str(), now)
+        .await?;
     drop(conn);
     let freshness = Freshness {
         schema: None,
@@ -138,6 +143,7 @@ pub async fn heartbeat(
         trust,
         held,
         hub_ca: keys.word(&device.tenant),
+        questions,
         renew: device.not_after - now < third || (keys.is_of_before(peer.issuer) && hub.may_renew_early()),
     }))
 }
@@ -162,6 +168,25 @@ pub async fn report(State(app): State<App>, Extension(caller): Extension<Caller>
     let report = body::document::<StateReport>(&bytes)?.value;
     let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
     let said = Said::Report(Box::new(report));
+    intake
+        .hand_in(&peer, &device, caller.address.ip().to_string(), said)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An answer to an open question of the device's, acknowledged once it is on disk.
+pub async fn answer(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(question): Path<String>,
+    body: Body,
+) -> Done<StatusCode> {
+    let bytes = body::bytes(body, wire::MAX_SMALL).await?;
+    let Known { peer, device, .. } = known(&app, &caller).await?;
+    limited(&app.hub, &device)?;
+    let answer = body::document::<Answer>(&bytes)?.value;
+    let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
+    let said = Said::Answer(question, Box::new(answer));
     intake
         .hand_in(&peer, &device, caller.address.ip().to_string(), said)
         .await?;

@@ -2,6 +2,7 @@
 
 use axum::routing::{MethodRouter, delete, get, post, put};
 use jos_link::wire::{self, path};
+use jos_schemas::documents::answer::Answer;
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::hub::{DeviceFloor, Enrolment, Heartbeat, HubCa, Renewal, StateReport};
 use jos_schemas::documents::trust::Trust;
@@ -14,6 +15,7 @@ use crate::rollout::make::{Made, New};
 use crate::rotation;
 use crate::store::alarms::Alarm;
 use crate::store::devices::Device;
+use crate::store::questions::Asked;
 use crate::store::rollouts::{Reached, RolloutRow};
 use crate::store::states::StateRow;
 use crate::store::tenants::Tenant;
@@ -85,6 +87,7 @@ const STATE: &str = "/v1/state/{name}";
 const TRUST: &str = "/v1/trust/{version}";
 const FLOOR: &str = "/v1/floor/{name}";
 const BLOB: &str = "/v1/blob/{sha256}";
+const ANSWER: &str = "/v1/answer/{id}";
 
 operations! {
     get path::CA, Devices, [], () => (), device::ca, "The CA as PEM; no certificate needed";
@@ -94,6 +97,7 @@ operations! {
     post path::RENEW, Devices, [], wire::RenewRequest => wire::Certificate, device::renew, "Renew by the TLS peer";
     post path::HEARTBEAT, Devices, [], Heartbeat => wire::HeartbeatReply, device::heartbeat, "Say that the device is there; answered by a freshness statement";
     post path::REPORT, Devices, [], StateReport => (), device::report, "Say how an apply ended; 204 once it is on disk";
+    post ANSWER, Devices, [], Answer => (), device::answer, "Answer an open question; 204 once it is on disk";
     get STATE, Devices, ["wait"], () => DesiredState, device::state, "The desired state; waits for a change where If-None-Match names the one offered";
     get TRUST, Devices, [], () => Trust, device::trust, "One version of the trust document";
     get path::HUB_CA, Devices, [], () => HubCa, device::hub_ca, "What the tenant's admins say of the hub's CA";
@@ -114,6 +118,8 @@ operations! {
     post "/api/v1/devices/{id}/unhold", Admins, [], admin::devices::Because => Device, admin::devices::unhold, "Let a held device go on";
     get "/api/v1/devices/{id}/history", Admins, ["agent", "metric", "since", "until"], () => Vec<admin::history::Step>, admin::history::show, "What a device measured, by steps";
     post "/api/v1/devices/{id}/revoke", Admins, [], admin::devices::Because => Device, admin::devices::revoke, "Put a device out for good";
+    post "/api/v1/devices/{id}/questions", Admins, [], admin::questions::Ask => Asked, admin::questions::ask, "Ask a device for the end of its log, its last records, or why a path is so";
+    get "/api/v1/devices/{id}/questions", Admins, [], () => Vec<Asked>, admin::questions::list, "List what a device was asked and what it answered, the newest first";
     get "/api/v1/trust", Admins, ["tenant"], () => Vec<admin::states::TrustVersion>, admin::states::trusts, "List the versions of a tenant's trust document";
     post "/api/v1/trust", Admins, ["tenant"], Trust => Pushed, admin::states::push_trust, "Hand over the next trust document";
     get "/api/v1/states", Admins, ["tenant"], () => Vec<StateRow>, admin::states::list, "List every version of every state";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::door::{Door, Sent, Where, escaped};
 use super::ui::{Done, Ui, moment, table, text};
-use super::{pairs, query, rows};
+use super::{pairs, query, questions, rows};
 
 /// What an act on a device takes.
 #[derive(clap::Args)]
@@ -44,6 +44,8 @@ pub(super) enum Command {
         #[arg(required = true, value_name = "LABEL")]
         labels: Vec<String>,
     },
+    Ask(questions::AskArgs),
+    Answers(questions::AnswersArgs),
     /// Serve a device nothing until it is released
     #[command(
         after_help = "Example: jos-hub device quarantine d-0123456789abcdef --reason 'stolen van' --data /var/lib/jos-hub"
@@ -111,6 +113,8 @@ pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
             )?;
             ui.result(&device, format!("{id}: {}", text(&device, "labels")));
         }
+        Command::Ask(args) => questions::ask(&door, ui, args)?,
+        Command::Answers(args) => questions::answers(&door, ui, args)?,
         Command::Quarantine(act) => stand(&door, ui, act, "quarantine")?,
         Command::Release(act) => stand(&door, ui, act, "release")?,
         Command::Hold(act) => hold(&door, ui, act, "hold")?,

@@ -8,6 +8,7 @@ mod devices;
 mod door;
 mod init;
 mod logs;
+mod questions;
 mod rollouts;
 mod serve;
 mod simulate;

@@ -44,7 +44,7 @@ pub(super) async fn take(
                 reports.push((device, call, reported(report, now)));
                 Ok(())
             }
-            Said::Fetches(_) => continue,
+            Said::Answer(..) | Said::Fetches(_) => continue,
         };
         if verdict.is_ok() {
             said.push((device.id.as_str(), agent));
@@ -89,7 +89,7 @@ fn single(batch: &[Call]) -> Vec<(usize, &Call, &str)> {
     let named = alone.filter_map(|(at, call)| match &call.said {
         Said::Heartbeat(heartbeat) => Some((at, call, heartbeat.name.as_str())),
         Said::Report(report) => Some((at, call, report.name.as_str())),
-        Said::Fetches(_) => None,
+        Said::Answer(..) | Said::Fetches(_) => None,
     });
     named.collect()
 }

@@ -11,6 +11,7 @@ use jos_ui::shell::Page;
 use jos_ui::{Markup, Tone, html, parts, words};
 use serde_json::{Value, json};
 
+use super::answers::{self, Answers};
 use super::form;
 use super::history;
 use super::overview::{device_path, rollout_path, state_path};
@@ -19,6 +20,7 @@ use super::session::Visitor;
 use super::standing::{self, Live, Standing};
 use crate::api::App;
 use crate::api::admin::devices::{self as api, Shown as Known, ShownAgent};
+use crate::api::admin::questions;
 use crate::fault::{Done, Fault};
 use crate::store::devices::{self, Device, Status};
 use crate::store::glances;
@@ -34,7 +36,7 @@ pub(super) async fn show(
     reply::show(&app.hub, &visitor, at(&tenant), &page).await
 }
 
-/// Labels, holds, quarantines, releases or revokes it.
+/// Labels, holds, quarantines, releases or revokes it, or asks it something.
 pub(super) async fn change(
     State(app): State<App>,
     visitor: Visitor,
@@ -48,6 +50,10 @@ pub(super) async fn change(
     own(&app, &tenant, &id).await?;
     let reason = Body::from(json!({ "reason": fields.get("reason") }).to_string());
     let (state, actor, path) = (State(app.clone()), Extension(visitor.actor()), Path(id.clone()));
+    if act == "ask" {
+        let asked = questions::ask(state, actor, path, answers::asked(&fields)).await;
+        return ended(&app, &visitor, &tenant, &id, asked.map(drop)).await;
+    }
     let done = match act.as_str() {
         "quarantine" => api::quarantine(state, actor, path, reason).await,
         "release" => api::release(state, actor, path, reason).await,
@@ -60,11 +66,16 @@ pub(super) async fn change(
         },
         _ => return Err(Fault::not_found("there is no such page").into()),
     };
+    ended(&app, &visitor, &tenant, &id, done.map(drop)).await
+}
+
+/// Back to the page, or the page with what is wrong.
+async fn ended(app: &App, visitor: &Visitor, tenant: &str, id: &str, done: Done<()>) -> Shown {
     match done {
-        Ok(_) => Ok(Redirect::to(&device_path(&tenant, &id)).into_response()),
+        Ok(()) => Ok(Redirect::to(&device_path(tenant, id)).into_response()),
         Err(fault) => {
-            let page = page(&app, &visitor, &tenant, &id, Some(reply::line(&fault))).await?;
-            reply::refused(&app.hub, &visitor, at(&tenant), &page, &fault).await
+            let page = page(app, visitor, tenant, id, Some(reply::line(&fault))).await?;
+            reply::refused(&app.hub, visitor, at(tenant), &page, &fault).await
         }
     }
 }
@@ -124,15 +135,25 @@ async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option
         Standing::of(device, &agents, &live, now)
     };
     let measured = history::charts(&app.hub, id, &known.agents).await?;
+    let asked = questions::list(State(app.clone()), Path(id.to_owned())).await?.0;
+    let told = Answers {
+        asked: &asked,
+        known: &known,
+        guard: (role >= Role::Operator).then(|| visitor.guard()),
+        now,
+    };
     let name = device.facts.get("hostname").map_or(id, String::as_str);
     let body = html! {
         div data-live="alarms" { (alarms(&known, now)) }
         div class="columns" {
-            div data-live="agents" {
-                @for agent in &known.agents { (agent_card(agent, tenant, now)) }
-                @if known.agents.is_empty() { (parts::card("States", None, &html! { p class="none" { "No agent of it has called, and no state is meant for it." } })) }
-                (reports(&known, tenant, now))
-                (measured)
+            div {
+                div data-live="agents" {
+                    @for agent in &known.agents { (agent_card(agent, tenant, now)) }
+                    @if known.agents.is_empty() { (parts::card("States", None, &html! { p class="none" { "No agent of it has called, and no state is meant for it." } })) }
+                    (reports(&known, tenant, now))
+                    (measured)
+                }
+                (told.cards())
             }
             div {
                 (inventory(device, now))

@@ -6,6 +6,7 @@
 //! is, to them, not there.
 
 mod account;
+mod answers;
 mod audit;
 mod device;
 mod devices;

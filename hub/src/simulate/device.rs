@@ -213,6 +213,9 @@ impl Device {
         if let Some(newest) = reply.trust {
             self.walk(connection, newest).await?;
         }
+        for question in &reply.questions {
+            self.answer(connection, &question.id).await?;
+        }
         if reply.renew {
             let request = serde_json::to_vec(&RenewRequest { tls: csr(&self.key)? });
             let reply = connection
@@ -222,6 +225,21 @@ impl Device {
             self.take(&certificate.certificate)?;
         }
         Ok(())
+    }
+
+    /// There is nothing behind it that could be told.
+    async fn answer(&self, connection: &mut Connection, question: &str) -> Result<(), Trouble> {
+        let answer = json!({
+            "kind": "jos.answer", "name": self.fleet.asked.name, "time": now(), "refused": "simulated",
+        });
+        let path = format!("{}/{question}", path::ANSWER);
+        let body = answer.to_string().into_bytes();
+        let reply = connection.ask(Method::POST, &path, None, Some(body), PATIENCE).await?;
+        match reply.status {
+            // Its time was over a moment ago.
+            StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
+            _ => Err(refused(&reply)),
+        }
     }
 
     /// Walks the trust documents up to `newest`, for the whole fleet.
@@ -310,7 +328,7 @@ impl Device {
         }
         let mut report = json!({
             "kind": "jos.report", "name": asked.name, "version": version, "outcome": outcome, "changed": u32::from(!fails),
-            "time": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), "ledger": self.head(),
+            "time": now(), "ledger": self.head(),
         });
         if fails {
             report["reason"] = "simulated: the health check failed".into();
@@ -369,6 +387,10 @@ fn read<T: serde::de::DeserializeOwned>(reply: &Reply, expected: StatusCode) -> 
         return Err(refused(reply));
     }
     serde_json::from_slice(&reply.body).map_err(|error| Trouble(format!("reply: {error}")))
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn csr(key: &KeyPair) -> Result<String, Trouble> {

@@ -14,6 +14,7 @@ pub mod glances;
 pub mod history;
 mod listen;
 mod many;
+pub mod questions;
 pub mod rollouts;
 mod schema;
 pub mod states;

@@ -3,7 +3,7 @@
 use super::database::{CHANNEL, Database};
 
 /// Rises when the tables change. A program opens its own, and brings older ones that it has the steps for up to it.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 /// The format that [`TABLES`] makes; the steps lead on from there.
 const FIRST: u32 = 3;
 
@@ -124,5 +124,12 @@ const STEPS: &[&[&str]] = &[
         "CREATE TABLE voices (id TEXT PRIMARY KEY, secret TEXT, made BIGINT NOT NULL)",
         "ALTER TABLE devices ADD COLUMN hub_ca BIGINT NOT NULL DEFAULT 1",
         "ALTER TABLE devices ADD COLUMN issuer BIGINT NOT NULL DEFAULT 1",
+    ],
+    // 5: what people ask of devices, and what those answer.
+    &[
+        "CREATE TABLE questions (id TEXT PRIMARY KEY, device TEXT NOT NULL REFERENCES devices (id), name TEXT NOT NULL, \
+         about TEXT NOT NULL, most BIGINT, path TEXT, asked BIGINT NOT NULL, asked_by TEXT NOT NULL, expires BIGINT NOT NULL, \
+         answered BIGINT, answer TEXT)",
+        "CREATE INDEX questions_by_device ON questions (device, asked)",
     ],
 ];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{authorities, devices};
+use crate::store::{authorities, devices, questions};
 
 /// A database as a hub of an earlier format left it, with a device in it.
 async fn earlier(database: &Database, format: &str) {
@@ -36,6 +36,7 @@ async fn a_database_of_an_earlier_format_is_brought_up_with_what_is_in_it() {
             .expect("it is there");
         assert_eq!((device.hub_ca, device.issuer), (1, 1));
         assert!(authorities::all(&mut conn).await.expect("a table").is_empty());
+        assert!(questions::list(&mut conn, "d-1").await.expect("a table").is_empty());
         drop(conn);
         store.close().await;
     }

@@ -94,6 +94,60 @@ fn heartbeat(device: &Device, version: Option<u64>, outcome: Option<&str>) {
     assert_eq!(status, 200, "{answer}");
 }
 
+/// Answers what somebody asked, as a device whose last version was rolled back does.
+fn tell(device: &Device) {
+    let (status, reply) = device.heartbeat(&json!({ "version": 1, "outcome": "rolled_back" }));
+    assert_eq!(status, 200, "{reply}");
+    let at = |minute: usize| format!("2027-01-01T00:{minute:02}:00Z");
+    let decision = |index: usize, version: u64| {
+        json!({ "index": index, "time": at(index), "kind": "decision", "source": "hub", "version": version, "decision": "state.apply",
+                "signers": ["admin-1", "admin-2"] })
+    };
+    let outcome = |index: usize, version: u64, outcome: &str, changed: u32| {
+        json!({ "index": index, "time": at(index), "kind": "outcome", "source": "hub", "version": version, "of": index - 1,
+                "outcome": outcome, "changed": changed })
+    };
+    let deed = |decision: usize, version: u64, event: Option<&str>| {
+        let mut deed = json!({ "decision": decision, "time": at(decision), "source": "hub", "version": version, "signers": ["admin-1"] });
+        if let Some(event) = event {
+            deed["event"] = event.into();
+        }
+        deed
+    };
+    let questions = reply["questions"].as_array().expect("questions");
+    assert_eq!(questions.len(), 3, "{reply}");
+    for question in questions {
+        let mut answer = json!({ "kind": "jos.answer", "name": "portal", "time": at(20) });
+        match question["about"].as_str().expect("a word") {
+            "logs" => {
+                let said = (0..30).map(|n| {
+                    format!("2027-01-01T00:{n:02}:00+0000 router-98 jos[712]: drift: file:/etc/config/portal Update")
+                });
+                let mut lines =
+                    vec!["2027-01-01T00:00:00+0000 router-98 jos[712]: portal: agent 0.1.0 starts".to_owned()];
+                lines.extend(said);
+                answer["logs"] = json!(lines);
+            }
+            "ledger" => {
+                answer["ledger"] = json!([
+                    decision(4, 1),
+                    outcome(5, 1, "applied", 3),
+                    decision(14, 2),
+                    outcome(15, 2, "rolled_back", 2)
+                ]);
+            }
+            _ => {
+                let history = [deed(4, 1, Some("created")), deed(14, 2, Some("rolled_back"))];
+                answer["blame"] =
+                    json!({ "path": question["path"], "stands_by": deed(4, 1, None), "history": history });
+            }
+        }
+        let path = format!("/v1/answer/{}", question["id"].as_str().expect("an id"));
+        let (status, refused) = device.ask("POST", &path, Some(&answer));
+        assert_eq!(status, 204, "{refused}");
+    }
+}
+
 /// A fleet of forty, as one finds it: most in step, some on their way, some in trouble.
 fn fleet(running: &Running) -> (Vec<Device>, String) {
     let mut devices = Vec::new();
@@ -181,6 +235,9 @@ fn somebody_signs_in_enrols_a_device_and_watches_it_without_a_click() {
     );
     heartbeat(&device, Some(1), Some("rolled_back"));
     browser.tell("failed");
+    browser.at("asked");
+    tell(&device);
+    browser.tell("told");
     browser.at("quarantined");
     let shown = running.get(&format!("/api/v1/devices/{}", device.id));
     assert_eq!(

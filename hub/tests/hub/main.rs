@@ -11,6 +11,7 @@ mod identity;
 mod load;
 mod pages;
 mod process;
+mod questions;
 mod registry;
 mod rollouts;
 mod rotation;

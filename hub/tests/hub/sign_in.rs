@@ -25,7 +25,7 @@ const PAGES: [&str; 14] = [
     "/t/default/audit",
 ];
 /// Every form.
-const FORMS: [&str; 15] = [
+const FORMS: [&str; 16] = [
     "/logout",
     "/account",
     "/users",
@@ -38,6 +38,7 @@ const FORMS: [&str; 15] = [
     "/t/default/devices/{d}/quarantine",
     "/t/default/devices/{d}/revoke",
     "/t/default/devices/{d}/hold",
+    "/t/default/devices/{d}/ask",
     "/t/default/rollouts/{r}/pause",
     "/t/default/rollouts/{r}/abort",
     "/t/default/states/portal/1/retire",
@@ -401,6 +402,7 @@ fn each_role_may_do_what_it_may_and_no_more() {
         ("/t/default/devices/{d}/release", 1),
         ("/t/default/devices/{d}/label", 1),
         ("/t/default/devices/{d}/hold", 1),
+        ("/t/default/devices/{d}/ask", 1),
         ("/t/default/rollouts/{r}/pause", 1),
         ("/t/default/rollouts/{r}/abort", 2),
         ("/t/default/enrol", 1),

@@ -112,3 +112,27 @@ fn a_token_of_another_hub_is_not_shown_to_this_one() {
     assert!(!done.status.success());
     assert!(String::from_utf8_lossy(&done.stderr).contains("another CA"));
 }
+
+#[test]
+fn a_simulated_device_says_that_there_is_nothing_to_tell() {
+    let running = Running::trusted();
+    let token = running.token(&json!({ "uses": 1 }));
+    let asked = std::thread::scope(|scope| {
+        let fleet = scope.spawn(|| simulate(&running, &token, &["--devices", "1", "--for", "8"]));
+        let question = || {
+            let devices = running.get("/api/v1/devices");
+            let id = devices[0]["id"].as_str()?.to_owned();
+            let path = format!("/api/v1/devices/{id}/questions");
+            let (status, _) = running.admin("POST", &path, &json!({ "about": "logs" }));
+            (status == 200).then_some(path)
+        };
+        let mut path = None;
+        jos_tests::wait::until_true("it has called", std::time::Duration::from_secs(8), || {
+            path = path.take().or_else(question);
+            path.is_some()
+        });
+        fleet.join().expect("the fleet ends");
+        running.get(&path.expect("a question"))
+    });
+    assert_eq!(asked[0]["answer"]["refused"], "simulated", "{asked}");
+}

@@ -1,6 +1,8 @@
-//! What the hub says is newer than what the device has: trust documents, and the word of admins on the hub's CA.
+//! What the hub says is newer than what the device has: trust documents, and the word of admins on the hub's CA; and what
+//! people there want to know.
 
 use super::{LATER, Loop, Taken};
+use crate::wire::{MAX_QUESTIONS, Question};
 
 impl Loop {
     /// The next version of the trust document, where the hub has one that is not known to be of no use.
@@ -46,6 +48,12 @@ impl Loop {
         if newest != self.newest_hub_ca {
             (self.newest_hub_ca, self.hub_ca_again) = (newest, 0);
         }
+    }
+
+    /// Those of before are open still, or of no interest any more.
+    pub(super) fn sees_questions(&mut self, questions: &[Question]) {
+        let sound = questions.iter().filter(|question| question.is_sound());
+        self.questions = sound.take(MAX_QUESTIONS).cloned().collect();
     }
 
     pub(super) fn wants_hub_ca(&self, now: u64) -> bool {

@@ -24,6 +24,8 @@ pub(super) enum Of {
     Report,
     Reported,
     ReportedTaken,
+    Answer,
+    Answered,
     Poll { began: u64, wait: u64 },
     StateTaken,
     BarredTaken { pause: u64 },

@@ -51,6 +51,8 @@ impl Loop {
                 let refused = Some(problem.message);
                 self.hand(Action::Take(News::Reported { refused }), Of::ReportedTaken);
             }
+            // Somebody's curiosity is no reason to send anything twice; while the question is open, it comes again.
+            (_, Of::Answered) if pause.is_none() => self.go_on(now),
             (code::NOT_FOUND, Of::Trust(version)) => {
                 self.trust_taken(now, version, super::Taken::Refused);
                 self.go_on(now);

@@ -5,7 +5,7 @@ use crate::ask::{Reply, Request};
 use crate::rounds::Loop;
 #[cfg(doc)]
 use crate::wire;
-use crate::wire::{Certificate, Enrolled, HeartbeatReply};
+use crate::wire::{Certificate, Enrolled, HeartbeatReply, Question};
 
 /// How often, how long; in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub enum Document {
     Heartbeat,
     /// The oldest `jos.report` that is not acknowledged; none where there is none.
     Report,
+    /// `jos.answer` to this question; none where it is not answered now.
+    Answer(Question),
 }
 
 /// What the host takes up.

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::*;
 
 mod hub_ca;
+mod questions;
 use crate::token::SECRET;
-use crate::wire::{HeartbeatReply, Held};
+use crate::wire::{HeartbeatReply, Held, Question};
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
@@ -43,6 +44,7 @@ struct World {
     trusts: Vec<u64>,
     waiting: u64,
     reported: u64,
+    questions: Vec<Question>,
     asked: Vec<(u64, Request)>,
     news: Vec<News>,
 }
@@ -79,6 +81,7 @@ impl World {
             trusts: Vec::new(),
             waiting: 0,
             reported: 0,
+            questions: Vec::new(),
             asked: Vec::new(),
             news: Vec::new(),
         }
@@ -197,6 +200,7 @@ impl World {
                     trust: Some(self.trust),
                     hub_ca: (self.hub_ca > 0).then_some(self.hub_ca),
                     held: None::<Held>,
+                    questions: self.questions.clone(),
                     renew: left < 14 * DAY / 3,
                 };
                 answer(200, serde_json::to_string(&reply).unwrap())
@@ -207,6 +211,7 @@ impl World {
             }
             path::HUB_CA => answer(200, self.hub_ca.min(2).to_string()),
             _ if path.starts_with(path::TRUST) => answer(200, "trust".into()),
+            _ if path.starts_with(path::ANSWER) => self.answered(path),
             _ => {
                 assert!(path.starts_with(path::STATE), "{path}");
                 let tag = format!("\"{}\"", self.version);

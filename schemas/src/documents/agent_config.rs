@@ -123,6 +123,9 @@ pub struct HubConfig {
     /// File with figures of your own for the hub: lines of `NAME NUMBER`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<AbsPath>,
+    /// Whether people at the hub may ask for the agent's log, its ledger in short, and why a path is as it is; true when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<bool>,
 }
 
 impl HubConfig {
@@ -135,6 +138,7 @@ impl HubConfig {
             proxy: None,
             blob_rate: None,
             metrics: None,
+            answers: None,
         }
     }
 }

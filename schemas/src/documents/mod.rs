@@ -1,6 +1,7 @@
 //! Every document, one file for those that belong together.
 
 pub mod agent_config;
+pub mod answer;
 pub mod artifact;
 pub mod checkpoint;
 pub mod desired_state;

@@ -5,7 +5,7 @@ use jos_schemas::text::Name;
 use crate::cli::Failure;
 use crate::installed::{self, Agent};
 use crate::place::Place;
-use crate::services::{Scope, Service};
+use crate::services::Service;
 
 /// Said wherever a hub is configured and has not made this device known.
 pub(crate) const NOT_ENROLLED: &str = "not enrolled: jos agent enrol TOKEN, with a token from `jos-hub token new`";
@@ -56,17 +56,7 @@ pub(crate) fn find(place: &Place, name: &Name) -> Result<Agent, Failure> {
 
 /// Calls `with` with the service of `agent`.
 pub(crate) fn with_service<T>(place: &Place, agent: &Agent, with: impl FnOnce(&Service<'_>) -> T) -> T {
-    let state_dir = agent.state_dir();
-    let service = agent.service();
-    with(&Service {
-        place,
-        name: &agent.name,
-        service: &service,
-        scope: agent.record.as_ref().map_or(Scope::System, |r| r.scope),
-        owner: &agent.owner,
-        folder: &agent.folder,
-        state_dir: &state_dir,
-    })
+    agent.with_service(place, with)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     let place = Place::new(None);
     let agent = common::find(&place, &args.name)?;
-    let mut command = common::with_service(&place, &agent, |service| agent.init(&place).logs(service, args.follow));
+    let mut command = agent.log_command(&place, args.follow);
     let shown = command.get_program().to_string_lossy().into_owned();
     let failed = |e: std::io::Error| Failure::failed(format!("{shown}: {e}"));
     if ui.json {

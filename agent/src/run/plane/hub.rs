@@ -1,6 +1,7 @@
 //! The plane's side of the loop with the hub: it drives [`Loop`], writes what the device says, and takes up what comes.
 //! Nothing that comes is believed: states, trust documents and the time are verified here, by the root half.
 
+mod answer;
 mod news;
 mod report;
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub(super) struct Host {
     telemetry: Telemetry,
     /// The number of the report that is on its way.
     reporting: Option<u64>,
+    /// How often it answers what people ask.
+    answers: answer::Quota,
     told: Link,
 }
 
@@ -111,6 +114,7 @@ impl Agent<'_> {
             nonce: String::new(),
             telemetry: Telemetry::default(),
             reporting: None,
+            answers: answer::Quota::default(),
             told: Link::default(),
         };
         let setup = self.setup_for(&host)?;

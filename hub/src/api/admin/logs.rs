@@ -44,7 +44,7 @@ pub struct Audit {
     broken: Option<u64>,
 }
 
-/// Everything but secrets and the content of blobs.
+/// Everything but secrets, the content of blobs, and what devices answered.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Export {
     /// Tenants.

@@ -5,6 +5,7 @@ pub mod devices;
 pub mod health;
 pub mod history;
 pub mod logs;
+pub mod questions;
 pub mod rollouts;
 pub mod states;
 pub mod tenants;

@@ -52,7 +52,8 @@ fn lies(dice: &mut Dice, www: &Path) -> Vec<u8> {
     let any: Value = match dice.roll(9) {
         0 => signed(&state, "jos.agent.desired_state", &key),
         1 => state,
-        2 => json!({"freshness": freshness, "trust": dice.roll(4), "renew": dice.roll(2) == 1, "hub_ca": dice.roll(9)}),
+        2 => json!({"freshness": freshness, "trust": dice.roll(4), "renew": dice.roll(2) == 1, "hub_ca": dice.roll(9),
+            "questions": questions(dice)}),
         3 => json!({"device": "evil", "tenant": "evil", "certificate": certificate}),
         4 => signed(&trust(&key), "jos.trust", &key),
         5 => json!({"challenge": "c"}),
@@ -64,6 +65,13 @@ fn lies(dice: &mut Dice, www: &Path) -> Vec<u8> {
         }
     };
     any.to_string().into_bytes()
+}
+
+/// What he would like to know.
+fn questions(dice: &mut Dice) -> Value {
+    let about = ["logs", "ledger", "blame", "passwords"][dice.roll(4) as usize];
+    let path = ["/etc/shadow", "../../etc/shadow", "/etc/\u{1b}[2J"][dice.roll(3) as usize];
+    json!([{"id": "q-1", "about": about, "most": dice.roll(1 << 32), "path": path}, {"id": "../renew", "about": "logs"}])
 }
 
 fn signed(value: &Value, kind: &str, key: &SecretKey) -> Value {

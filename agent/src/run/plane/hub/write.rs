@@ -46,6 +46,7 @@ impl Agent<'_> {
                 host.reporting = Some(number);
                 bytes
             })),
+            Document::Answer(question) => self.answer(host, question),
         }
     }
 
