@@ -13,8 +13,9 @@
 //!        └── the certificate has ended         any failure ──► the next address, after a pause that grows
 //! ```
 //! Reports are asked of the host one by one, oldest first, and given up by it only once the hub has acknowledged them. A
-//! hub that says when to come again (`Retry-After`) is not called before. Questions of people at the hub, which come with the
-//! reply to a heartbeat, are answered behind the reports, once for each heartbeat.
+//! device that has lost how far it had come asks for that (its floor) before it asks for any state. A hub that says when to
+//! come again (`Retry-After`) is not called before. Questions of people at the hub, which come with the reply to a heartbeat,
+//! are answered behind the reports, once for each heartbeat.
 
 mod enter;
 mod newest;
@@ -75,6 +76,9 @@ pub struct Loop {
     trust_again: u64,
     newest_hub_ca: u64,
     hub_ca_again: u64,
+    /// The device knows how far it had come, or has been told.
+    knows_floor: bool,
+    floor_again: u64,
     renew: bool,
     reports: u32,
     /// Of the last heartbeat's reply, each to be answered once.
@@ -110,6 +114,8 @@ impl Loop {
             trust_again: 0,
             newest_hub_ca: 0,
             hub_ca_again: 0,
+            knows_floor: false,
+            floor_again: 0,
             renew: false,
             reports: 0,
             questions: VecDeque::new(),
@@ -158,6 +164,7 @@ impl Loop {
             (Of::Report, Took::Written(Some(body))) => {
                 self.ask(Request::post(Door::Device, path::REPORT, body), Of::Reported);
             }
+            (Of::Floor, Took::Written(nonce)) => self.ask_floor(now, nonce),
             (Of::Report, Took::Written(None)) => {
                 self.reports = 0;
                 self.go_on(now);
@@ -199,7 +206,7 @@ impl Loop {
 
     /// Something changed: the network came up, somebody asked for a look. Pauses end; a question that is on its way stays.
     pub fn poke(&mut self, now: u64) {
-        self.heartbeat = now;
+        (self.heartbeat, self.floor_again) = (now, now);
         self.backoff.reset();
         if let At::Resting { until } = &mut self.at {
             *until = (*until).min(now.max(self.not_before));
@@ -291,6 +298,9 @@ impl Loop {
             self.answering.clone_from(&question.id);
             return self.hand(Action::Write(Document::Answer(question)), Of::Answer);
         }
+        if !self.knows_floor {
+            return self.want_floor(now);
+        }
         if now < self.poll_after {
             let until = self.poll_after.min(self.heartbeat);
             self.at = At::Resting { until };
@@ -332,6 +342,7 @@ impl Loop {
                 self.hand(Action::Take(news), Of::TrustTaken(version));
             }
             Of::HubCa => self.hand(Action::Take(News::HubCa(body)), Of::HubCaTaken),
+            Of::FloorSaid => self.hand(Action::Take(News::Floor(body)), Of::FloorTaken),
             Of::Reported => {
                 let news = News::Reported { refused: None };
                 self.hand(Action::Take(news), Of::ReportedTaken);
@@ -394,6 +405,10 @@ impl Loop {
                 self.well();
                 self.heartbeat = now + self.jitter.around(self.pace.interval);
                 self.reports = REPORTS;
+                self.go_on(now);
+            }
+            Of::FloorTaken => {
+                self.floor_taken(now, taken);
                 self.go_on(now);
             }
             Of::TrustTaken(asked) => {

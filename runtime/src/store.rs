@@ -5,6 +5,8 @@
 //! `jos-floors 1 TURN(16 hex) SHA256\n` and the bytes, so that a power cut costs at most the newer one, which then had
 //! not been relied on. Never reads damaged floors as absent.
 
+pub(crate) mod lost;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 
@@ -22,13 +24,21 @@ const LIMIT: u64 = 4 * 1024 * 1024;
 pub enum StoreError {
     /// Both files are there and neither can be read.
     #[error(
-        "{file}: {what}; a device without readable floors cannot tell old from new: restore the file or, at this machine, remove floors.0 and floors.1 in full knowledge"
+        "{file}: {what}; a device without readable floors cannot tell old from new: restore the file, or say at this machine from which version on states count: `jos agent floors --from VERSION`"
     )]
     Floors {
         /// Which file.
         file: String,
         /// What is wrong.
         what: String,
+    },
+    /// They were lost, and nobody whose word counts has said yet how far this device had come.
+    #[error(
+        "the floors of this device were lost ({why}): what is new cannot be told from what is old before its hub says how far it had come, or somebody at this machine does: `jos agent floors --from VERSION`"
+    )]
+    Lost {
+        /// How.
+        why: String,
     },
     /// The ownership file does not read.
     #[error("{file}: {what}")]
@@ -151,6 +161,7 @@ pub(crate) fn foreign<'a>(owners: &Owners, name: &Name, wanted: &[(&'a str, bool
 pub fn forget(state_dir: &std::path::Path, name: &Name, tag: &str) -> Result<(), StoreError> {
     let disk = Disk::open(state_dir, tag)?;
     own(&disk, name, &mut std::iter::empty())?;
+    lost::found(&disk, name)?;
     change_floors(&disk, &mut |floors| floors.forget(name))
 }
 

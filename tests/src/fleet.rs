@@ -1,5 +1,9 @@
 //! A hub and a device as real processes in one folder: what the tests of the loop between them stand on.
 
+mod clock;
+mod disk;
+mod net;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,6 +17,8 @@ use crate::command::{Ran, run};
 use crate::postgres::Database;
 use crate::programs::{jos, jos_hub};
 use crate::wait::until;
+
+pub use net::Net;
 
 /// How long a step of the loop may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -49,8 +55,11 @@ impl Drop for Process {
 /// devices come to the second one first, and the admin to the first.
 #[derive(Debug)]
 pub struct Hub {
-    dir: tempfile::TempDir,
     hubs: Vec<One>,
+    /// Under the hub's folder, where that lies on a disk of its own. Goes after the processes, and before the folder.
+    #[allow(dead_code, reason = "it is there to go at the right moment")]
+    disk: Option<disk::Disk>,
+    dir: tempfile::TempDir,
     /// Last: it goes when nobody stands on it any more.
     database: Option<Database>,
 }
@@ -78,6 +87,10 @@ impl Hub {
     /// # Panics
     /// If anything does not work.
     pub fn known_as(host: &str, name: &str) -> Self {
+        Self::made(host, name, None)
+    }
+
+    fn made(host: &str, name: &str, disk: Option<u32>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("jos-fleet-")
             .tempdir()
@@ -99,7 +112,13 @@ impl Hub {
         };
         let hubs = folders.iter().zip(&probes).map(one).collect();
         drop(probes);
-        let mut hub = Self { dir, hubs, database };
+        let disk = disk.map(|size| disk::Disk::mount(&dir.path().join("hub"), size));
+        let mut hub = Self {
+            hubs,
+            disk,
+            dir,
+            database,
+        };
         let mut init = jos_hub();
         init.current_dir(hub.dir.path()).args(["init", "--data", "hub"]);
         for one in hub.hubs.iter().rev() {
@@ -228,6 +247,12 @@ impl Hub {
         self.push_for(&json!({ "devices": [device] }), version, spec, &[]);
     }
 
+    /// The same where it may be refused: the hub's disk may be full.
+    pub fn try_push_to(&self, device: &str, version: u64, spec: &Value) -> Ran {
+        let file = self.sign(&Self::state(&json!({ "devices": [device] }), version, spec));
+        self.remote(&["push", &file])
+    }
+
     /// The same with more words for `push`.
     ///
     /// # Panics
@@ -237,15 +262,25 @@ impl Hub {
     }
 
     fn push_for(&self, audience: &Value, version: u64, spec: &Value, more: &[&str]) {
-        let state = json!({
+        self.push_state(&Self::state(audience, version, spec), more);
+    }
+
+    fn state(audience: &Value, version: u64, spec: &Value) -> Value {
+        json!({
             "kind": "jos.agent.desired_state",
             "meta": {
                 "name": "kiosk", "version": version, "expires": "2030-01-01T00:00:00Z",
                 "audience": audience
             },
             "spec": spec,
-        });
-        self.push_state(&state, more);
+        })
+    }
+
+    fn sign(&self, state: &Value) -> String {
+        let file = format!("state-{}.json", state["meta"]["version"]);
+        fs::write(self.path(&file), state.to_string()).expect("a file");
+        self.jos(&["sign", "--key", "root.key", &file]).ok();
+        file
     }
 
     /// Signs this state and pushes it.
@@ -253,10 +288,8 @@ impl Hub {
     /// # Panics
     /// If it is not taken.
     pub fn push_state(&self, state: &Value, more: &[&str]) {
-        let file = format!("state-{}.json", state["meta"]["version"]);
-        fs::write(self.path(&file), state.to_string()).expect("a file");
-        self.jos(&["sign", "--key", "root.key", &file]).ok();
-        self.remote(&[&["push", &file], more].concat()).ok();
+        let file = self.sign(state);
+        self.remote(&[&["push", file.as_str()], more].concat()).ok();
     }
 
     /// The one device, as the hub sees it.
@@ -289,17 +322,9 @@ impl One {
     fn serve(&mut self, folder: &Path, clock: Option<&str>) {
         let mut command = jos_hub();
         if let Some(clock) = clock {
-            let library = format!(
-                "/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",
-                std::env::consts::ARCH
-            );
-            assert!(
-                Path::new(&library).is_file(),
-                "{library} is not there; scripts/setup installs it"
-            );
             // Timers go on as they are: only what is read as the date is another.
             command
-                .env("LD_PRELOAD", library)
+                .env("LD_PRELOAD", clock::library())
                 .env("FAKETIME", clock)
                 .env("DONT_FAKE_MONOTONIC", "1");
         }
@@ -325,6 +350,8 @@ pub struct Device {
     process: Option<Process>,
     /// What the command line begins with: another network namespace.
     around: Vec<String>,
+    /// Its agent has a clock that can be set.
+    clock: bool,
 }
 
 impl Device {
@@ -357,6 +384,7 @@ impl Device {
             dir,
             process: None,
             around: Vec::new(),
+            clock: false,
         }
     }
 
@@ -401,6 +429,7 @@ impl Device {
             .open(self.path("log"))
             .expect("a log");
         let mut command = self.command(&["agent", "run", "--config", "agent.toml"]);
+        self.add_clock(&mut command);
         let child = command
             .env("JOS_LOG", "debug")
             .stderr(log)

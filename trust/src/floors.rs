@@ -8,6 +8,8 @@
 //! number with other content is refused, the identical state is no change. Adopting a trust document sets the floors
 //! that it names exactly, even downwards (fast-forward recovery, §5.3.11).
 
+mod regained;
+
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::hub::Freshness;
 use jos_schemas::documents::trust::Role;

@@ -231,6 +231,11 @@ impl TrustRoot {
         self.keyring.role(role) == other.keyring.role(role)
     }
 
+    /// Whether it gives `role` to any key at all.
+    pub fn has_role(&self, role: Role) -> bool {
+        self.keyring.role(role).is_some_and(|(keys, _)| !keys.is_empty())
+    }
+
     /// The public key of an id.
     pub fn key(&self, id: &KeyId) -> Option<PublicKey> {
         self.keyring.keys().iter().find(|k| k.id == *id).map(|k| k.public)

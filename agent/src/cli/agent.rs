@@ -6,6 +6,7 @@ mod common;
 mod diff;
 mod enrol;
 mod fetcher;
+mod floors;
 mod guard;
 mod install;
 mod list;
@@ -43,6 +44,7 @@ pub(crate) enum AgentCommand {
     Apply(apply::Args),
     Diff(diff::Args),
     Recover(recover::Args),
+    Floors(floors::Args),
     Install(install::Args),
     Enrol(enrol::Args),
     Uninstall(uninstall::Args),
@@ -66,6 +68,7 @@ pub(crate) fn run(command: &AgentCommand, ui: &Ui) -> Done {
         AgentCommand::Plan(args) => plan::run(args, ui),
         AgentCommand::Apply(args) => apply::run(args, ui),
         AgentCommand::Recover(args) => recover::run(args, ui),
+        AgentCommand::Floors(args) => floors::run(args, ui),
         AgentCommand::Diff(args) => diff::run(args, ui),
         AgentCommand::Install(args) => install::run(args, ui),
         AgentCommand::Enrol(args) => enrol::run(args, ui),

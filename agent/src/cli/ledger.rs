@@ -69,8 +69,8 @@ struct ShowArgs {
     /// Not before this moment, as 2027-01-31 or 2027-01-31T00:00:00Z
     #[arg(long, value_name = "UTC", value_parser = moment)]
     since: Option<Utc>,
-    /// Only records of this kind: decision, outcome, refused, broken, checkpoint; may be given several times
-    #[arg(long, value_name = "KIND", value_parser = ["decision", "outcome", "refused", "broken", "checkpoint"])]
+    /// Only records of this kind: decision, outcome, refused, broken, floor, checkpoint; may be given several times
+    #[arg(long, value_name = "KIND", value_parser = ["decision", "outcome", "refused", "broken", "floor", "checkpoint"])]
     kind: Vec<String>,
     /// Only the last N of them
     #[arg(long, value_name = "N")]
@@ -370,6 +370,7 @@ fn summary(line: &Line<'_>) -> (&'static str, String) {
             (sgr, format!("{word}{of}{changes}{}", reasons()))
         }
         "broken" => ("31", text("what")),
+        "floor" => ("33", format!("versions below {} are old", payload["floor"])),
         "checkpoint" => {
             let paths = payload["paths"].as_object().map_or(0, serde_json::Map::len);
             ("36", format!("history may begin here; {paths} managed paths"))

@@ -108,6 +108,8 @@ struct Agent<'w> {
     host: Option<Host>,
     /// By which the hub tells this start of the agent from another one's.
     session: String,
+    /// The floors were lost, and that was told.
+    floors_lost: bool,
     /// Milliseconds that a test lets pass.
     #[cfg(test)]
     ahead: u64,
@@ -148,11 +150,14 @@ impl<'w> Agent<'w> {
             line,
             host: None,
             session,
+            floors_lost: false,
             #[cfg(test)]
             ahead: 0,
             fatal: None,
         };
         agent.tell();
+        // Before recovery asks them what was kept.
+        agent.notice_floors();
         agent.recover()?;
         if let Some(path) = agent.settings.baseline.clone() {
             match crate::files::read(&path, crate::subject::LIMIT) {
@@ -360,6 +365,7 @@ impl<'w> Agent<'w> {
                 open.push(Event::Done);
             }
             Do::Converge => {
+                self.notice_floors();
                 if !self.pause.lasts(self.started.elapsed()) {
                     self.phase("converging");
                     self.converge();

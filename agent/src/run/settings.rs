@@ -11,6 +11,8 @@ use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
 use jos_schemas::unit;
+use jos_trust::TrustRoot;
+use jos_trust::root::Received;
 use jos_trust::state::Channel;
 
 use crate::cli::Failure;
@@ -267,6 +269,22 @@ impl Settings {
             .as_ref()
             .map(|i| &i.tenant)
             .or(self.config.tenant.as_ref())
+    }
+
+    /// The tenant under which versions are counted: the pinned one, else the trust root's.
+    pub(crate) fn counting_tenant(&self) -> Option<Name> {
+        self.tenant().cloned().or_else(|| self.baked_root()?.tenant().cloned())
+    }
+
+    /// The trust root that the package or the token brought, where there is a sound one.
+    pub(crate) fn baked_root(&self) -> Option<TrustRoot> {
+        let bytes = files::read(&self.trust, crate::subject::LIMIT).ok()?;
+        let received = Received {
+            name: "trust",
+            bytes: &bytes,
+            format: Format::of_path(&self.trust),
+        };
+        TrustRoot::open(received).ok()
     }
 
     /// The device's id, likewise.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyPool, Connection, Executor};
 use zeroize::Zeroizing;
 
 use super::Stored;
@@ -68,7 +68,10 @@ impl Database {
         sqlx::any::install_default_drivers();
         let options = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
-            .acquire_timeout(Duration::from_secs(20));
+            .acquire_timeout(Duration::from_secs(20))
+            // SQLite ends a transaction by itself when the disk is full; the pool still counts it, and nothing could begin on
+            // that connection any more. It is closed, and another one takes its place.
+            .before_acquire(|conn, _| Box::pin(async move { Ok(!conn.is_in_transaction()) }));
         let pool = match self {
             Self::File(path) => {
                 let options = options

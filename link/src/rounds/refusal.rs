@@ -61,6 +61,13 @@ impl Loop {
                 self.hub_ca_taken(now, super::Taken::Refused);
                 self.go_on(now);
             }
+            (_, Of::FloorSaid) => {
+                self.floor_refused(now, format!("{status} {}: {}", problem.code, problem.message));
+                match pause {
+                    Some(pause) => self.at = super::At::Resting { until: now + pause },
+                    None => self.go_on(now),
+                }
+            }
             _ => {
                 self.fail(now, format!("{status} {}: {}", problem.code, problem.message));
                 if let Some(pause) = pause {

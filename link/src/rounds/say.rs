@@ -62,6 +62,9 @@ pub enum Document {
     Renew,
     /// `jos.heartbeat`, with a nonce that was never used.
     Heartbeat,
+    /// No document: a nonce that was never used, where the hub has to say how far this device had come; none where the
+    /// device knows that itself.
+    Floor,
     /// The oldest `jos.report` that is not acknowledged; none where there is none.
     Report,
     /// `jos.answer` to this question; none where it is not answered now.
@@ -89,6 +92,8 @@ pub enum News {
     },
     /// What the tenant's admins are said to say of the hub's CA, not verified.
     HubCa(Vec<u8>),
+    /// What the hub is said to say of how far this device had come, not verified.
+    Floor(Vec<u8>),
     /// A desired state, with no verdict.
     State(Vec<u8>),
     /// The hub acknowledged the oldest report, or will never take it: give it up.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 
+mod floor;
 mod hub_ca;
 mod questions;
 use crate::token::SECRET;
@@ -45,6 +46,8 @@ struct World {
     waiting: u64,
     reported: u64,
     questions: Vec<Question>,
+    /// Whether the device has lost how far it had come, and what it makes of the hub's word.
+    lost: Option<Taken>,
     asked: Vec<(u64, Request)>,
     news: Vec<News>,
 }
@@ -82,6 +85,7 @@ impl World {
             waiting: 0,
             reported: 0,
             questions: Vec::new(),
+            lost: None,
             asked: Vec::new(),
             news: Vec::new(),
         }
@@ -117,6 +121,7 @@ impl World {
     fn written(&self, document: &Document) -> Option<Vec<u8>> {
         match document {
             Document::Report if self.waiting == 0 => None,
+            Document::Floor => self.lost.map(|_| b"n-1".to_vec()),
             _ => Some(b"{}".to_vec()),
         }
     }
@@ -134,6 +139,7 @@ impl World {
                 Taken::Trust(*version)
             }
             News::Trust { .. } => Taken::Refused,
+            News::Floor(_) if self.lost == Some(Taken::Refused) => Taken::Refused,
             // Signed by keys of the second trust document.
             News::HubCa(_) if self.host_trust < 2 => Taken::Refused,
             News::HubCa(bytes) => Taken::HubCa(String::from_utf8_lossy(bytes).parse().unwrap()),
@@ -210,6 +216,10 @@ impl World {
                 answer(404, json!({"code": "not-found", "message": "none"}).to_string())
             }
             path::HUB_CA => answer(200, self.hub_ca.min(2).to_string()),
+            _ if path.starts_with(path::FLOOR) => {
+                assert_eq!(request.path, "/v1/floor/kiosk?nonce=n-1");
+                answer(200, "floor".into())
+            }
             _ if path.starts_with(path::TRUST) => answer(200, "trust".into()),
             _ if path.starts_with(path::ANSWER) => self.answered(path),
             _ => {

@@ -21,6 +21,7 @@ impl Plane<'_> {
         self.check_name(state)?;
         let _lock = self.lock()?;
         self.recover_under_lock()?;
+        self.check_floors(state.counter().stream)?;
         let source = source_of(state.channel());
         let version = state.version();
         // The verdict is from before the lock; the floors may have moved since.

@@ -16,6 +16,7 @@ mod lock;
 mod patience;
 mod record;
 mod recover;
+mod regain;
 mod report;
 mod status;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub(crate) use flow::{flow_id, is_flow_id, one_step_state};
 pub(crate) use keep::streams_of;
+pub use regain::{Regained, Word};
 pub use status::{InForce, Status, Wishes};
 pub use trust::RootError;
 pub use upgrade::setup_of;

@@ -66,6 +66,9 @@ pub struct Status {
     /// Ledgers that were damaged and set aside, by folder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set_aside: Vec<String>,
+    /// How the floors of this agent were lost, where nobody whose word counts has said them anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floors_lost: Option<String>,
     /// A trial is under way, or one was interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Phase>,
@@ -110,6 +113,7 @@ impl Plane<'_> {
             last: book.last,
             ledger: ledger.head(),
             set_aside: crate::ledger::asides(&self.data, self.setup.name.as_str())?,
+            floors_lost: self.lost_floors()?,
             trial,
             drift_repeats,
         })

@@ -11,6 +11,7 @@ mod keep;
 mod packages;
 mod power;
 mod purge;
+mod regain;
 mod roots;
 mod system;
 mod upgrade;

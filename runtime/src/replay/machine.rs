@@ -229,6 +229,11 @@ impl Machine {
         &self.streams
     }
 
+    /// The highest version that was tried in a stream.
+    pub(crate) fn tried(&self, stream: Stream) -> u64 {
+        self.tried.get(&stream).map_or(0, |tried| tried.version)
+    }
+
     /// Decisions and outcomes by source.
     pub fn counts(&self) -> &BTreeMap<Source, Counts> {
         &self.counts
@@ -294,9 +299,10 @@ impl Machine {
             "outcome" => self.outcome(line, blobs)?,
             "refused" => self.refused(line)?,
             "broken" => self.broken(line)?,
+            "floor" => self.floor(line)?,
             "checkpoint" => self.checkpoint(line, blobs)?,
             other => {
-                let known = "decision, outcome, refused, broken or checkpoint";
+                let known = "decision, outcome, refused, broken, floor or checkpoint";
                 return Err(Divergence::new(index, known, format!("a record of kind {other:?}")));
             }
         }

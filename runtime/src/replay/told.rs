@@ -1,10 +1,12 @@
-//! Records without a decision: what was refused, what drifted and was only reported, what was damaged. Nothing moves.
+//! Records without a decision: what was refused, what drifted and was only reported, what was damaged, which floors came
+//! back. Nothing on the device moves.
 
 use std::collections::BTreeMap;
 
 use jos_schemas::documents::checkpoint::{FloorAt, Streams};
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_schemas::documents::policy::Source;
+use jos_trust::Stream;
 use serde::Deserialize;
 
 use super::Divergence;
@@ -123,6 +125,23 @@ impl Machine {
             outcome: None,
             reasons: vec![what.to_owned()],
         });
+        Ok(())
+    }
+
+    /// Floors that had been lost were said anew: what was tried only rises by that.
+    pub(super) fn floor(&mut self, line: &Line<'_>) -> Result<(), Divergence> {
+        let payload: serde_json::Map<String, serde_json::Value> =
+            read(line.index, line.payload, "what was said of a floor")?;
+        let floor = payload.get("floor").and_then(serde_json::Value::as_u64);
+        let floor = floor.ok_or_else(|| Divergence::new(line.index, "a floor", "none").about("floor"))?;
+        if !matches!(line.source, Source::Hub | Source::Local) {
+            let found = source_word(line.source);
+            return Err(Divergence::new(line.index, "the word of a hub or of an operator", found).about("source"));
+        }
+        let tried = self.tried.entry(Stream::State).or_default();
+        if floor > tried.version {
+            (tried.version, tried.content) = (floor, None);
+        }
         Ok(())
     }
 

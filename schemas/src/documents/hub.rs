@@ -77,8 +77,8 @@ pub struct Freshness {
     pub signature: Option<Signature>,
 }
 
-/// What the hub remembers of one device, signed for it: the highest version that the device said it had tried. Asked for,
-/// and taken, only where a device has lost its own floors.
+/// What the hub remembers of one device, signed for it: the highest version that the device said it had tried. Asked for
+/// before a device's first state, and where it has lost its own floors; it raises what the device knows, and never lowers it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]

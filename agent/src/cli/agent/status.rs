@@ -210,6 +210,10 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
     line("version", version);
     line("last outcome", outcome(&value["last_outcome"]));
     line("ledger", ledger(&value["ledger"]));
+    if let Some(why) = value["plane"]["floors_lost"].as_str() {
+        let help = "its hub says how far it had come, or you: jos agent floors --from VERSION";
+        line("floors", ui.paint("31", &format!("lost: {why}; {help}")));
+    }
     if let Some(flow) = value["flow"].as_object() {
         let done = format!("{} of {} steps", flow["done"], flow["steps"]);
         let failed = match (flow["failed"].as_str(), flow["reason"].as_str()) {

@@ -152,6 +152,9 @@ fn forget(state_dir: &Path, name: &Name) -> Result<(), Failure> {
         for file in [
             "floors.0",
             "floors.1",
+            "floors.0.damaged",
+            "floors.1.damaged",
+            "floors.lost",
             "owners.json",
             "trust.json",
             "lock",

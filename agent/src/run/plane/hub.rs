@@ -2,13 +2,14 @@
 //! Nothing that comes is believed: states, trust documents and the time are verified here, by the root half.
 
 mod answer;
+mod floor;
 mod news;
 mod report;
 #[cfg(test)]
 mod taken_over;
 mod write;
 
-use jos_link::{Action, Known, Loop, News, Pace, Reply, Taken, Took};
+use jos_link::{Action, Document, Known, Loop, News, Pace, Reply, Taken, Took};
 use jos_schemas::text::Utc;
 use jos_trust::state::Channel;
 
@@ -32,6 +33,7 @@ pub(super) struct Host {
     lock: Option<Lock>,
     session: String,
     nonce: String,
+    floor_nonce: String,
     telemetry: Telemetry,
     /// The number of the report that is on its way.
     reporting: Option<u64>,
@@ -112,6 +114,7 @@ impl Agent<'_> {
             lock: None,
             session: self.session.clone(),
             nonce: String::new(),
+            floor_nonce: String::new(),
             telemetry: Telemetry::default(),
             reporting: None,
             answers: answer::Quota::default(),
@@ -229,7 +232,11 @@ impl Agent<'_> {
                     Ok(written) => Took::Written(written),
                     Err(why) => {
                         self.trouble(format!("hub: {why}"));
-                        Took::Written(None)
+                        match document {
+                            // None would say that there is nothing to ask.
+                            Document::Floor => Took::Reply(Reply::failed(why)),
+                            _ => Took::Written(None),
+                        }
                     }
                 },
                 Action::Take(news) => match self.take_up(host, news) {
@@ -317,6 +324,7 @@ impl Agent<'_> {
             News::Heard(reply) => self.heard(host, *reply)?,
             News::Trust { version, bytes } => return self.trust(version, &bytes),
             News::HubCa(bytes) => return self.hub_ca(host, &bytes),
+            News::Floor(bytes) => self.floor(host, &bytes)?,
             News::State(bytes) => return Ok(self.offered(&bytes)),
             News::Reported { refused } => {
                 if let Some(why) = refused {

@@ -240,6 +240,21 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
         Half::of(ours)
     });
     let mut agent = Agent::new(&given, settings, run_dir, real.world(), real.line()).expect("an agent");
+    // It has tried a version before: one that has not asks for its floor first, and hears no state from him at all.
+    let counter = jos_trust::floors::Counter {
+        tenant: Some(jos_schemas::text::Name::new("acme").expect("a name")),
+        name: agent.settings.name.clone(),
+        stream: jos_trust::Stream::State,
+    };
+    let tried = jos_trust::floors::Edition {
+        version: 1,
+        content: jos_trust::Digest::ZERO,
+    };
+    let try_it = &mut |floors: &mut jos_trust::Floors| {
+        floors.raise(&counter, tried.version);
+        floors.fail_edition(&counter, tried);
+    };
+    agent.plane.change_floors(try_it).expect("floors");
     let floors = agent.plane.floors().expect("floors");
     let (mut turns, mut now) = (0, 0);
     while turns < 1500 {
@@ -268,6 +283,6 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
     assert!(
         after
             .counters()
-            .all(|(_, floor)| floor.in_force.is_none() && floor.version == 0)
+            .all(|(_, floor)| floor.in_force.is_none() && floor.version == tried.version)
     );
 }

@@ -42,6 +42,7 @@ impl Agent<'_> {
                 own::write(&signed).map(Some).map_err(text)
             }
             Document::Heartbeat => own::write(&self.heartbeat(host)?).map(Some).map_err(text),
+            Document::Floor => self.floor_question(host),
             Document::Report => Ok(self.spool().oldest().map(|(number, bytes)| {
                 host.reporting = Some(number);
                 bytes
