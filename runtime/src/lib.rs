@@ -51,6 +51,7 @@ pub use journal::{JournalError, Phase};
 pub use outcome::{Outcome, Report, outcome_word};
 pub use plan::{Action, Change, Plan, Shape};
 pub use plane::{
-    FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, RootError, Setup, Status, Wishes, setup_of, source_of,
+    FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, Proposed, RootError, Setup, Status, Wishes, setup_of,
+    source_of,
 };
 pub use store::{StoreError, forget};

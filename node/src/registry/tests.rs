@@ -10,6 +10,7 @@ use crate::models::Echo;
 fn means() -> Means {
     Means {
         model: Arc::new(Echo),
+        device: None,
         programs: None,
     }
 }
