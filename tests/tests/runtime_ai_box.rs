@@ -258,6 +258,52 @@ fn an_agent_reaches_nothing_that_it_was_not_granted_by_its_own_name() {
 }
 
 #[test]
+fn a_desired_state_brings_an_agent_to_the_node_and_takes_it_away() {
+    let mut device = Device::new("[grants.local]\nfiles = [{ path = \"@/node/agents/*\", code = true }]\n");
+    let config = fs::read_to_string(device.path("agent.toml")).expect("settings");
+    let own = format!(
+        "state = \"{}\"\ntrust = \"{}\"\n",
+        device.text("state.json"),
+        device.text("trust.json")
+    );
+    fs::write(device.path("agent.toml"), own + &config).expect("written");
+    let sign = |version: u64, steps: Value| {
+        let state = json!({
+            "kind": "jos.agent.desired_state", "spec": { "apply": steps },
+            "meta": { "name": "ai-box", "version": version, "requires": ["runtime"], "prune": true },
+        });
+        fs::write(device.path("unsigned.json"), state.to_string()).expect("written");
+        let words = ["sign", "--key", "admin.key", "-o", "state.json", "unsigned.json"];
+        run(jos().args(words).current_dir(device.path(""))).ok();
+    };
+    run(jos()
+        .args(["key", "new", "--out", "admin.key"])
+        .current_dir(device.path("")))
+    .ok();
+    run(jos()
+        .args(["trust", "init", "--key", "admin.key", "--out", "trust.json"])
+        .current_dir(device.path("")))
+    .ok();
+    let artifact = fs::read_to_string(device.path("node/agents/stranger.jos")).expect("an agent");
+    let guest = artifact.replace("stranger", "guest");
+    sign(1, json!([device.file("node/agents/guest.jos", &guest)]));
+    device.start();
+    let agents = |device: &Device| {
+        let status = fs::read(device.path("node/status.json")).unwrap_or_default();
+        let status: Value = serde_json::from_slice(&status).unwrap_or_default();
+        status["agents"].to_string()
+    };
+    wait::until_true("the agent is there", LIMIT, || agents(&device).contains("guest"));
+    let mine = json!([device.file("node/agents/mine.jos", &guest)]);
+    device.refused("mine", "guest", &mine, "[agents.guest] files");
+    sign(2, json!([]));
+    kill(device.daemon(), Signal::SIGHUP).expect("told");
+    wait::until_true("the agent is gone", LIMIT, || !agents(&device).contains("guest"));
+    assert!(agents(&device).contains("tuner"), "others stay");
+    device.replays();
+}
+
+#[test]
 fn two_proposals_at_once_are_decided_one_after_the_other() {
     let mut device = Device::new("[agents.tuner]\nfiles = [\"@/box/*\"]\n[agents.stranger]\nfiles = [\"@/box/*\"]\n");
     for number in 0..8 {

@@ -4,9 +4,10 @@
 //! proposes is known by construction and nothing listens. It is started again with growing pauses, told to end with the
 //! daemon, and ends by itself when the daemon does.
 
+use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -293,17 +294,15 @@ fn is_for_node(name: &str) -> bool {
     name == "PATH" || name.starts_with("JOS_") && name != "JOS_SUPERVISED"
 }
 
-/// The data directory, closed to others, the node's own.
+/// The data directory, closed to others, the node's own. A state may have put agents there before the node first began.
 fn make(dir: &Path, user: Option<&User>) -> Result<(), String> {
     let failed = |e: io::Error| format!("{}: {e}", dir.display());
-    if dir.is_dir() {
+    if dir.join("state").is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(failed)?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(failed)?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
     match user {
         Some(user) => chown(dir, Some(user.uid), Some(user.gid)).map_err(|e| failed(e.into())),
         None => Ok(()),
