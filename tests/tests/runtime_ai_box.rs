@@ -267,7 +267,7 @@ fn a_desired_state_brings_an_agent_to_the_node_and_takes_it_away() {
         device.text("trust.json")
     );
     fs::write(device.path("agent.toml"), own + &config).expect("written");
-    let sign = |version: u64, steps: Value| {
+    let sign = |device: &Device, version: u64, steps: Value| {
         let state = json!({
             "kind": "jos.agent.desired_state", "spec": { "apply": steps },
             "meta": { "name": "ai-box", "version": version, "requires": ["runtime"], "prune": true },
@@ -286,7 +286,7 @@ fn a_desired_state_brings_an_agent_to_the_node_and_takes_it_away() {
     .ok();
     let artifact = fs::read_to_string(device.path("node/agents/stranger.jos")).expect("an agent");
     let guest = artifact.replace("stranger", "guest");
-    sign(1, json!([device.file("node/agents/guest.jos", &guest)]));
+    sign(&device, 1, json!([device.file("node/agents/guest.jos", &guest)]));
     device.start();
     let agents = |device: &Device| {
         let status = fs::read(device.path("node/status.json")).unwrap_or_default();
@@ -296,7 +296,7 @@ fn a_desired_state_brings_an_agent_to_the_node_and_takes_it_away() {
     wait::until_true("the agent is there", LIMIT, || agents(&device).contains("guest"));
     let mine = json!([device.file("node/agents/mine.jos", &guest)]);
     device.refused("mine", "guest", &mine, "[agents.guest] files");
-    sign(2, json!([]));
+    sign(&device, 2, json!([]));
     kill(device.daemon(), Signal::SIGHUP).expect("told");
     wait::until_true("the agent is gone", LIMIT, || !agents(&device).contains("guest"));
     assert!(agents(&device).contains("tuner"), "others stay");
