@@ -178,7 +178,11 @@ fn tidy(grant: &mut Grant) {
 /// The grants as a person reads them before saying yes.
 pub(crate) fn show(policy: &Policy, not_granted: &[String]) -> String {
     let mut out = String::new();
-    for grant in policy.grants.values() {
+    let agents = policy.agents.iter().map(|(name, grant)| (Some(name), grant));
+    for (agent, grant) in policy.grants.values().map(|grant| (None, grant)).chain(agents) {
+        if let Some(agent) = agent {
+            let _ = writeln!(out, "  to the agent {agent} of its node:");
+        }
         for file in &grant.files {
             let more = match file {
                 FileGrant::Glob(_) => "",

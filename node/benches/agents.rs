@@ -35,6 +35,7 @@ fn main() {
         }
     }
     let means = Means {
+        device: None,
         model: Arc::new(Echo),
         programs: None,
     };

@@ -4,7 +4,7 @@
 //! clock, so whoever implements it has no more power than what is handed to it in the call.
 
 use jos_schemas::documents::ledger::{Decision, Proposal};
-use jos_schemas::documents::runtime::{Job, Right};
+use jos_schemas::documents::runtime::{Change, Job, Right};
 use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +39,12 @@ pub trait Hands {
     fn receive(&mut self, queue: &str) -> Result<Option<Value>, AgentError>;
     /// Asks the model; the reply is captured.
     fn ask(&mut self, request: &Prompt) -> Result<Reply, AgentError>;
+    /// Proposes a change of the device to its plane, under the id of the node's decision; gives what came of it.
+    fn propose(&mut self, _decision: &str, _change: &Change) -> Result<Value, AgentError> {
+        Err(AgentError::Failed(
+            "only a decision of the kind device.propose reaches the plane".into(),
+        ))
+    }
     /// Notes an access that was refused before it reached these hands (a tool's own grants), and gives the refusal.
     fn deny(&mut self, right: Right, to: &str) -> AgentError {
         AgentError::Failed(format!("{} was not granted {right:?} on {to}", self.agent()))
@@ -51,6 +57,26 @@ pub trait Model: Send + Sync {
     fn name(&self) -> &str;
     /// The reply to a prompt. Runs on the thread of the job that asks.
     fn complete(&self, prompt: &Prompt) -> Result<Reply, AgentError>;
+}
+
+/// The plane of the device whose daemon runs this node. It has a gate and a ledger of its own.
+pub trait Device: Send + Sync {
+    /// Hands a change over and waits for what comes of it. The same change of the same decision is done once, however often it
+    /// is handed over.
+    fn propose(&self, proposed: &Proposed<'_>) -> Result<Value, AgentError>;
+}
+
+/// A change of the device, with what the node knows of who proposes it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Proposed<'p> {
+    /// The agent, by the node's own knowledge.
+    pub agent: &'p Name,
+    /// The job.
+    pub job: &'p str,
+    /// The node's decision.
+    pub decision: &'p str,
+    /// The change.
+    pub change: &'p Change,
 }
 
 /// What a model is asked.

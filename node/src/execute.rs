@@ -187,6 +187,7 @@ impl Executor<'_> {
             "advance" => advance(decision, state),
             "fs.write" => fs_write(decision, hands),
             "queue.send" => queue_send(decision, hands),
+            gate::DEVICE => device_propose(decision, hands),
             kind => match self.agents.tool(kind) {
                 Some(tool) => tool.execute(decision, hands).map_err(|e| e.to_string()),
                 None => Err(self.unknown(kind)),
@@ -321,4 +322,9 @@ fn queue_send(decision: &Decision, hands: &mut dyn Audited) -> Result<Value, Str
     let (queue, message) = gate::queue_send(&decision.payload)?;
     hands.send(queue, message).map_err(|e| e.to_string())?;
     queue_sent(decision)
+}
+
+fn device_propose(decision: &Decision, hands: &mut dyn Audited) -> Result<Value, String> {
+    let change = gate::device_change(&decision.payload)?;
+    hands.propose(&decision.id, &change).map_err(|e| e.to_string())
 }

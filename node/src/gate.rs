@@ -7,15 +7,20 @@ use std::collections::BTreeSet;
 
 use jos_schemas::documents::ledger::{Decision, Proposal};
 use jos_schemas::documents::policy::Source;
+use jos_schemas::documents::runtime::Change;
 use jos_schemas::read;
 use serde_json::{Value, json};
 
 use crate::{jobs, machine};
 
 /// The kinds that are built in.
-pub const BUILT_IN: [&str; 3] = ["advance", "fs.write", "queue.send"];
+pub const BUILT_IN: [&str; 4] = ["advance", DEVICE, "fs.write", "queue.send"];
+/// The kind that proposes a change of the device to its plane.
+pub const DEVICE: &str = "device.propose";
 /// Most proposals of one job.
 const MOST: usize = 256;
+/// Most steps of one change of the device.
+const MOST_STEPS: usize = 64;
 /// The deepest payload: every reader of JSON that is used takes it.
 const DEEPEST: usize = 64;
 /// Integers beyond are not the same number for every reader.
@@ -87,6 +92,7 @@ pub fn judge(proposal: &Proposal, ids: &mut BTreeSet<String>) -> Result<(), Stri
         "advance" => machine::events(payload).map(drop),
         "fs.write" => fs_write(payload).map(drop),
         "queue.send" => queue_send(payload).map(drop),
+        DEVICE => device_change(payload).map(drop),
         _ => Ok(()),
     }
 }
@@ -120,6 +126,17 @@ pub fn queue_send(payload: &Value) -> Result<(&str, &Value), String> {
     let queue = queue.ok_or("queue.send: expected \"queue\", the queue's name")?;
     let message = payload.get("message").ok_or("queue.send: expected \"message\"")?;
     Ok((queue, message))
+}
+
+/// The plane that a `device.propose` is for, and its steps. Whether it may is the plane's to say; here it is only a change that
+/// a plane could read.
+pub fn device_change(payload: &Value) -> Result<Change, String> {
+    let change: Change =
+        read::from_json(payload).map_err(|report| format!("{DEVICE}: {}", report.to_string().trim_end()))?;
+    match change.steps.len() {
+        1..=MOST_STEPS => Ok(change),
+        found => Err(format!("{DEVICE}: found {found} steps, expected 1 to {MOST_STEPS}")),
+    }
 }
 
 /// Only what every reader of JSON reads as the same value.
@@ -189,6 +206,22 @@ mod tests {
             proposal("a", "advance", json!({"events": 1})),
             proposal("a", "fs.write", json!({"path": "x"})),
             proposal("a", "queue.send", json!({"queue": "x"})),
+            proposal("a", DEVICE, json!({"name": "box", "steps": []})),
+            proposal(
+                "a",
+                DEVICE,
+                json!({"name": "box", "steps": [{"type": "file", "path": "etc/x", "content": ""}]}),
+            ),
+            proposal(
+                "a",
+                DEVICE,
+                json!({"name": "box", "source": "hub", "steps": [{"type": "absent", "path": "/srv/x"}]}),
+            ),
+            proposal(
+                "a",
+                DEVICE,
+                json!({"name": "box", "agent": "other", "steps": [{"type": "absent", "path": "/srv/x"}]}),
+            ),
             proposal("a", "x", json!(u64::MAX)),
         ] {
             assert!(judge(&wrong, &mut BTreeSet::new()).is_err(), "{wrong:?}");

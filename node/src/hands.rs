@@ -13,11 +13,11 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jos_schemas::documents::runtime::Right;
+use jos_schemas::documents::runtime::{Change, Right};
 use jos_schemas::text::Name;
 use serde_json::Value;
 
-use crate::contract::{Access, AgentError, Hands, Model, Prompt, Reply};
+use crate::contract::{Access, AgentError, Device, Hands, Model, Prompt, Proposed, Reply};
 use crate::roles::{self, Grants};
 use files::Files;
 use queues::Queue;
@@ -46,6 +46,8 @@ pub struct Grip {
     pub grants: Arc<Grants>,
     /// Who answers its questions.
     pub model: Arc<dyn Model>,
+    /// The device, where its daemon runs this node.
+    pub device: Option<Arc<dyn Device>>,
 }
 
 /// A model's part in a job, as the ledger keeps it.
@@ -187,6 +189,20 @@ impl Hands for Granted {
             reply: reply.clone(),
         });
         Ok(reply)
+    }
+
+    fn propose(&mut self, decision: &str, change: &Change) -> Result<Value, AgentError> {
+        self.ask_for(Right::DevicePropose, change.name.as_str(), Ok(()))?;
+        let Some(device) = &self.grip.device else {
+            let why = "no device's daemon runs this node, so there is no plane; [runtime] in agent.toml runs one";
+            return Err(AgentError::Failed(why.into()));
+        };
+        device.propose(&Proposed {
+            agent: &self.grip.agent,
+            job: &self.grip.job,
+            decision,
+            change,
+        })
     }
 
     fn deny(&mut self, right: Right, to: &str) -> AgentError {

@@ -18,7 +18,7 @@ use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::agents::program::Programs;
-use crate::contract::{Agent, Model, Tool};
+use crate::contract::{Agent, Device, Model, Tool};
 use crate::hands::{Granted, Grip};
 use crate::roles::Grants;
 use scan::Seen;
@@ -26,7 +26,7 @@ use scan::Seen;
 /// Names and kinds that a node brings itself: no file takes them.
 pub const BUILT_IN_AGENTS: [&str; 1] = ["advance"];
 /// Kinds of decisions that a node executes itself.
-pub const BUILT_IN_KINDS: [&str; 3] = ["advance", "fs.write", "queue.send"];
+pub const BUILT_IN_KINDS: [&str; 4] = crate::gate::BUILT_IN;
 
 /// What agents and tools are run with.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct Means {
     pub model: Arc<dyn Model>,
     /// Who starts programs; without one, agents that are programs are broken by name.
     pub programs: Option<Arc<dyn Programs>>,
+    /// The device whose daemon runs this node; without one nothing is proposed to a plane.
+    pub device: Option<Arc<dyn Device>>,
 }
 
 /// A file that is not used, and why.
@@ -185,6 +187,7 @@ impl Registry {
             job: job.to_owned(),
             grants: self.grants(name),
             model: Arc::clone(&self.means.model),
+            device: self.means.device.clone(),
         })
     }
 

@@ -87,13 +87,19 @@ pub fn right_word(right: Right) -> &'static str {
         Right::QueueReceive => "queue.receive",
         Right::FsRead => "fs.read",
         Right::FsWrite => "fs.write",
+        Right::DevicePropose => "device.propose",
     }
 }
 
 fn right_of(word: &str) -> Option<Right> {
-    [Right::QueueSend, Right::QueueReceive, Right::FsRead, Right::FsWrite]
-        .into_iter()
-        .find(|right| right_word(*right) == word)
+    let all = [
+        Right::QueueSend,
+        Right::QueueReceive,
+        Right::FsRead,
+        Right::FsWrite,
+        Right::DevicePropose,
+    ];
+    all.into_iter().find(|right| right_word(*right) == word)
 }
 
 /// All that one agent or tool was granted.
@@ -136,7 +142,7 @@ impl Grants {
                 _ => {
                     return Err(format!(
                         "found permission {text:?}, expected \"role:NAME\" or one of \"fs.read:PATH\", \"fs.write:PATH\", \
-                         \"queue.send:QUEUE\", \"queue.receive:QUEUE\": an agent of the runtime can be granted nothing else"
+                         \"queue.send:QUEUE\", \"queue.receive:QUEUE\", \"device.propose:NAME\": an agent of the runtime can be granted nothing else"
                     ));
                 }
             }
@@ -167,6 +173,9 @@ fn grantable(capability: &Capability) -> Result<(), String> {
         Right::QueueSend | Right::QueueReceive => Name::new(to.as_str())
             .map(drop)
             .map_err(|e| format!("{word} on a queue: {e}")),
+        Right::DevicePropose => Name::new(to.as_str())
+            .map(drop)
+            .map_err(|e| format!("{word} to a device's plane: {e}")),
         Right::FsRead | Right::FsWrite => place(to).and_then(|()| {
             if is_closed(*right, to) {
                 Err(format!(
@@ -185,7 +194,7 @@ pub(crate) fn is_closed(right: Right, path: &str) -> bool {
     match right {
         Right::FsWrite => NEVER_WRITTEN.contains(&top),
         Right::FsRead => NEVER_READ.contains(&top),
-        Right::QueueSend | Right::QueueReceive => false,
+        Right::QueueSend | Right::QueueReceive | Right::DevicePropose => false,
     }
 }
 

@@ -182,6 +182,7 @@ impl Machine {
             own_services: vec!["jos-agent".into()],
             built: Utc::new("2026-01-01T00:00:00Z").unwrap(),
             wait: self.wait,
+            node: None,
         }
     }
 

@@ -184,9 +184,18 @@ pub fn detect(node: &Node) -> Option<Document> {
     } else if has("grants") {
         "policy"
     } else if has("name")
-        && ["artifact", "state", "policy", "trust", "state_dir", "interval", "hub"]
-            .into_iter()
-            .any(has)
+        && [
+            "artifact",
+            "state",
+            "policy",
+            "trust",
+            "state_dir",
+            "interval",
+            "hub",
+            "runtime",
+        ]
+        .into_iter()
+        .any(has)
     {
         "agent-config"
     } else {

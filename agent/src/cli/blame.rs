@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use jos_runtime::ledger::source_word;
 use jos_runtime::replay::{self, Event, Happened, Managed, Watch};
-use jos_schemas::text::AbsPath;
+use jos_schemas::documents::policy::Source;
+use jos_schemas::text::{AbsPath, Name};
 use serde_json::{Value, json};
 
 use super::archive::At;
@@ -73,6 +74,12 @@ fn blamed(managed: &Managed) -> Value {
         "signers": *managed.signers, "time": &*managed.time, "shape": managed.shape, "held": managed.held })
 }
 
+/// The source, and which agent of the runtime where one proposed: `agent tuner`.
+fn by_agent(source: Source, agent: Option<&Name>) -> String {
+    let word = source_word(source);
+    agent.map_or_else(|| word.to_owned(), |agent| format!("{word} {agent}"))
+}
+
 fn described(path: &str, managed: Option<&Managed>, events: &[Event], first: u64) -> String {
     let mut out = String::new();
     let by = |signers: &[String]| match signers {
@@ -82,7 +89,8 @@ fn described(path: &str, managed: Option<&Managed>, events: &[Event], first: u64
     let of = |version: Option<u64>| version.map(|v| format!(" version {v}")).unwrap_or_default();
     match managed {
         Some(m) => {
-            let source = source_word(m.source);
+            let agent = events.iter().rev().find(|e| e.decision == m.decision);
+            let source = by_agent(m.source, agent.and_then(|e| e.agent.as_ref()));
             let _ = writeln!(
                 out,
                 "{path}: decision #{} by {source}{}{}, {}",
@@ -133,7 +141,7 @@ fn described(path: &str, managed: Option<&Managed>, events: &[Event], first: u64
             .as_ref()
             .map(|h| format!(" {}…", &h[..12.min(h.len())]))
             .unwrap_or_default();
-        let source = source_word(event.source);
+        let source = by_agent(event.source, event.agent.as_ref());
         let _ = writeln!(
             out,
             "  {}  #{:<5} {word}{hash} by {source}{}{}",

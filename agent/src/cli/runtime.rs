@@ -7,6 +7,7 @@ mod data;
 mod eval;
 mod import;
 mod init;
+mod joined;
 mod logs;
 mod replay;
 mod schedule;

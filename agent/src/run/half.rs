@@ -136,7 +136,7 @@ impl Drop for Half {
 }
 
 /// This very program, also when a package upgrade has replaced the file meanwhile.
-fn program() -> Result<std::path::PathBuf, String> {
+pub(super) fn program() -> Result<std::path::PathBuf, String> {
     if cfg!(target_os = "linux") {
         return Ok("/proc/self/exe".into());
     }

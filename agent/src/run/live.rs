@@ -43,6 +43,9 @@ pub(crate) struct Live {
     /// How it stands with the hub, of an agent that calls one.
     #[serde(default)]
     pub(crate) link: Option<Link>,
+    /// How the node of the runtime stands, of an agent that runs one.
+    #[serde(default)]
+    pub(crate) node: Option<Value>,
     /// What went wrong last, where something did.
     pub(crate) trouble: Option<String>,
 }

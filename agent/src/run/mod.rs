@@ -17,6 +17,8 @@ pub(crate) mod half;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod net;
+#[cfg(feature = "full")]
+mod node;
 mod notify;
 mod pause;
 pub(crate) mod pem;

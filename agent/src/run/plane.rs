@@ -2,6 +2,8 @@
 
 mod hub;
 mod judge;
+#[cfg(feature = "full")]
+mod node;
 mod recover;
 
 use std::os::fd::AsFd;
@@ -106,6 +108,9 @@ struct Agent<'w> {
     live: Live,
     line: &'w Line,
     host: Option<Host>,
+    /// The node of the runtime, where the settings ask for one.
+    #[cfg(feature = "full")]
+    node: Option<super::node::Node>,
     /// By which the hub tells this start of the agent from another one's.
     session: String,
     /// The floors were lost, and that was told.
@@ -149,6 +154,8 @@ impl<'w> Agent<'w> {
             live,
             line,
             host: None,
+            #[cfg(feature = "full")]
+            node: None,
             session,
             floors_lost: false,
             #[cfg(test)]
@@ -198,6 +205,8 @@ impl<'w> Agent<'w> {
             if let Some(fatal) = self.fatal.take() {
                 return Err(fatal);
             }
+            #[cfg(feature = "full")]
+            let hub = hub.min(self.turn_node());
             self.sleep(&turn);
             open.extend(self.wait(signals, turn.next_wake().min(hub)));
             if signals::take_reload() {
@@ -258,6 +267,13 @@ impl<'w> Agent<'w> {
             fds.extend(self.half.as_ref().map(|h| PollFd::new(h.as_fd(), PollFlags::POLLIN)));
             let hub = self.line.heard();
             fds.extend(hub.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            #[cfg(feature = "full")]
+            fds.extend(
+                self.node
+                    .as_ref()
+                    .and_then(|n| n.fd())
+                    .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
+            );
             // An interrupted poll is a signal: the flags say which.
             let _ = poll(&mut fds, timeout);
             let half = fds.get(1).filter(|_| self.half.is_some());

@@ -300,8 +300,13 @@ impl Settings {
         labels
     }
 
-    /// An artifact runs only where somebody granted exactly these bytes.
+    /// An artifact runs only where somebody granted exactly these bytes; a node only where this build has the runtime.
     fn check(&self) -> Result<(), Failure> {
+        if self.config.runtime.is_some() && node(&self.config).is_none() {
+            let message = "agent.toml: [runtime]: unsupported: this build is made for devices and runs no agents";
+            let help = "take [runtime] out, or install a build with the runtime";
+            return Err(Failure::failed(message).help(help));
+        }
         let Some(artifact) = &self.artifact else { return Ok(()) };
         let grant = self
             .policy
@@ -352,8 +357,15 @@ impl Settings {
             own_services: self.own_services.clone(),
             built: crate::world::built(),
             wait: Duration::from_secs(10),
+            node: node(&self.config),
         }
     }
+}
+
+/// The data directory of the node that a daemon of this configuration runs, where this build can.
+pub(crate) fn node(config: &AgentConfig) -> Option<String> {
+    let runtime = config.runtime.as_ref().filter(|_| cfg!(feature = "full"))?;
+    Some(runtime.data_dir.as_str().to_owned())
 }
 
 enum Sniffed {

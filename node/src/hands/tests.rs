@@ -23,6 +23,7 @@ fn hands_for(root: &Path, job: &str, roles: &[&str], single: &[(Right, &str)]) -
         job: job.to_owned(),
         grants: Arc::new(Grants::new(roles.iter().copied(), &single).expect("grants")),
         model: Arc::new(Echo),
+        device: None,
     })
 }
 
@@ -197,4 +198,70 @@ fn a_tool_borrows_nothing_that_only_one_of_the_two_was_granted() {
     Narrowed::new(&mut guest, &writer)
         .write("artifacts/b", b"x")
         .expect_err("the agent was granted nothing");
+}
+
+/// A plane that says what it was handed.
+struct Says;
+
+impl Device for Says {
+    fn propose(&self, proposed: &Proposed<'_>) -> Result<Value, AgentError> {
+        Ok(json!([
+            proposed.agent,
+            proposed.job,
+            proposed.decision,
+            proposed.change.name
+        ]))
+    }
+}
+
+#[test]
+fn a_change_of_the_device_takes_the_right_to_that_plane_and_a_daemon_that_runs_the_node() {
+    let dir = data();
+    let change = |name: &str| -> Change {
+        let steps = json!([{ "type": "absent", "path": "/srv/x" }]);
+        jos_schemas::read::from_json(&json!({ "name": name, "steps": steps })).expect("a change")
+    };
+    let hands = |granted: &[(Right, &str)], device: Option<Arc<dyn Device>>| {
+        let mut hands = hands_for(dir.path(), "j7", &[], granted);
+        hands.grip.device = device;
+        hands
+    };
+    let granted = [(Right::DevicePropose, "ai-box")];
+    let joined = || Some(Arc::new(Says) as Arc<dyn Device>);
+    let mut none = hands(&[], joined());
+    assert!(matches!(
+        none.propose("d", &change("ai-box")),
+        Err(AgentError::Denied { .. })
+    ));
+    let mut other = hands(&granted, joined());
+    assert!(matches!(
+        other.propose("d", &change("portal")),
+        Err(AgentError::Denied { .. })
+    ));
+    let audited = other.take_captured().accesses;
+    assert_eq!(
+        (audited[0].right, audited[0].to.as_str(), audited[0].allowed),
+        (Right::DevicePropose, "portal", false)
+    );
+    let alone = hands(&granted, None)
+        .propose("d", &change("ai-box"))
+        .expect_err("no daemon");
+    assert!(alone.to_string().contains("[runtime] in agent.toml"), "{alone}");
+    let said = hands(&granted, joined())
+        .propose("d", &change("ai-box"))
+        .expect("it is handed over");
+    assert_eq!(said, json!(["guest", "j7", "d", "ai-box"]));
+    // A tool's hands do not reach it, whatever both were granted.
+    let grants = Grants::new(
+        [],
+        &[Capability {
+            right: Right::DevicePropose,
+            to: "ai-box".into(),
+        }],
+    )
+    .expect("grants");
+    let mut whole = hands(&granted, joined());
+    Narrowed::new(&mut whole, &grants)
+        .propose("d", &change("ai-box"))
+        .expect_err("a tool");
 }

@@ -10,6 +10,7 @@ use crate::models::Echo;
 fn means() -> Means {
     Means {
         model: Arc::new(Echo),
+        device: None,
         programs: None,
     }
 }
@@ -140,6 +141,7 @@ fn planner_and_worker_meet_only_in_a_queue_that_both_were_granted() {
         job: "p".into(),
         grants: Arc::new(sender),
         model: Arc::new(Echo),
+        device: None,
     });
     planner.send("work", &json!({ "task": "sum up" })).expect("granted");
     let registry = Registry::new(dir.path(), means());

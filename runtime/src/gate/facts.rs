@@ -8,6 +8,7 @@ use jos_schemas::documents::desired_state::{Content, DesiredState, Step};
 use jos_schemas::documents::policy::{Policy, Source};
 use jos_schemas::node::Node;
 use jos_schemas::read;
+use jos_schemas::text::Name;
 use jos_trust::canonical;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,12 @@ pub(crate) struct GateFacts {
     pub(crate) live: bool,
     /// What `meta.requires` may have named.
     pub(crate) features: Vec<String>,
+    /// The agent of the runtime that proposed, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<Name>,
+    /// The data directory of the node that the daemon ran, where it ran one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
 }
 
 impl GateFacts {
@@ -83,11 +90,14 @@ impl Recorded {
                 facts.schemes
             ));
         }
-        let paths = Rc::new(Paths::new(&facts.policy, &facts.protected));
+        let mut paths = Paths::new(&facts.policy, &facts.protected);
+        if let Some(node) = &facts.node {
+            paths.run_node(node);
+        }
         Ok(Self {
             facts,
             schemes,
-            paths,
+            paths: Rc::new(paths),
             plain: RefCell::default(),
         })
     }
@@ -121,6 +131,8 @@ impl Recorded {
             own_services: &self.facts.own_services,
             schemes: self.schemes,
             hub: self.facts.features.iter().any(|f| f == super::HUB_WITHIN),
+            runtime: self.facts.features.iter().any(|f| f == super::RUNTIME),
+            agent: self.facts.agent.clone(),
         }
     }
 }

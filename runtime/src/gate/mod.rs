@@ -4,6 +4,7 @@
 //! why, and the line of policy that would be needed. What this program does not know to do is refused by name too, as
 //! `unsupported`, so that a later version may take the same state.
 
+mod agents;
 mod commands;
 mod facts;
 mod paths;
@@ -17,7 +18,7 @@ use std::rc::Rc;
 
 use jos_schemas::documents::desired_state::{Content, DesiredState, HealthCheck, ShellStep, Step};
 use jos_schemas::documents::policy::{Grant, Policy, Source};
-use jos_schemas::text::{Mode, ServiceName};
+use jos_schemas::text::{Mode, Name, ServiceName};
 use serde::Serialize;
 
 use crate::globs;
@@ -55,6 +56,8 @@ pub const FEATURES: &[&str] = &[
 
 /// And where there is a hub to ask.
 const HUB_WITHIN: &str = "hub-within";
+/// And where the daemon runs a node of the runtime.
+const RUNTIME: &str = "runtime";
 
 /// The bits above the nine permission bits: setuid, setgid, sticky.
 const SPECIAL_BITS: u32 = 0o7000;
@@ -98,6 +101,9 @@ pub struct Gate<'a> {
     own_services: &'a [String],
     schemes: &'static [&'static str],
     hub: bool,
+    runtime: bool,
+    /// The agent of the runtime whose proposals are judged.
+    agent: Option<Name>,
 }
 
 /// How a path is touched.
@@ -124,6 +130,8 @@ impl<'a> Gate<'a> {
             own_services,
             schemes,
             hub: false,
+            runtime: false,
+            agent: None,
         }
     }
 
@@ -134,9 +142,26 @@ impl<'a> Gate<'a> {
         self
     }
 
+    /// The same where the daemon runs a node of the runtime on this data directory.
+    #[must_use]
+    pub fn with_node(mut self, data_dir: Option<&str>) -> Self {
+        self.runtime = data_dir.is_some();
+        if let Some(paths) = Rc::get_mut(&mut self.paths)
+            && let Some(dir) = data_dir
+        {
+            paths.run_node(dir);
+        }
+        self
+    }
+
     /// What `meta.requires` may name on this device.
     pub fn features(&self) -> impl Iterator<Item = &'static str> {
-        FEATURES.iter().copied().chain(self.hub.then_some(HUB_WITHIN))
+        let runtime = self.runtime.then_some(RUNTIME);
+        FEATURES
+            .iter()
+            .copied()
+            .chain(self.hub.then_some(HUB_WITHIN))
+            .chain(runtime)
     }
 
     /// Holds a whole state against what `source` was granted.
@@ -182,10 +207,12 @@ impl<'a> Gate<'a> {
                 self.command_listed(source, "spec.confirm.command", command, &mut found);
             }
         }
+        self.name_agent(&mut found);
         found
     }
 
     fn step(&self, source: Source, label: &str, step: &Step, found: &mut Judgement) {
+        agents::limits(source, label, step, found);
         match step {
             Step::File(file) => {
                 let secret = matches!(file.content, Some(Content::Secret(_)));
@@ -380,7 +407,7 @@ impl<'a> Gate<'a> {
 
     /// What `source` was granted.
     pub fn grant(&self, source: Source) -> Option<&'a Grant> {
-        self.policy.grants.get(&source)
+        self.own_grant(source).or_else(|| self.policy.grants.get(&source))
     }
 }
 

@@ -292,7 +292,7 @@ impl Paths {
             .map(|s| fold(s).into_owned())
             .chain(code_configs())
             .collect();
-        for grant in policy.grants.values().flat_map(|g| &g.shell) {
+        for grant in policy.all_grants().flat_map(|g| &g.shell) {
             match grant {
                 CommandGrant::Exact(text) => listed_programs(text, &mut code),
                 CommandGrant::Template(template) => {
@@ -312,6 +312,15 @@ impl Paths {
             named,
             code,
         }
+    }
+
+    /// The same where a node of the runtime has this data directory: what lies in it is run, and its ledger is its own.
+    pub(crate) fn run_node(&mut self, data_dir: &str) {
+        let dir = fold(data_dir.trim_end_matches('/')).into_owned();
+        self.protected.push(Pattern::new(format!("{dir}/state")));
+        let at = self.named.partition_point(|named| named.as_str() < dir.as_str());
+        self.named.insert(at, dir.clone());
+        self.code.push(Pattern::new(dir));
     }
 
     /// Every protected pattern.

@@ -157,7 +157,7 @@ impl Plane<'_> {
         let bytes = serde_json::to_vec(&act).expect("a step is plain data");
         let act = Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&act, &bytes)?;
         let mut payload = json!({ "artifact": flow.artifact, "step": flow.step, "act": act });
-        self.add_captured(&mut payload, &[], &wanted, &plan)?;
+        self.add_captured(&mut payload, &self.gate_facts(None), &[], &wanted, &plan)?;
         let decision = Decision {
             id: flow_id(&flow.artifact, &flow.step),
             source,
@@ -214,6 +214,11 @@ fn avoided(flow: &FlowStep) -> Option<&str> {
 
 /// The form in which the comparison takes a single step.
 pub(crate) fn one_step_state(name: &jos_schemas::text::Name, step: Step) -> DesiredState {
+    state_of(name, vec![step])
+}
+
+/// The form in which the comparison takes steps that are of no signed state.
+pub(crate) fn state_of(name: &jos_schemas::text::Name, steps: Vec<Step>) -> DesiredState {
     DesiredState {
         schema: None,
         jos: None,
@@ -228,7 +233,7 @@ pub(crate) fn one_step_state(name: &jos_schemas::text::Name, step: Step) -> Desi
             audience: None,
         },
         spec: Spec {
-            apply: vec![step],
+            apply: steps,
             health_check: None,
             confirm: None,
             telemetry: None,

@@ -14,6 +14,7 @@ mod held;
 mod keep;
 mod lock;
 mod patience;
+mod propose;
 mod record;
 mod recover;
 mod regain;
@@ -48,8 +49,10 @@ use crate::world::World;
 pub(crate) use converge::set_of;
 pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
-pub(crate) use flow::{flow_id, is_flow_id, one_step_state};
+pub(crate) use flow::{flow_id, is_flow_id, one_step_state, state_of};
 pub(crate) use keep::streams_of;
+pub use propose::Proposed;
+pub(crate) use propose::change_id;
 pub use regain::{Regained, Word};
 pub use status::{InForce, Status, Wishes};
 pub use trust::RootError;
@@ -76,6 +79,8 @@ pub struct Setup {
     pub built: Utc,
     /// How long to wait for another apply to end.
     pub wait: Duration,
+    /// The data directory of the node of the runtime that the daemon runs, where it runs one.
+    pub node: Option<String>,
 }
 
 /// The plane of one agent.
@@ -149,7 +154,9 @@ impl<'a> Plane<'a> {
 
     fn gate(&self) -> Gate<'_> {
         let (policy, schemes) = (&self.setup.policy, self.world.probe.schemes());
-        Gate::new(policy, &self.protected(), &self.setup.own_services, schemes).with_hub(self.world.hub.is_some())
+        Gate::new(policy, &self.protected(), &self.setup.own_services, schemes)
+            .with_hub(self.world.hub.is_some())
+            .with_node(self.setup.node.as_deref())
     }
 
     /// The agent's own paths besides the built-in ones.

@@ -4,8 +4,8 @@
 //! end: what is decided, what the gate knew, and what only this device could know when it decided.
 //!
 //! ```text
-//! payload of         state.apply               state.converge, .first_boot   flow.step
-//! what is decided    stream content signers    changes count set             artifact step act
+//! payload of         state.apply               state.converge, .first_boot   flow.step           agent.change
+//! what is decided    stream content signers    changes count set             artifact step act   agent node job decision act
 //!                    state root trust
 //! what the gate knew gate: SHA-256 of a blob
 //! what was captured  ids:    {"root:lp": "0:7", "": "0:0"}      what names of owners stood for
@@ -19,6 +19,7 @@ use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::ledger::Decision;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::node::Node;
+use jos_schemas::text::Name;
 use jos_trust::root::Received;
 use jos_trust::{Verified, canonical};
 use serde_json::{Map, Value, json};
@@ -53,7 +54,7 @@ impl Plane<'_> {
         if let Some(root) = self.vouching_root(state)? {
             payload["trust"] = json!({ "blob": blobs.put(&root)?.to_string(), "size": root.len() });
         }
-        self.add_captured(&mut payload, held, wanted, plan)?;
+        self.add_captured(&mut payload, &self.gate_facts(None), held, wanted, plan)?;
         Ok(Decision {
             id: format!("{}-{}", self.setup.name, state.version()),
             source,
@@ -66,12 +67,13 @@ impl Plane<'_> {
     pub(super) fn add_captured(
         &self,
         payload: &mut Value,
+        facts: &GateFacts,
         held: &[Held],
         wanted: &Wanted<'_>,
         plan: &Plan,
     ) -> Result<(), PlaneError> {
         let blobs = self.blobs()?;
-        payload["gate"] = blobs.put(&self.gate_facts().to_bytes())?.to_string().into();
+        payload["gate"] = blobs.put(&facts.to_bytes())?.to_string().into();
         payload["ids"] = json!(plan.ids);
         let found = found(held, wanted, plan);
         if !found.is_empty() {
@@ -117,8 +119,8 @@ impl Plane<'_> {
         self.kept_blobs()
     }
 
-    /// Everything but the state that decides whether a state may run.
-    pub(super) fn gate_facts(&self) -> GateFacts {
+    /// Everything but the state that decides whether a state may run; `agent` is the one that proposes, where one does.
+    pub(super) fn gate_facts(&self, agent: Option<&Name>) -> GateFacts {
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect();
         GateFacts {
             policy: self.setup.policy.clone(),
@@ -127,6 +129,8 @@ impl Plane<'_> {
             schemes: words(self.world.probe.schemes()),
             live: self.live(),
             features: self.gate().features().map(str::to_owned).collect(),
+            agent: agent.cloned(),
+            node: self.setup.node.clone(),
         }
     }
 

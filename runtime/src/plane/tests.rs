@@ -10,6 +10,7 @@ mod hostile;
 mod keep;
 mod packages;
 mod power;
+mod propose;
 mod purge;
 mod regain;
 mod roots;

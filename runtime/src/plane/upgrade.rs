@@ -76,6 +76,7 @@ pub fn setup_of(folder: &Path, built: Utc) -> Result<Setup, String> {
         own_services: given.own_services,
         built,
         wait: Duration::ZERO,
+        node: None,
     })
 }
 

@@ -69,8 +69,9 @@ impl Machine {
                 let flow: Flow<'_> = read(index, payload, "a flow.step")?;
                 self.decide_flow(line, decided.id, flow.into(), blobs)
             }
+            "agent.change" => self.decide_change(line, decided.id, &read(index, payload, "an agent.change")?, blobs),
             other => {
-                let known = "state.apply, state.converge, state.first_boot or flow.step";
+                let known = "state.apply, state.converge, state.first_boot, flow.step or agent.change";
                 Err(Divergence::new(index, known, format!("a decision of kind {other:?}")))
             }
         }
@@ -160,6 +161,7 @@ impl Machine {
             found,
             inputs,
             set: None,
+            agent: None,
             outcome: None,
         })
     }
@@ -212,6 +214,7 @@ impl Machine {
             found,
             inputs,
             set: None,
+            agent: None,
             outcome: None,
         })
     }
@@ -350,6 +353,7 @@ impl Machine {
                 count: converge.count,
                 changes: converge.changes.iter().map(|(a, w)| (*a, w.to_string())).collect(),
             }),
+            agent: None,
             outcome: None,
         })
     }

@@ -134,6 +134,7 @@ impl Machine {
             found,
             inputs,
             set: None,
+            agent: None,
             outcome: None,
         })
     }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_schemas::documents::policy::Source;
+use jos_schemas::text::Name;
 use jos_trust::{Digest, Stream};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, Visitor};
@@ -79,6 +80,29 @@ pub(super) struct Flow<'a> {
     pub(super) artifact: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) step: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) act: &'a RawValue,
+    #[serde(with = "hex")]
+    pub(super) gate: Digest,
+    #[serde(default, borrow)]
+    pub(super) ids: Ids<'a>,
+    #[serde(default, borrow)]
+    pub(super) found: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    pub(super) inputs: Option<&'a RawValue>,
+}
+
+/// `agent.change`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change<'a> {
+    pub(super) agent: Name,
+    #[serde(borrow)]
+    pub(super) node: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) job: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) decision: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) act: &'a RawValue,
     #[serde(with = "hex")]

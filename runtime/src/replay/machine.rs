@@ -96,6 +96,7 @@ pub(super) enum Why {
     Apply,
     Converge,
     FirstBoot,
+    /// Steps of no state: of an artifact's flow, or an agent's.
     Flow,
     /// Nothing was decided: drift is reported only.
     Report,
@@ -109,7 +110,7 @@ pub(super) struct Open {
     pub(super) source: Source,
     pub(super) version: Option<u64>,
     pub(super) recorded: Rc<Recorded>,
-    /// What it brings: the state of `state.apply`, the step of `flow.step`.
+    /// What it brings: the state of `state.apply`, the steps of `flow.step` and `agent.change`.
     pub(super) state: Option<(Stream, Rc<State>)>,
     pub(super) step: Option<Rc<DesiredState>>,
     /// The state of `state.apply`, where it was kept by hash alone.
@@ -122,6 +123,8 @@ pub(super) struct Open {
     pub(super) found: BTreeMap<String, Option<Shape>>,
     pub(super) inputs: BTreeMap<String, Input>,
     pub(super) set: Option<DriftSet>,
+    /// The agent of the runtime that proposed it.
+    pub(super) agent: Option<Name>,
     /// The outcome so far.
     pub(super) outcome: Option<OutcomeKind>,
 }

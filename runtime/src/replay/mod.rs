@@ -15,6 +15,7 @@
 //! ```
 
 mod acts;
+mod change;
 mod check;
 mod checkpoint;
 mod decide;

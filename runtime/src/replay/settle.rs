@@ -309,6 +309,7 @@ impl Machine {
             record: line.index,
             decision: open.index,
             source: line.source,
+            agent: open.agent.clone(),
             version: line.version,
             signers: side.map(Side::signers).unwrap_or_default(),
             time: line.time.to_owned(),

@@ -2,6 +2,7 @@
 
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_schemas::documents::policy::Source;
+use jos_schemas::text::Name;
 use serde::Serialize;
 
 use crate::plan::Action;
@@ -55,6 +56,9 @@ pub struct Failure {
     pub decision: Option<u64>,
     /// Who proposed it.
     pub source: Source,
+    /// Which agent of the runtime, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Name>,
     /// The version of the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
@@ -101,6 +105,9 @@ pub struct Event {
     pub decision: u64,
     /// Who proposed it.
     pub source: Source,
+    /// Which agent of the runtime, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Name>,
     /// The version of the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,

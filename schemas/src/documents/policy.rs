@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Issues, checked};
 use crate::ruled;
-use crate::text::{AbsPath, ServiceName, Sha256Hex};
+use crate::text::{AbsPath, Name, ServiceName, Sha256Hex};
 
 /// The `kind` of a policy.
 pub const KIND: &str = "jos.policy";
@@ -36,6 +36,17 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
     pub grants: BTreeMap<Source, Grant>,
+    /// What single agents of the runtime may change, by their names. One that is named here has this alone; the others have
+    /// `grants.agent`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<Name, Grant>,
+}
+
+impl Policy {
+    /// Every grant, whoever has it.
+    pub fn all_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.values().chain(self.agents.values())
+    }
 }
 
 /// How much of its history an agent keeps: its ledger and its blobs together. What is older than the last two

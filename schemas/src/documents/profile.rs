@@ -200,6 +200,9 @@ pub struct ProfilePolicy {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
     pub grants: BTreeMap<Source, Grant>,
+    /// What single agents of the runtime may change, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<Name, Grant>,
 }
 
 impl From<ProfilePolicy> for Policy {
@@ -211,6 +214,7 @@ impl From<ProfilePolicy> for Policy {
             protected: p.protected,
             ledger: p.ledger.unwrap_or_default(),
             grants: p.grants,
+            agents: p.agents,
         }
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::desired_state::Step;
 use super::kind;
 use crate::check::{Check, Issues, checked};
 use crate::ruled;
@@ -279,6 +280,17 @@ pub struct Capability {
     pub to: String,
 }
 
+/// The payload of `device.propose`: a change of the device that an agent proposes to its plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The plane: the name of the device's agent, as in `meta.name` of its desired state.
+    pub name: Name,
+    /// Steps as a desired state has them, done in this order, all or none.
+    pub steps: Vec<Step>,
+}
+
 /// What may be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
@@ -295,6 +307,9 @@ pub enum Right {
     /// Write files.
     #[serde(rename = "fs.write")]
     FsWrite,
+    /// Propose changes of the device to the plane of this name.
+    #[serde(rename = "device.propose")]
+    DevicePropose,
 }
 
 checked!(Schedule, Expect, RuntimeAgent, Tool);

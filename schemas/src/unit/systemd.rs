@@ -135,7 +135,7 @@ impl Systemd<'_> {
             "yes"
         };
         let temporary = ["/tmp", "/var/tmp"].iter().any(|t| touches(t) || opens(t));
-        let grants = || self.policy.grants.values();
+        let grants = || self.policy.all_grants();
         let tunables = grants().any(|g| !g.sysctl.is_empty());
         let setuid = grants()
             .flat_map(|g| &g.files)

@@ -45,7 +45,7 @@ pub fn everywhere(folder: &str) -> bool {
 /// themselves.
 pub fn folders(policy: &Policy, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    for grant in policy.grants.values() {
+    for grant in policy.all_grants() {
         for file in &grant.files {
             all.push(existing(&literal_folder(file.path().as_str()), exists));
         }

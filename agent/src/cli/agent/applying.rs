@@ -128,6 +128,7 @@ impl Target {
             own_services: unit::own_services(service.map_or_else(|| "jos-agent".into(), String::from)),
             built: built(),
             wait: Duration::from_secs(u64::from(self.wait)),
+            node: config.as_ref().and_then(crate::run::settings::node),
         };
         Ok(Ready {
             real: Real::new().offering(self.blobs.clone()),

@@ -105,5 +105,6 @@ fn bare(args: &Args) -> Result<Setup, Failure> {
         own_services: Vec::new(),
         built: built(),
         wait: Duration::ZERO,
+        node: None,
     })
 }

@@ -162,6 +162,7 @@ fn one(place: &Place, agent: &Agent, ui: &Ui) -> (Value, String, bool) {
         "fetcher_restarts": current.map(|l| l.fetcher_restarts),
         "confinement": current.map(Live::shown_confinement),
         "hub": status_hub::value(live.and_then(|l| l.link.as_ref()), hub.as_deref(), agent.baked()),
+        "node": current.and_then(|l| l.node.clone()),
         "trouble": ended.and_then(|l| l.trouble.clone()),
         "folder": agent.folder,
         "state_dir": agent.state_dir(),
@@ -244,6 +245,7 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
     for (key, text) in status_hub::lines(&value["hub"]) {
         line(key, text);
     }
+    line("node", node(&value["node"]));
     if let Some(trouble) = value["trouble"].as_str() {
         line("trouble", ui.paint("31", trouble));
     }
@@ -273,6 +275,18 @@ fn outcome(last: &Value) -> String {
         let _ = write!(text, "; {reason}");
     }
     text
+}
+
+/// The node of the runtime that the agent runs; nothing where it runs none.
+fn node(told: &Value) -> String {
+    let Some(dir) = told["data_dir"].as_str() else {
+        return String::new();
+    };
+    let state = match told["pid"].as_u64() {
+        Some(pid) => format!("process {pid}"),
+        None => told["trouble"].as_str().unwrap_or("starting").to_owned(),
+    };
+    format!("{dir}, {state}, {} changes proposed", told["proposed"])
 }
 
 fn ledger(head: &Value) -> String {

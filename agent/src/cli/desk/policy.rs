@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jos_runtime::gate::{Gate, Review};
 use jos_runtime::world::Probe;
 use jos_schemas::documents::agent_config::AgentConfig;
@@ -12,6 +12,7 @@ use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::{Policy, Source};
 use jos_schemas::layout::Layout;
 use jos_schemas::read;
+use jos_schemas::text::Name;
 use jos_schemas::unit;
 use serde_json::json;
 
@@ -32,7 +33,8 @@ pub(crate) enum PolicyCommand {
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     jos policy check state.toml                                    by this machine's policy\n  \
-    jos policy check state.toml --policy policy.toml --source hub  as if the hub had sent it\n\n\
+    jos policy check state.toml --policy policy.toml --source hub  as if the hub had sent it\n  \
+    jos policy check steps.toml --source agent:tuner               as if that agent had proposed its steps\n\n\
     Exit codes: 0 every step is granted, 1 at least one is refused, 2 bad use or invalid input.")]
 pub(crate) struct CheckArgs {
     /// The desired state, JSON or TOML; it need not be signed
@@ -42,19 +44,36 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Under whose grants
-    #[arg(long, value_enum, default_value = "local")]
+    ///
+    /// `local` is a file that somebody at the machine hands over, `baseline` the state that came with the package; `agent:NAME`
+    /// holds the steps against what that agent of the runtime was granted.
+    #[arg(long, value_name = "local|baseline|hub|agent:NAME", default_value = "local", value_parser = origin)]
     source: Origin,
 }
 
-/// How a state can reach a device.
-#[derive(Clone, Copy, ValueEnum)]
-enum Origin {
-    /// A file that somebody at the machine hands over
-    Local,
-    /// The state that came with the package
-    Baseline,
-    /// From the hub
-    Hub,
+/// How steps can reach a device.
+#[derive(Clone)]
+struct Origin {
+    source: Source,
+    /// Which agent of the runtime.
+    agent: Option<Name>,
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    let of = |source| Ok(Origin { source, agent: None });
+    match text {
+        "local" => of(Source::Local),
+        "baseline" => of(Source::Baseline),
+        "hub" => of(Source::Hub),
+        other => match other.strip_prefix("agent:").map(Name::new) {
+            Some(Ok(agent)) => Ok(Origin {
+                source: Source::Agent,
+                agent: Some(agent),
+            }),
+            Some(Err(e)) => Err(e.to_string()),
+            None => Err("expected local, baseline, hub or agent:NAME".into()),
+        },
+    }
 }
 
 pub(super) fn run(command: &PolicyCommand, ui: &Ui) -> Done {
@@ -81,21 +100,20 @@ fn check(args: &CheckArgs, ui: &Ui) -> Done {
         .unwrap_or_else(|| Layout::HERE.policy.into());
     let help = "name the policy with --policy FILE";
     let policy: Policy = document(&policy_path, Some(help))?;
-    let source = match args.source {
-        Origin::Local => Source::Local,
-        Origin::Baseline => Source::Baseline,
-        Origin::Hub => Source::Hub,
-    };
+    let Origin { source, agent } = args.source.clone();
+    let node = config.as_ref().and_then(crate::run::settings::node);
     let service = config
         .and_then(|c| c.service)
         .map_or_else(|| "jos-agent".into(), String::from);
     let own_services = unit::own_services(service);
-    let gate = Gate::new(&policy, &[], &own_services, crate::world::Tcp.schemes());
+    let gate = Gate::new(&policy, &[], &own_services, crate::world::Tcp.schemes())
+        .with_node(node.as_deref())
+        .of_agent(agent.as_ref());
     let reviews = gate.review(source, &state);
     let refused = reviews.iter().filter(|r| !r.granted).count();
     let missing = missing(&reviews);
     let value = json!({
-        "state": args.state, "policy": policy_path, "source": source, "granted": refused == 0,
+        "state": args.state, "policy": policy_path, "source": source, "agent": agent, "granted": refused == 0,
         "steps": reviews, "needed": missing, "protected": gate.protected().collect::<Vec<_>>(),
     });
     ui.result(&value, text(&reviews, &missing, &policy_path, &gate, ui));

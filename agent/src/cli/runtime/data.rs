@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jos_node::NodeError;
-use jos_node::contract::Model;
+use jos_node::contract::{Device, Model};
 use jos_node::join::{Agents, Outside};
 use jos_node::models::Echo;
 use jos_node::place::DataDir;
@@ -49,9 +49,13 @@ impl Place {
         DataDir::open(&self.root).map_err(failure)
     }
 
-    /// The agents of the directory, with the model that is meant for it.
-    pub(crate) fn agents(&self) -> Result<Arc<dyn Agents>, Failure> {
-        Ok(Arc::new(Registry::new(&self.root, means(self.model()?))))
+    /// The agents of the directory, with the model that is meant for it, and the device whose daemon runs them.
+    pub(crate) fn agents_of(&self, device: Option<Arc<dyn Device>>) -> Result<Arc<dyn Agents>, Failure> {
+        let means = Means {
+            device,
+            ..means(self.model()?)
+        };
+        Ok(Arc::new(Registry::new(&self.root, means)))
     }
 
     /// The same for who only looks at what there is, and asks no model.
@@ -76,6 +80,7 @@ pub(crate) fn means(model: Arc<dyn Model>) -> Means {
     Means {
         model,
         programs: Some(Arc::new(programs::Confined::of_environment())),
+        device: None,
     }
 }
 

@@ -1,12 +1,15 @@
 //! `jos serve`: the node itself.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
+use jos_node::contract::Device;
 use jos_node::place::DataDir;
 use jos_node::serve::{Served, Settings, serve};
 
 use super::data::{Place, failure, outside};
+use super::joined::Joined;
 use crate::cli::{Done, Failure};
 use crate::signals::{self, Signals};
 
@@ -31,6 +34,9 @@ pub(crate) struct Args {
     /// End when nothing is left to do
     #[arg(long)]
     drain: bool,
+    /// Run by a device's daemon: standard input is the stream to its plane
+    #[arg(long, hide = true)]
+    joined: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &Place) -> Done {
@@ -51,9 +57,13 @@ pub(crate) fn run(args: &Args, place: &Place) -> Done {
         signals.drain();
         signals::stop_requested()
     };
+    let device: Option<Arc<dyn Device>> = match args.joined {
+        true => Some(Arc::new(Joined::start(data.root()).map_err(Failure::failed)?)),
+        false => None,
+    };
     match serve(
         &data,
-        place.agents()?,
+        place.agents_of(device)?,
         &outside(),
         &settings,
         signals.as_fd(),

@@ -20,6 +20,7 @@ fn hands(root: &Path, roles: &[&str]) -> Granted {
         job: "job-1".into(),
         grants: Arc::new(Grants::new(roles.iter().copied(), &[]).expect("roles")),
         model: Arc::new(Echo),
+        device: None,
     })
 }
 
