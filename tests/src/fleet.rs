@@ -440,7 +440,11 @@ impl Device {
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        self.process = None;
+        if let Some(process) = self.process.take() {
+            let id = process.id();
+            drop(process);
+            self.sweep(id);
+        }
     }
 
     /// What it says of itself.

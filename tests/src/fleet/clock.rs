@@ -53,4 +53,19 @@ impl Device {
                 .env("NO_FAKE_STAT", "1");
         }
     }
+
+    /// What libfaketime leaves of a process that was killed: another one of that number would find it.
+    pub(super) fn sweep(&self, process: u32) {
+        for left in ["faketime_shm_", "sem.faketime_sem_"] {
+            if self.clock {
+                let _ = fs::remove_file(format!("/dev/shm/{left}{process}"));
+            }
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
