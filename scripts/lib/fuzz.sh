@@ -5,6 +5,15 @@
 # cargo-fuzz is a program of its own; it is compiled once and kept outside the checkout.
 CARGO_FUZZ_VERSION=0.13.2
 cargo_fuzz() {
+    if ! "$JOS_CACHE/tools/bin/cargo-fuzz" --version 2>/dev/null | grep -qx "cargo-fuzz $CARGO_FUZZ_VERSION"; then
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+            CARGO_TARGET_DIR=$JOS_CACHE/tools/build \
+            cargo install cargo-fuzz --version "$CARGO_FUZZ_VERSION" --locked --root "$JOS_CACHE/tools"
+        rm -rf "$JOS_CACHE/tools/build"
+    fi
+}
+
+fuzz() {
     local target folders logs job found=0
     cargo_fuzz
     # A stable compiler instruments code under this name alone. The instrumented files are of no use to another build.
