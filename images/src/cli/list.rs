@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     let mut profiles = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for dir in finder.dirs() {
-        for name in crate::profile::names_in(&dir) {
+        for name in crate::profile::resolve::names_in(&dir) {
             let path = dir.join(format!("{name}.toml"));
             let real = path.canonicalize().unwrap_or_else(|_| path.clone());
             if seen.insert(real) {

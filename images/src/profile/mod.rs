@@ -9,13 +9,12 @@ pub mod check;
 pub mod files;
 mod image;
 pub mod paths;
-mod resolve;
+pub(crate) mod resolve;
 
 use jos_schemas::documents::profile::Profile;
 use jos_schemas::node::Node;
 
 pub use files::{Files, Invalid, Place, Problems};
-pub(crate) use resolve::names_in;
 pub use resolve::{Finder, resolve};
 
 /// A profile with all that it extends.
