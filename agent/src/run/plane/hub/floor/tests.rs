@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use jos_link::message::PROTOCOL;
 use jos_link::{Decoder, FromFetcher, Reply, Request, ToFetcher, frame};
+use jos_schemas::documents::hub::DeviceFloor;
 use jos_schemas::documents::trust::Role;
 use jos_trust::sign::{self, Grant, NewTrust};
-use jos_trust::{KeyId, SecretKey};
+use jos_trust::{KeyId, SecretKey, statement};
 use serde_json::{Value, json};
 
 use super::super::Agent;
@@ -56,7 +57,9 @@ fn floor(change: &Value, nonce: &str, by: &SecretKey) -> String {
     for (member, value) in change.as_object().expect("an object") {
         floor[member] = value.clone();
     }
-    signed(&floor, "jos.floor", by)
+    let floor: DeviceFloor = serde_json::from_value(floor).expect("a floor");
+    let signed = statement::sign(&floor, by).expect("it can be signed");
+    serde_json::to_string(&signed).expect("JSON")
 }
 
 fn honest(version: u64) -> Says {
@@ -238,7 +241,8 @@ impl Bench {
 
     /// Several questions later, nothing but the state of before stands there.
     fn waits(&self, what: &str) {
-        let (asked, states) = (self.hub().nonces.len(), self.hub().states);
+        let asked = self.hub().nonces.len();
+        let states = self.hub().states;
         let lost = self.run(
             |_| self.hub().nonces.len() >= asked + 3,
             |agent| agent.plane.lost_floors().expect("it reads"),
