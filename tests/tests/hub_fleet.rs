@@ -236,7 +236,12 @@ impl Fleet {
                 let known: BTreeSet<u64> = reports
                     .filter_map(|report| report["ledger"]["index"].as_u64())
                     .collect();
-                let lost: Vec<&u64> = own.difference(&known).collect();
+                // Where a crash came between an outcome and its report, that names where the ledger stood afterwards.
+                let told = |at: &u64| {
+                    let next = own.range(at + 1..).next().copied().unwrap_or(u64::MAX);
+                    known.range(at..&next).next().is_some()
+                };
+                let lost: Vec<&u64> = own.iter().filter(|at| !told(at)).collect();
                 if lost.is_empty() {
                     Ok(seen)
                 } else {
