@@ -24,6 +24,7 @@ pub const SUITE: &str = "bookworm";
 /// nspawn exits so when the guest reboots and nspawn was told to stay in our cgroup.
 const GUEST_REBOOTED: i32 = 133;
 const BOOT: Duration = Duration::from_secs(90);
+const GONE: Duration = Duration::from_secs(30);
 /// Where cgroups may be: version 2 alone, or beside version 1 as systemd lays them.
 const HIERARCHIES: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -388,6 +389,12 @@ impl Machine {
     /// What it wrote and did not sync stays as well, since the kernel is this machine's: [`crate::qemu`] loses that too.
     pub fn power_cut(&mut self) {
         leftovers::kill_guest(self.leader, &self.name);
+        // Its end waits for those of all others of the guest: none of them sees what happens from here on.
+        let stat = format!("/proc/{}/stat", self.leader);
+        wait::until("the guest is gone", GONE, || match fs::read_to_string(&stat) {
+            Ok(text) if !text.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")) => Err(text),
+            _ => Ok(()),
+        });
         let mut nspawn = self.nspawn.take().expect("running");
         drop(nspawn.kill());
         drop(nspawn.wait());
