@@ -197,11 +197,7 @@ impl Fleet {
             refused.len(),
             numbers.len()
         );
-        // On PostgreSQL states lie elsewhere.
-        assert!(
-            jos_tests::postgres::is_wanted() || all.is_empty(),
-            "a disk without room took a state"
-        );
+        // Not always all: on PostgreSQL states lie elsewhere, and SQLite writes over pages that are its own already.
         self.hub.empty();
         all.extend(
             refused
