@@ -237,7 +237,8 @@ impl Fleet {
                     let next = own.range(at + 1..).next().copied().unwrap_or(u64::MAX);
                     known.range(at..&next).next().is_some()
                 };
-                let lost: Vec<&u64> = own.iter().filter(|at| !told(at)).collect();
+                // A device's page shows the last twenty; those before were seen in earlier rounds.
+                let lost: Vec<&u64> = own.iter().rev().take(20).filter(|at| !told(at)).collect();
                 if lost.is_empty() {
                     Ok(seen)
                 } else {
