@@ -294,7 +294,8 @@ fn old_history_goes_by_its_age() {
     );
 }
 
-fn copy(from: &Path, to: &Path) {
+/// A folder as it is, with the rights of each.
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let to = to.join(entry.file_name());

@@ -1,7 +1,5 @@
 //! Floors that were lost: noticed, waited for, said anew; and at no moment a way back.
 
-use std::path::Path;
-
 use jos_schemas::documents::hub::DeviceFloor;
 use jos_schemas::documents::ledger::OutcomeKind;
 use jos_schemas::documents::trust::{self, Role};
@@ -13,6 +11,7 @@ use jos_trust::{Channel, KeyId, Refused, SecretKey, TrustRoot, Verified};
 use serde_json::{Value, json};
 
 use super::file;
+use super::keep::copy;
 use crate::plane::{Regained, Word};
 use crate::testing::*;
 use crate::{Plane, PlaneError, StoreError};
@@ -235,19 +234,6 @@ fn a_purge_is_no_loss() {
     assert_eq!(notice(&m.plane()), None);
     // Its files lie there as they should be, and it begins anew.
     assert_eq!(m.apply(1, spec(1)).kind, OutcomeKind::Unchanged);
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
-    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
 }
 
 #[test]
