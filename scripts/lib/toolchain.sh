@@ -35,13 +35,17 @@ debian_rust() {
         && version_at_least "$version" "$JOS_RUST_MINIMUM"
 }
 
-# Sets CROSS_RUSTC, CROSS_CARGO and CROSS_KIND (path | debian): a toolchain of which the standard library's source is
-# there. `images` makes the same choice in the same order when it compiles.
+# Sets CROSS_RUSTC, CROSS_CARGO and CROSS_KIND (path | joined | debian): a toolchain of which the standard library's
+# source is there; `joined` is the one on PATH with Debian's source beside it (scripts/lib/library.sh). `images` makes
+# the same choice in the same order when it compiles.
 cross_toolchain() {
-    local version sysroot
+    local version='' sysroot joined
     if have rustc && have cargo && version=$(rust_version rustc) && version_at_least "$version" "$JOS_RUST_MINIMUM" \
         && sysroot=$(rustc --print sysroot 2>/dev/null) && [ -d "$sysroot/lib/rustlib/src/rust/library/std" ]; then
         CROSS_KIND=path CROSS_RUSTC=$(command -v rustc) CROSS_CARGO=$(command -v cargo) CROSS_VERSION=$version
+    elif joined=$JOS_CACHE/rust/${version:-none}/bin && version_at_least "${version:-0}" "$JOS_RUST_MINIMUM" \
+        && [ "$(rust_version "$joined/rustc")" = "$version" ]; then
+        CROSS_KIND=joined CROSS_RUSTC=$joined/rustc CROSS_CARGO=$joined/cargo CROSS_VERSION=$version
     elif debian_rust && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std" ]; then
         CROSS_KIND=debian CROSS_RUSTC=/usr/bin/rustc CROSS_CARGO=/usr/bin/cargo CROSS_VERSION=$(rust_version /usr/bin/rustc)
     else

@@ -67,6 +67,18 @@ impl Rust {
         library.join("std").is_dir().then_some(library)
     }
 
+    /// What the library's source is, where it did not come with the compiler.
+    #[must_use]
+    pub fn library_package(&self) -> Option<String> {
+        let name = std::fs::read_to_string(self.sysroot.join("lib/rustlib/src/rust/package")).ok()?;
+        Some(format!("library: {}", name.trim()))
+    }
+
+    /// `1.95.0`.
+    fn release(&self) -> Option<&str> {
+        self.version.lines().find_map(|l| l.strip_prefix("release: "))
+    }
+
     /// The one line of `rustc --version` that people know.
     #[must_use]
     pub fn short(&self) -> &str {
@@ -74,13 +86,12 @@ impl Rust {
     }
 }
 
-fn candidates() -> Vec<(PathBuf, PathBuf)> {
-    let mut all = Vec::new();
-    if let (Some(rustc), Some(cargo)) = (on_path("rustc"), on_path("cargo")) {
-        all.push((rustc, cargo));
-    }
-    all.push(("/usr/bin/rustc".into(), "/usr/bin/cargo".into()));
-    all
+/// The compiler on PATH, then the distribution's.
+fn candidates() -> [Option<(PathBuf, PathBuf)>; 2] {
+    [
+        on_path("rustc").zip(on_path("cargo")),
+        Some(("/usr/bin/rustc".into(), "/usr/bin/cargo".into())),
+    ]
 }
 
 /// A toolchain for this machine's own programs.
@@ -90,6 +101,7 @@ fn candidates() -> Vec<(PathBuf, PathBuf)> {
 pub fn host() -> Result<Rust, BuildError> {
     let found = candidates()
         .into_iter()
+        .flatten()
         .find_map(|(rustc, cargo)| Rust::ask(&rustc, &cargo));
     found.ok_or_else(|| BuildError::Missing {
         what: format!("a Rust toolchain of at least {}.{}", MINIMUM.0, MINIMUM.1),
@@ -97,15 +109,25 @@ pub fn host() -> Result<Rust, BuildError> {
     })
 }
 
+/// The compiler on PATH with the library's source beside it, as `scripts/setup` puts them together in the cache where
+/// rustup has no source to give: a folder by the compiler's release, good only while it still is that very compiler.
+fn joined(cache: &Path) -> Option<Rust> {
+    let own = Rust::ask(&on_path("rustc")?, &on_path("cargo")?)?;
+    let bin = cache.join("rust").join(own.release()?).join("bin");
+    Rust::ask(&bin.join("rustc"), &bin.join("cargo")).filter(|rust| rust.version == own.version)
+}
+
 /// A toolchain that has the standard library's source, which `-Zbuild-std` compiles for any target.
 ///
 /// # Errors
 /// [`BuildError::Missing`] naming what to install.
-pub fn cross() -> Result<Rust, BuildError> {
-    let mut all = candidates()
-        .into_iter()
-        .filter_map(|(rustc, cargo)| Rust::ask(&rustc, &cargo));
-    all.find(|r| r.library_source().is_some())
+pub fn cross(cache: &Path) -> Result<Rust, BuildError> {
+    let with_source = |rust: &Rust| rust.library_source().is_some();
+    let [own, distribution] = candidates();
+    let ask = |(rustc, cargo): (PathBuf, PathBuf)| Rust::ask(&rustc, &cargo).filter(with_source);
+    own.and_then(ask)
+        .or_else(|| joined(cache).filter(with_source))
+        .or_else(|| distribution.and_then(ask))
         .ok_or_else(|| {
             BuildError::Missing {
         what: format!("a Rust toolchain of at least {}.{} with the standard library's source", MINIMUM.0, MINIMUM.1),

@@ -27,7 +27,7 @@ impl Zigbuild {
     /// # Errors
     /// [`BuildError::Missing`] naming what to install.
     pub fn new(sources: Sources, cache: &Path, jobs: Option<usize>) -> Result<Self, BuildError> {
-        let rust = cross()?;
+        let rust = cross(cache)?;
         let library = rust.library_source().unwrap_or_default();
         let venv = match std::env::var_os("JOS_ZIG_VENV").filter(|v| !v.is_empty()) {
             Some(set) => PathBuf::from(set),
@@ -85,6 +85,7 @@ impl Builder for Zigbuild {
 
     fn provenance(&self, triple: &Triple) -> Result<Option<Provenance>, BuildError> {
         let mut toolchain = vec![self.rust.version.replace('\n', "; ")];
+        toolchain.extend(self.rust.library_package());
         toolchain.extend(self.versions.iter().cloned());
         let mut flags = self.flags(triple, true);
         flags.extend(triple.environment.iter().map(|(name, value)| format!("{name}={value}")));
