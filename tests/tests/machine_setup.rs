@@ -145,13 +145,20 @@ fn a_compiler_without_the_librarys_source_gets_debians_source_of_its_own_release
         entries.map(|entry| entry.file_name()).collect()
     };
     let before = list(&rustlib);
-    let version = beside(cache.path(), "host_toolchain; library_beside \"$HOST_RUSTC\" \"$HOST_VERSION\" >&2; echo $HOST_VERSION").ok();
+    let version = beside(
+        cache.path(),
+        "host_toolchain; library_beside \"$HOST_RUSTC\" \"$HOST_VERSION\" >&2; echo $HOST_VERSION",
+    )
+    .ok();
     let sysroot = cache.path().join("rust").join(version.text());
     let compiler = sysroot.join("bin/rustc").display().to_string();
     assert_eq!(Path::new(sh(&compiler, &["--print", "sysroot"]).ok().text()), sysroot);
     assert!(sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file());
     let package = fs::read_to_string(sysroot.join("lib/rustlib/src/rust/package")).expect("what it is");
-    assert!(package.starts_with(&format!("rust-src_{}+", version.text())), "{package}");
+    assert!(
+        package.starts_with(&format!("rust-src_{}+", version.text())),
+        "{package}"
+    );
     // It compiles and links as the compiler does that it was put beside.
     let main = cache.path().join("main.rs");
     fs::write(&main, "fn main() { println!(\"{}\", std::env::args().count()); }").expect("written");
@@ -159,7 +166,11 @@ fn a_compiler_without_the_librarys_source_gets_debians_source_of_its_own_release
     sh(&compiler, &["-o", &program, &main.display().to_string()]).ok();
     assert_eq!(sh(&program, &[]).ok().text(), "1");
     assert_eq!(list(&rustlib), before, "the compiler's own folder is as it was");
-    assert_eq!(list(&cache.path().join("rust")).len(), 1, "nothing else is left in the cache");
+    assert_eq!(
+        list(&cache.path().join("rust")).len(),
+        1,
+        "nothing else is left in the cache"
+    );
 }
 
 #[test]
