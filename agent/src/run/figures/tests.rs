@@ -74,7 +74,7 @@ fn without_one_ten_samples_or_those_of_ten_minutes_are_one_write() {
     }
     assert_eq!((here.files().len(), figures.due()), (0, PATIENCE));
     // Killed now, none of these were on disk; a tenth, or time, brings them there.
-    assert_eq!(drained(&mut here.open()), []);
+    assert!(drained(&mut here.open()).is_empty());
     figures.write(PATIENCE);
     assert_eq!(here.files().len(), 1);
     assert_eq!(drained(&mut here.open()), Vec::from_iter(0..9));
