@@ -36,6 +36,7 @@ fn main() {
     }
     let means = Means {
         device: None,
+        messages: None,
         model: Arc::new(Echo),
         programs: None,
     };

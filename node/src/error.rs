@@ -59,6 +59,18 @@ pub enum NodeError {
         /// What was found and expected.
         what: String,
     },
+    /// The queue of jobs, where it is no directory.
+    #[error("{place}: {what}")]
+    Queue {
+        /// Which, without its password.
+        place: String,
+        /// What it said.
+        what: String,
+        /// What to do next.
+        help: &'static str,
+        /// The use is wrong, rather than the database.
+        bad_use: bool,
+    },
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -89,7 +101,11 @@ impl NodeError {
     pub fn is_bad_use(&self) -> bool {
         matches!(
             self,
-            Self::NotADataDir { .. } | Self::BadId { .. } | Self::Duplicate { .. } | Self::Invalid { .. }
+            Self::NotADataDir { .. }
+                | Self::BadId { .. }
+                | Self::Duplicate { .. }
+                | Self::Invalid { .. }
+                | Self::Queue { bad_use: true, .. }
         )
     }
 
@@ -100,6 +116,7 @@ impl NodeError {
             Self::Tampered { .. } => Some(
                 "nothing was imported; a copy from before the damage can be, or the part of the log in front of this line",
             ),
+            Self::Queue { help, .. } => Some(help),
             Self::Duplicate { .. } => Some("leave --id out: a new one is made for each job"),
             _ => None,
         }

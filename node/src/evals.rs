@@ -21,6 +21,7 @@ use crate::error::NodeError;
 use crate::jobs;
 use crate::join::{Agents, Audited, Broken, Outside};
 use crate::place::DataDir;
+use crate::queue::Queue;
 use crate::registry::{Means, Registry};
 use crate::serve::{Settings, serve};
 
@@ -118,16 +119,19 @@ fn isolated(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &O
         let to = fresh.path("config/queues.toml");
         fs::copy(&types, &to).map_err(NodeError::io(&to, "copy the queues' types"))?;
     }
-    let registry = Registry::new(scratch, means.clone());
+    let means = Means {
+        messages: None,
+        ..means.clone()
+    };
+    let registry = Registry::new(scratch, means);
     let heard = Arc::new(Heard {
         registry,
         decisions: Arc::default(),
     });
     Agents::refresh(&*heard);
-    jobs::submit(
-        &fresh,
-        &jobs::job(JOB.to_owned(), case.agent.clone(), case.input.clone()),
-    )?;
+    // Its own, whatever the live node's is.
+    let queue = Queue::folder(&fresh)?;
+    queue.submit(&jobs::job(JOB.to_owned(), case.agent.clone(), case.input.clone()))?;
     let settings = Settings {
         workers: 1,
         lease: Duration::from_secs(60),
@@ -138,6 +142,7 @@ fn isolated(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &O
     let agents: Arc<dyn Agents> = Arc::clone(&heard) as Arc<dyn Agents>;
     serve(
         &fresh,
+        queue,
         agents,
         outside,
         &settings,

@@ -48,7 +48,12 @@ pub(crate) struct Executor<'e> {
     pub(crate) writer: &'e Writer,
     pub(crate) blobs: &'e Blobs<'e>,
     pub(crate) node: &'e str,
+    /// Tells the queue how far a job came, where whoever takes it over cannot read this node's ledger.
+    pub(crate) keep: Option<&'e Keep<'e>>,
 }
+
+/// See [`Executor::keep`]: the job's id, its attempt, how far it came.
+pub(crate) type Keep<'k> = dyn Fn(&str, u32, &Progress) -> Result<(), Halt> + 'k;
 
 /// A job on its way.
 struct Run<'r> {
@@ -56,6 +61,9 @@ struct Run<'r> {
     decisions: Vec<Decision>,
     results: Vec<(String, String, Value)>,
     state: MachineState,
+    attempt: u32,
+    /// What the queue is told.
+    kept: Option<Progress>,
 }
 
 impl Executor<'_> {
@@ -95,26 +103,34 @@ impl Executor<'_> {
         let mut drafts = vec![Draft::job(job, self.node, attempt, decisions.len(), &trail)];
         drafts.extend(decisions.iter().map(|decision| Draft::decision(job, decision)));
         // What only drives the machine is nowhere to be seen before its group is durable.
+        let mut kept = None;
         if decisions.iter().any(|decision| decision.kind != "advance") {
             self.append(std::mem::take(&mut drafts))?;
+            kept = self.keep.is_some().then(|| Progress {
+                trail,
+                decides: decisions.len(),
+                decisions: decisions.clone(),
+                ..Progress::default()
+            });
+            self.tell(job, attempt, kept.as_ref())?;
         }
         let run = Run {
-            job,
-            decisions,
-            results: Vec::new(),
-            state: MachineState::Pending,
+            kept,
+            ..Run::of(job, attempt, decisions)
         };
         self.act(run, drafts, hands)
     }
 
     /// Goes on where the ledger says that another run of the job stopped. The agent is not asked again.
     pub(crate) fn go_on(&self, job: &Job, attempt: u32, progress: Progress) -> Result<Ended, Halt> {
-        let drafts = vec![Draft::resumed(job, self.node, attempt)];
+        let mut drafts = vec![Draft::resumed(job, self.node, attempt)];
+        if progress.told {
+            self.append(told(job, self.node, attempt, &progress))?;
+            drafts.clear();
+        }
         let mut run = Run {
-            job,
-            decisions: progress.decisions,
-            results: Vec::new(),
-            state: MachineState::Pending,
+            kept: self.keep.is_some().then(|| progress.clone()),
+            ..Run::of(job, attempt, progress.decisions)
         };
         let done = progress.outcomes.len();
         for (decision, came) in run.decisions.iter().zip(&progress.outcomes) {
@@ -168,6 +184,9 @@ impl Executor<'_> {
         for (at, decision) in decisions.iter().enumerate() {
             let came = self.execute(decision, run.state, hands);
             drafts.push(Draft::outcome(&run.job.id, &run.job.agent, decision, &came));
+            if let Some(kept) = &mut run.kept {
+                kept.outcomes.push(came.clone());
+            }
             if let Some(reason) = came.reason {
                 return self.end(run, drafts, Some(reason));
             }
@@ -177,6 +196,7 @@ impl Executor<'_> {
             let quiet = decision.kind == "advance" && decisions[at..].iter().all(|d| d.kind == "advance");
             if at < last && !quiet {
                 self.append(std::mem::take(&mut drafts))?;
+                self.tell(run.job, run.attempt, run.kept.as_ref())?;
             }
         }
         self.end(run, drafts, None)
@@ -239,13 +259,7 @@ impl Executor<'_> {
                 .iter()
                 .map(|(proposal, reason)| Draft::refused(job, proposal, reason)),
         );
-        let run = Run {
-            job,
-            decisions: Vec::new(),
-            results: Vec::new(),
-            state: MachineState::Pending,
-        };
-        self.end(run, drafts, Some(reason))
+        self.end(Run::of(job, attempt, Vec::new()), drafts, Some(reason))
     }
 
     /// A job that is given up before anybody was asked again.
@@ -260,6 +274,36 @@ impl Executor<'_> {
     fn append(&self, drafts: Vec<Draft>) -> Result<(), Halt> {
         self.writer.append(drafts, self.blobs)
     }
+
+    /// After the ledger and before anything acts: whoever is told that the job is not its own any more acts no more.
+    fn tell(&self, job: &Job, attempt: u32, progress: Option<&Progress>) -> Result<(), Halt> {
+        match (self.keep, progress) {
+            (Some(keep), Some(progress)) => keep(&job.id, attempt, progress),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'r> Run<'r> {
+    fn of(job: &'r Job, attempt: u32, decisions: Vec<Decision>) -> Self {
+        Self {
+            job,
+            decisions,
+            results: Vec::new(),
+            state: MachineState::Pending,
+            attempt,
+            kept: None,
+        }
+    }
+}
+
+/// What another node recorded of a job, as this one's ledger takes it over.
+fn told(job: &Job, node: &str, attempt: u32, progress: &Progress) -> Vec<Draft> {
+    let mut drafts = vec![Draft::job(job, node, attempt, progress.decides, &progress.trail)];
+    drafts.extend(progress.decisions.iter().map(|decision| Draft::decision(job, decision)));
+    let came = progress.decisions.iter().zip(&progress.outcomes);
+    drafts.extend(came.map(|(decision, came)| Draft::outcome(&job.id, &job.agent, decision, came)));
+    drafts
 }
 
 fn settle(hands: &mut dyn Audited, job: &str) {

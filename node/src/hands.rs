@@ -18,6 +18,7 @@ use jos_schemas::text::Name;
 use serde_json::Value;
 
 use crate::contract::{Access, AgentError, Device, Hands, Model, Prompt, Proposed, Reply};
+use crate::queue::Messages;
 use crate::roles::{self, Grants};
 use files::Files;
 use queues::Queue;
@@ -48,6 +49,8 @@ pub struct Grip {
     pub model: Arc<dyn Model>,
     /// The device, where its daemon runs this node.
     pub device: Option<Arc<dyn Device>>,
+    /// Where messages to other agents are; without it, in files below the root.
+    pub messages: Option<Arc<dyn Messages>>,
 }
 
 /// A model's part in a job, as the ledger keeps it.
@@ -126,7 +129,7 @@ impl Granted {
     fn queue(&mut self, right: Right, name: &str) -> Result<Queue, AgentError> {
         let well_formed = Name::new(name).map(drop).map_err(|e| format!("a queue's name: {e}"));
         self.ask_for(right, name, well_formed)?;
-        Ok(Queue::new(&self.grip.root, name))
+        Ok(Queue::new(&self.grip.root, name, self.grip.messages.as_ref()))
     }
 }
 

@@ -27,7 +27,7 @@ pub fn is_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(plain) && text.as_bytes()[0].is_ascii_alphanumeric()
 }
 
-fn bad_id(found: &str) -> NodeError {
+pub(crate) fn bad_id(found: &str) -> NodeError {
     NodeError::BadId {
         found: found.chars().take(80).collect(),
         expected: ID_RULE,
@@ -40,6 +40,8 @@ pub(crate) struct Claim {
     pub(crate) id: String,
     pub(crate) node: String,
     pub(crate) attempt: u32,
+    /// The job's bytes, where no file has them.
+    pub(crate) document: Option<Vec<u8>>,
 }
 
 impl Claim {
@@ -62,6 +64,7 @@ impl Claim {
             id: id.to_owned(),
             node: node.to_owned(),
             attempt: attempt.parse().ok()?,
+            document: None,
         })
     }
 }
@@ -86,8 +89,8 @@ pub fn standing(data: &DataDir, id: &str) -> Result<Option<&'static str>, NodeEr
     Ok(runs.then_some("it runs"))
 }
 
-/// Puts a job into `inbox/`, durably and whole. An id that is in use is refused.
-pub fn submit(data: &DataDir, job: &Job) -> Result<(), NodeError> {
+/// A job's bytes, if it is one that may be submitted.
+pub(crate) fn document(job: &Job) -> Result<Vec<u8>, NodeError> {
     if !is_id(&job.id) {
         return Err(bad_id(&job.id));
     }
@@ -100,6 +103,12 @@ pub fn submit(data: &DataDir, job: &Job) -> Result<(), NodeError> {
         );
         return Err(NodeError::invalid(format!("job {}", job.id), what));
     }
+    Ok(bytes)
+}
+
+/// Puts a job into `inbox/`, durably and whole. An id that is in use is refused.
+pub fn submit(data: &DataDir, job: &Job) -> Result<(), NodeError> {
+    let bytes = document(job)?;
     let door = Door::of(data)?;
     let _inside = door.enter()?;
     if let Some(standing) = standing(data, &job.id)? {
@@ -126,8 +135,7 @@ pub(crate) fn claim(data: &DataDir, door: &Door, name: &str, node: &str) -> Resu
     let id = name.strip_suffix(".json").filter(|id| is_id(id));
     let from = format!("inbox/{name}");
     let Some(id) = id else {
-        let reason = format!("found the file name {name:?}, expected ID.json with an id of {ID_RULE}");
-        return refuse(data, &from, name, &reason);
+        return refuse(data, &from, name, &no_id(name));
     };
     let inside = door.enter()?;
     let before = ["processed", "failed", "outbox"]
@@ -138,24 +146,35 @@ pub(crate) fn claim(data: &DataDir, door: &Door, name: &str, node: &str) -> Resu
             .iter()
             .any(|c| c.split_once('@').is_some_and(|(of, _)| of == id));
     if before {
-        let free = (1_u32..)
-            .map(|n| format!("{id}.again-{n}.json"))
-            .find(|name| !data.path(&format!("failed/{name}")).exists());
-        let reason = format!("job {id}: there was one of this id already; the first is kept");
-        return refuse(data, &from, &free.unwrap_or_default(), &reason);
+        return refuse_again(data, id);
     }
     let claim = Claim {
         id: id.to_owned(),
         node: node.to_owned(),
         attempt: 1,
+        document: None,
     };
     let taken = data.take(&from, &claim.path())?;
     drop(inside);
     Ok(if taken { Taken::Claimed(claim) } else { Taken::Gone })
 }
 
+/// Why a name in `inbox/` is none of a job.
+pub(crate) fn no_id(name: &str) -> String {
+    format!("found the file name {name:?}, expected ID.json with an id of {ID_RULE}")
+}
+
+/// Refuses a file of an id that was used before.
+pub(crate) fn refuse_again(data: &DataDir, id: &str) -> Result<Taken, NodeError> {
+    let free = (1_u32..)
+        .map(|n| format!("{id}.again-{n}.json"))
+        .find(|name| !data.path(&format!("failed/{name}")).exists());
+    let reason = format!("job {id}: there was one of this id already; the first is kept");
+    refuse(data, &format!("inbox/{id}.json"), &free.unwrap_or_default(), &reason)
+}
+
 /// Moves a file to `failed/` with its reason, which is there first.
-fn refuse(data: &DataDir, from: &str, name: &str, reason: &str) -> Result<Taken, NodeError> {
+pub(crate) fn refuse(data: &DataDir, from: &str, name: &str, reason: &str) -> Result<Taken, NodeError> {
     if data.path(from).symlink_metadata().is_err() {
         return Ok(Taken::Gone);
     }
@@ -191,13 +210,18 @@ pub(crate) fn fail(data: &DataDir, claim: &Claim, reason: &str) -> Result<(), No
 
 /// Reads a claimed job: within its limit, no link, no FIFO, and of the id that its file names.
 pub(crate) fn read(disk: &Disk, claim: &Claim) -> Result<Job, String> {
-    let (bytes, _) = disk.read(&claim.path(), JOB_LIMIT).map_err(|e| match e {
+    read_at(disk, &claim.path(), &claim.id)
+}
+
+/// Reads a job's file.
+pub(crate) fn read_at(disk: &Disk, below: &str, id: &str) -> Result<Job, String> {
+    let (bytes, _) = disk.read(below, JOB_LIMIT).map_err(|e| match e {
         DiskError::TooLarge { size, limit, .. } => {
             format!("found a job of {size} bytes, expected {limit} at most; put large input into a file and name it")
         }
         e => e.to_string(),
     })?;
-    parse(&claim.id, &bytes)
+    parse(id, &bytes)
 }
 
 /// A job's document. The original's spelling, `kind` for `agent`, is read too.
@@ -253,6 +277,7 @@ mod tests {
             id: "a-1".into(),
             node: "0f".into(),
             attempt: 3,
+            document: None,
         };
         assert_eq!(Claim::of(&claim.file()), Some(claim));
         for wrong in ["a-1.json", "@0f.1.json", "a/b@0f.1.json", "a@0f.json", "a@0f.x.json"] {

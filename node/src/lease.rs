@@ -42,7 +42,11 @@ struct Pulse {
     changed: Condvar,
     beat: AtomicU32,
     me: Beat,
+    also: Box<Also>,
 }
+
+/// Whoever else is to hear each beat.
+type Also = dyn Fn() + Send + Sync;
 
 /// Which start of which machine this is; empty where the system does not say.
 pub(crate) fn boot() -> String {
@@ -54,7 +58,7 @@ pub(crate) fn boot() -> String {
 
 impl Lease {
     /// Takes the lease, and starts the thread that keeps it.
-    pub(crate) fn take(data: &DataDir, node: &str, lease: Duration) -> Result<Self, NodeError> {
+    pub(crate) fn take(data: &DataDir, node: &str, lease: Duration, also: Box<Also>) -> Result<Self, NodeError> {
         let path = data.path(&format!("state/nodes/{node}.json"));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
@@ -69,6 +73,7 @@ impl Lease {
                 boot: boot(),
                 beat: 0,
             },
+            also,
         });
         state.write(&file);
         let (pulse, into) = (Arc::clone(&state), Arc::clone(&file));
@@ -131,6 +136,7 @@ impl Pulse {
             }
             drop(claims);
             self.write(file);
+            (self.also)();
             claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(claims, every, |c| !c.1 && c.0 > 0);
             claims = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -141,7 +147,15 @@ impl Pulse {
 /// What this node has seen of others.
 #[derive(Debug, Default)]
 pub(crate) struct Others {
-    seen: BTreeMap<String, (u32, Instant)>,
+    seen: BTreeMap<String, (i64, Instant)>,
+}
+
+/// The names of the nodes that have a file in a data directory.
+pub(crate) fn names(data: &DataDir) -> Result<Vec<String>, NodeError> {
+    let names = data.names("state/nodes")?.into_iter();
+    Ok(names
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .collect())
 }
 
 impl Others {
@@ -161,12 +175,23 @@ impl Others {
         if free && !beat.boot.is_empty() && beat.boot == boot() {
             return true;
         }
+        self.stands_still(node, beat.beat.into(), lease) && free
+    }
+
+    /// Whether the beat of a node has been the same for the whole lease, by our own clock and as often as we looked.
+    pub(crate) fn stands_still(&mut self, node: &str, beat: i64, lease: Duration) -> bool {
         let now = Instant::now();
-        let (last, since) = self.seen.entry(node.to_owned()).or_insert((beat.beat, now));
-        if *last != beat.beat {
-            (*last, *since) = (beat.beat, now);
+        let (last, since) = self.seen.entry(node.to_owned()).or_insert((beat, now));
+        if *last != beat {
+            (*last, *since) = (beat, now);
         }
-        free && now.duration_since(*since) >= lease
+        now.duration_since(*since) >= lease
+    }
+
+    /// Nothing was seen for a while: what stood still then may have moved.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "a directory is always seen"))]
+    pub(crate) fn begin_anew(&mut self) {
+        self.seen.clear();
     }
 
     /// Its claims are gone: its file goes too.
@@ -179,18 +204,12 @@ impl Others {
 /// The nodes of a data directory that live on this machine, by name.
 pub fn alive(data: &DataDir) -> Result<BTreeMap<String, Beat>, NodeError> {
     let mut found = BTreeMap::new();
-    for name in data.names("state/nodes")? {
-        let Some(node) = name.strip_suffix(".json") else {
-            continue;
-        };
-        let path = data.path(&format!("state/nodes/{name}"));
+    for node in names(data)? {
+        let path = data.path(&format!("state/nodes/{node}.json"));
         let held = File::open(&path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
         if held {
             let text = fs::read_to_string(&path).unwrap_or_default();
-            found.insert(
-                node.to_owned(),
-                serde_json::from_str(text.trim_end()).unwrap_or_default(),
-            );
+            found.insert(node, serde_json::from_str(text.trim_end()).unwrap_or_default());
         }
     }
     Ok(found)

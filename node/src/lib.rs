@@ -3,7 +3,7 @@
 //! Owns the data directory (`inbox/`, `claimed/`, …), the jobs in it, the registry of agents and tools, capabilities,
 //! schedules, evals and the state machine. Every decision goes through one gate into one ledger of the plane's kind
 //! ([`jos_runtime::ledger`]) before it acts. Opens no socket: models are reached through [`contract::Model`], which the
-//! program brings.
+//! program brings. With the feature `postgres` there is one exception: the queue of jobs may be a database ([`queue`]).
 //!
 //! ```text
 //! inbox/ID.json ─► claim ─► agent.decide ─► proposals ─► gate ─► ledger: decision ─► execute ─► ledger: outcome ─► outbox/
@@ -29,6 +29,7 @@ pub mod machine;
 pub mod models;
 pub mod place;
 mod pool;
+pub mod queue;
 mod records;
 pub mod registry;
 pub mod replay;

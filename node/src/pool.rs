@@ -9,11 +9,12 @@ use jos_runtime::ledger::Blobs;
 use jos_schemas::documents::runtime::Job;
 
 use crate::error::NodeError;
-use crate::execute::{Ended, Executor};
+use crate::execute::{Ended, Executor, Keep};
 use crate::jobs::{self, Claim, Taken};
 use crate::join::{Agents, Outside};
 use crate::lease::Lease;
-use crate::place::{BLOBS, DataDir, Door};
+use crate::place::{BLOBS, DataDir};
+use crate::queue::{Held, Queue as Jobs};
 use crate::resume::Progress;
 use crate::status::Board;
 use crate::writer::{Bell, Halt, Writer};
@@ -130,7 +131,7 @@ impl Queue {
 /// What all workers share.
 pub(crate) struct Shared {
     pub(crate) data: DataDir,
-    pub(crate) door: Door,
+    pub(crate) jobs: Jobs,
     pub(crate) node: String,
     pub(crate) agents: Arc<dyn Agents>,
     pub(crate) outside: Outside,
@@ -152,11 +153,25 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
     let disk = jobs::disk(root, &shared.outside.hex(8))?;
     let state = jobs::disk(&root.join("state"), &shared.outside.hex(8))?;
     let blobs = Blobs::open(&state, BLOBS)?;
+    let keep = |id: &str, attempt: u32, progress: &Progress| {
+        let claim = Claim {
+            id: id.to_owned(),
+            node: shared.node.clone(),
+            attempt,
+            document: None,
+        };
+        match patiently(shared, || shared.jobs.0.keep(&claim, progress))? {
+            Held::Yes => Ok(()),
+            Held::No => Err(Halt::Taken),
+        }
+    };
+    let keep: &Keep<'_> = &keep;
     let executor = Executor {
         agents: &*shared.agents,
         writer,
         blobs: &blobs,
         node: &shared.node,
+        keep: shared.jobs.0.keeps().then_some(keep),
     };
     while let Some(work) = shared.queue.next() {
         let claimed = match work {
@@ -180,8 +195,14 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
 }
 
 fn claim(shared: &Shared, name: &str) -> Option<Claim> {
-    match jobs::claim(&shared.data, &shared.door, name, &shared.node) {
-        Ok(Taken::Claimed(claim)) => Some(claim),
+    match shared.jobs.0.claim(name, &shared.node) {
+        Ok(Taken::Claimed(claim)) => {
+            // Where a token stands for any job, there may be another one.
+            if claim.document.is_some() {
+                shared.queue.add([name.to_owned()]);
+            }
+            Some(claim)
+        }
         Ok(Taken::Gone) => None,
         Ok(Taken::Refused(reason)) => {
             log::warn!("inbox/{name}: {reason}");
@@ -189,7 +210,7 @@ fn claim(shared: &Shared, name: &str) -> Option<Claim> {
             None
         }
         Err(e) => {
-            log::warn!("inbox/{name}: {e}; tried again");
+            log::warn!("{}: {e}; tried again", shown(name));
             if !shared.bell.wait(AGAIN) {
                 shared.queue.add([name.to_owned()]);
             }
@@ -206,14 +227,14 @@ fn run(
     claim: &Claim,
     progress: Option<Progress>,
 ) -> Result<(), Halt> {
-    let job = match jobs::read(disk, claim) {
+    let job = match shared.jobs.0.read(disk, claim) {
         Ok(job) => job,
         Err(reason) => {
             shared
                 .board
                 .ended(&claim.id, "", None, Some(&reason), (shared.outside.now)());
             log::warn!("job {}: {reason}", claim.id);
-            return patiently(shared, || jobs::fail(&shared.data, claim, &reason));
+            return held(claim, patiently(shared, || shared.jobs.0.fail(claim, &reason))?);
         }
     };
     shared
@@ -228,19 +249,23 @@ fn run(
             shared.board.left(&claim.id);
             return Err(Halt::Stopped);
         }
+        Err(Halt::Taken) => {
+            shared.board.left(&claim.id);
+            return held(claim, Held::No);
+        }
         Err(Halt::Never(why)) => {
             shared
                 .board
                 .ended(&claim.id, job.agent.as_str(), None, Some(&why), (shared.outside.now)());
-            return patiently(shared, || jobs::fail(&shared.data, claim, &why));
+            return held(claim, patiently(shared, || shared.jobs.0.fail(claim, &why))?);
         }
     };
     let moved = match &ended.reason {
         None => {
             let document = ended.document(&job.id, &job.agent);
-            patiently(shared, || jobs::finish(&shared.data, claim, &document))
+            patiently(shared, || shared.jobs.0.finish(claim, &document))
         }
-        Some(reason) => patiently(shared, || jobs::fail(&shared.data, claim, reason)),
+        Some(reason) => patiently(shared, || shared.jobs.0.fail(claim, reason)),
     };
     let now = (shared.outside.now)();
     shared.board.ended(
@@ -250,7 +275,27 @@ fn run(
         ended.reason.as_deref(),
         now,
     );
-    moved
+    held(claim, moved?)
+}
+
+/// What is said of a job that ended here and was another's by then.
+fn held(claim: &Claim, held: Held) -> Result<(), Halt> {
+    if held == Held::No {
+        log::warn!(
+            "job {}: another node took it over; what it comes to there counts",
+            claim.id
+        );
+    }
+    Ok(())
+}
+
+/// A token, for people.
+fn shown(token: &str) -> String {
+    if token.is_empty() {
+        "the next job".to_owned()
+    } else {
+        format!("inbox/{token}")
+    }
 }
 
 fn ended(executor: &Executor<'_>, job: &Job, claim: &Claim, progress: Option<Progress>) -> Result<Ended, Halt> {
@@ -269,11 +314,16 @@ fn ended(executor: &Executor<'_>, job: &Job, claim: &Claim, progress: Option<Pro
 }
 
 /// What the ledger knows already must be seen in the folders too, however long their disk is full.
-fn patiently(shared: &Shared, mut act: impl FnMut() -> Result<(), NodeError>) -> Result<(), Halt> {
+fn patiently<T>(shared: &Shared, mut act: impl FnMut() -> Result<T, NodeError>) -> Result<T, Halt> {
     let mut said = false;
     loop {
         match act() {
-            Ok(()) => return Ok(()),
+            Ok(done) => {
+                if said {
+                    shared.bell.set_waiting(None);
+                }
+                return Ok(done);
+            }
             Err(e) => {
                 if !said {
                     log::warn!("{e}; tried again");
@@ -283,7 +333,6 @@ fn patiently(shared: &Shared, mut act: impl FnMut() -> Result<(), NodeError>) ->
                 if shared.bell.wait(AGAIN) {
                     return Err(Halt::Stopped);
                 }
-                shared.bell.set_waiting(None);
             }
         }
     }

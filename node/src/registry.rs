@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::agents::program::Programs;
 use crate::contract::{Agent, Device, Model, Tool};
 use crate::hands::{Granted, Grip};
+use crate::queue::Messages;
 use crate::roles::Grants;
 use scan::Seen;
 
@@ -37,6 +38,8 @@ pub struct Means {
     pub programs: Option<Arc<dyn Programs>>,
     /// The device whose daemon runs this node; without one nothing is proposed to a plane.
     pub device: Option<Arc<dyn Device>>,
+    /// Where messages between agents are; without it, in the data directory.
+    pub messages: Option<Arc<dyn Messages>>,
 }
 
 /// A file that is not used, and why.
@@ -188,6 +191,7 @@ impl Registry {
             grants: self.grants(name),
             model: Arc::clone(&self.means.model),
             device: self.means.device.clone(),
+            messages: self.means.messages.clone(),
         })
     }
 

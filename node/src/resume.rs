@@ -5,13 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use jos_runtime::ledger::{Archive, LedgerError};
 use jos_schemas::documents::ledger::Decision;
 use jos_schemas::documents::runtime::MachineState;
+use serde::{Deserialize, Serialize};
 
 use crate::execute::Ended;
+use crate::join::Trail;
 use crate::records::{Came, Read};
 
 /// How far the last run of a job came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Progress {
+    /// It came with the claim: this node's own ledger has none of it yet.
+    #[serde(skip)]
+    pub(crate) told: bool,
+    /// What the agent asked for before it proposed; only where it is told.
+    #[serde(default)]
+    pub(crate) trail: Trail,
     /// How many decisions its record announces.
     pub(crate) decides: usize,
     /// What was decided.

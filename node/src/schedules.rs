@@ -1,7 +1,7 @@
 //! Schedules: files in `schedules/` that submit jobs, each firing once, over restarts and over nodes.
 //!
 //! A firing is a job whose id says when it was due (`NAME-20261121T120000Z`). It is submitted behind the door, where the
-//! cursor of its schedule (`state/schedules/NAME.json`) is read again: whoever comes second finds it moved, and should the
+//! cursor of its schedule (`state/schedules/NAME.json`, or a row of the database) is read again: whoever comes second finds it moved, and should the
 //! power fail between job and cursor, finds the id in use.
 
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use jiff::tz::TimeZone;
 use jos_schemas::documents::runtime::{CatchUp, Schedule};
 use jos_schemas::read;
 use jos_schemas::text::{Name, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cron::Cron;
 use crate::error::NodeError;
 use crate::jobs;
 use crate::join::Broken;
-use crate::place::{DataDir, Door, Durable};
+use crate::place::{DataDir, Durable};
+use crate::queue::{Cursor, Queue};
 
 /// What is later than this was missed.
 const LATE: i64 = 60;
@@ -60,15 +60,6 @@ impl Rule {
 fn zone(name: &str) -> Result<TimeZone, String> {
     TimeZone::get(name)
         .map_err(|_| format!("found the zone {name:?}, expected one of the IANA database, as \"America/Mexico_City\""))
-}
-
-/// How far a schedule has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor {
-    /// No firing up to here is made any more, in seconds since 1970.
-    last: i64,
-    /// So many jobs were submitted.
-    fired: u64,
 }
 
 /// A schedule that is read.
@@ -126,16 +117,17 @@ impl Schedules {
     }
 
     /// When the next one is due.
-    pub(crate) fn next(&self, data: &DataDir, now: i64) -> Option<i64> {
-        self.all().filter_map(|planned| planned.next(data, now)).min()
+    pub(crate) fn next(&self, queue: &Queue, now: i64) -> Option<i64> {
+        self.all().filter_map(|planned| planned.next(queue, now)).min()
     }
 
     /// Submits every job that is due.
-    pub(crate) fn fire(&self, data: &DataDir, door: &Door, now: i64) -> Result<Vec<Fired>, NodeError> {
+    pub(crate) fn fire(&self, queue: &Queue, now: i64) -> Result<Vec<Fired>, NodeError> {
         let mut fired = Vec::new();
         for planned in self.all().filter(|planned| !planned.schedule.disabled) {
-            if planned.next(data, now).is_some_and(|due| due <= now) || cursor(data, &planned.schedule.name).is_none() {
-                fired.extend(planned.fire(data, door, now)?);
+            let known = queue.0.cursor(&planned.schedule.name);
+            if known.is_none() || planned.next(queue, now).is_some_and(|due| due <= now) {
+                fired.extend(planned.fire(queue, now)?);
             }
         }
         Ok(fired)
@@ -144,12 +136,14 @@ impl Schedules {
 
 impl Planned {
     /// When it is due next, as its cursor stands; nothing where it never is again.
-    pub fn next(&self, data: &DataDir, now: i64) -> Option<i64> {
+    pub fn next(&self, queue: &Queue, now: i64) -> Option<i64> {
         if self.schedule.disabled {
             return None;
         }
         self.rule.next(
-            cursor(data, &self.schedule.name)
+            queue
+                .0
+                .cursor(&self.schedule.name)
                 .unwrap_or_else(|| self.first(now))
                 .last,
         )
@@ -165,42 +159,29 @@ impl Planned {
         Cursor { last, fired: 0 }
     }
 
-    fn fire(&self, data: &DataDir, door: &Door, now: i64) -> Result<Vec<Fired>, NodeError> {
-        let name = &self.schedule.name;
-        let _inside = door.enter()?;
-        let known = cursor(data, name);
-        let before = known.unwrap_or_else(|| self.first(now));
-        let mut after = before;
-        let mut fired = Vec::new();
-        for due in due(&self.rule, before.last, now, self.schedule.catch_up) {
-            let due = Utc::from_unix(due);
-            let id = format!("{name}-{}", due.as_str().replace([':', '-'], ""));
-            if jobs::standing(data, &id)?.is_none() {
-                let document = json!({ "id": id, "agent": self.schedule.agent, "input": self.schedule.input });
-                data.put(
-                    &format!("inbox/{id}.json"),
-                    document.to_string().as_bytes(),
-                    Durable::Yes,
-                )?;
-                after.fired += 1;
-                fired.push(Fired {
-                    schedule: name.clone(),
-                    job: id,
-                    due,
-                });
+    fn fire(&self, queue: &Queue, now: i64) -> Result<Vec<Fired>, NodeError> {
+        let mut planned = BTreeMap::new();
+        let ids = queue.0.fire(&self.schedule.name, &mut |known| {
+            let before = known.unwrap_or_else(|| self.first(now)).last;
+            let mut jobs = Vec::new();
+            for due in due(&self.rule, before, now, self.schedule.catch_up) {
+                let due = Utc::from_unix(due);
+                let id = format!("{}-{}", self.schedule.name, due.as_str().replace([':', '-'], ""));
+                jobs.push(jobs::job(
+                    id.clone(),
+                    self.schedule.agent.clone(),
+                    self.schedule.input.clone(),
+                ));
+                planned.insert(id, due);
             }
-        }
-        after.last = passed(&self.rule, before.last, now);
-        if known != Some(after) {
-            let folder = data.path("state/schedules");
-            std::fs::create_dir_all(&folder).map_err(NodeError::io(&folder, "make the directory"))?;
-            data.put(
-                &format!("state/schedules/{name}.json"),
-                json!(after).to_string().as_bytes(),
-                Durable::Yes,
-            )?;
-        }
-        Ok(fired)
+            (passed(&self.rule, before, now), jobs)
+        })?;
+        let fired = ids.into_iter().filter_map(|job| {
+            let due = planned.remove(&job)?;
+            let schedule = self.schedule.name.clone();
+            Some(Fired { schedule, job, due })
+        });
+        Ok(fired.collect())
     }
 }
 
@@ -249,11 +230,6 @@ fn due(rule: &Rule, last: i64, now: i64, catch_up: CatchUp) -> Vec<i64> {
     };
     wanted.append(&mut fresh);
     wanted
-}
-
-fn cursor(data: &DataDir, name: &Name) -> Option<Cursor> {
-    let bytes = std::fs::read(data.path(&format!("state/schedules/{name}.json"))).ok()?;
-    serde_json::from_slice(&bytes).ok()
 }
 
 /// A schedule's document. The original's spellings are read too: `id`, `kind`, `every_seconds`, `enabled`, and an `at` with
@@ -321,11 +297,11 @@ pub fn write(data: &DataDir, schedule: &Schedule) -> Result<(), NodeError> {
 }
 
 /// Takes a schedule away, and its cursor: one of the same name begins anew. Whether there was one.
-pub fn remove(data: &DataDir, name: &Name) -> Result<bool, NodeError> {
+pub fn remove(data: &DataDir, queue: &Queue, name: &Name) -> Result<bool, NodeError> {
     let place = format!("schedules/{name}.json");
     let there = data.path(&place).exists();
     data.remove(&place)?;
-    data.remove(&format!("state/schedules/{name}.json"))?;
+    queue.0.forget(name)?;
     Ok(there)
 }
 

@@ -1,15 +1,16 @@
-//! A node: takes jobs from `inbox/`, runs them on its workers, keeps what it is at in `status.json`.
+//! A node: takes jobs from its queue, runs them on its workers, keeps what it is at in `status.json`.
 //!
 //! ```text
 //! inotify: inbox, claimed, agents, tools, schedules ─┐
 //! workers: something changed ────────────────────────┼─► poll ─► queue, registry, leases of others, schedules, status
+//! the queue: a job came (where it is no directory) ──┤
 //! a signal ──────────────────────────────────────────┘
 //! ```
 //!
 //! Nothing ticks: an idle node sleeps in one poll until a file comes, a schedule is due or it is told to end. Any number of
-//! nodes may share a data directory.
+//! nodes may share a data directory, or the queue alone ([`crate::queue`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,9 +25,10 @@ use serde_json::json;
 use crate::error::NodeError;
 use crate::jobs::{self, Claim};
 use crate::join::{Agents, Outside};
-use crate::lease::{Lease, Others};
+use crate::lease::Lease;
 use crate::place::{BLOBS, DataDir, Door, Durable, LEDGER};
-use crate::pool::{Queue, Shared, work};
+use crate::pool::{self, Shared, work};
+use crate::queue::{self, Queue, Rest};
 use crate::records::Draft;
 use crate::resume;
 use crate::schedules::Schedules;
@@ -70,6 +72,7 @@ pub enum Served {
 /// Runs a node until `stopping` says so; `signal` is readable when that changes.
 pub fn serve(
     data: &DataDir,
+    jobs: Queue,
     agents: Arc<dyn Agents>,
     outside: &Outside,
     settings: &Settings,
@@ -80,15 +83,18 @@ pub fn serve(
     let bell = Arc::new(Bell::default());
     let (writer, ledger) = Writer::start(data.root(), outside, &bell)?;
     let watch = Watch::start(data, &WATCHED)?;
+    jobs.0.begin(&node, settings.lease)?;
+    let (beaten, of) = (jobs.clone(), node.clone());
+    let also = Box::new(move || beaten.0.beat(&of));
     let board = Board::new().map_err(NodeError::io(data.root(), "make a pipe"))?;
     let shared = Shared {
         data: data.clone(),
-        door: Door::of(data)?,
-        lease: Lease::take(data, &node, settings.lease)?,
+        lease: Lease::take(data, &node, settings.lease, also)?,
+        jobs,
         node,
         agents,
         outside: outside.clone(),
-        queue: Queue::default(),
+        queue: pool::Queue::default(),
         board,
         bell,
     };
@@ -98,13 +104,13 @@ pub fn serve(
         shared: &shared,
         settings,
         watch,
-        others: Others::default(),
         foreign: true,
+        looked: Instant::now(),
         since: (outside.now)(),
         written: None,
         schedules: Schedules::load(data)?,
         writer: &writer,
-        key: seals::key(data, &shared.door, outside)?,
+        key: seals::key(data, &Door::of(data)?, outside)?,
         sealed: 0,
     };
     host.note(vec![Draft::node(&host.shared.node, "began")])?;
@@ -121,6 +127,7 @@ pub fn serve(
     let looped = host.run(signal, stopping);
     shared.queue.close();
     shared.bell.stop();
+    shared.jobs.0.stop();
     let quiet = shared.queue.quiet(GRACE);
     let left = shared.board.running();
     if quiet {
@@ -131,6 +138,9 @@ pub fn serve(
     }
     let _ = host.write_status(false);
     drop(host);
+    if quiet && left == 0 {
+        shared.jobs.0.bury(&shared.node);
+    }
     if quiet {
         drop(writer);
         let _ = ledger.join();
@@ -148,9 +158,10 @@ struct Host<'h> {
     shared: &'h Shared,
     settings: &'h Settings,
     watch: Watch,
-    others: Others,
     /// Others have claims, as far as is known.
     foreign: bool,
+    /// When the claims of others were looked at.
+    looked: Instant,
     since: i64,
     written: Option<Instant>,
     schedules: Schedules,
@@ -180,15 +191,12 @@ impl Host<'_> {
 
     /// Submits what is due.
     fn fire(&mut self) -> Result<(), NodeError> {
-        let fired = self
-            .schedules
-            .fire(&self.shared.data, &self.shared.door, (self.shared.outside.now)());
+        let fired = self.schedules.fire(&self.shared.jobs, (self.shared.outside.now)());
         match fired {
             Ok(fired) if fired.is_empty() => Ok(()),
             Ok(fired) => {
-                self.shared
-                    .queue
-                    .add(fired.iter().map(|fired| format!("{}.json", fired.job)));
+                let names = fired.iter().map(|fired| format!("{}.json", fired.job));
+                self.add(names.collect());
                 self.shared.board.touch();
                 self.note(
                     fired
@@ -198,7 +206,7 @@ impl Host<'_> {
                 )
             }
             Err(e) => {
-                // A full disk: it is tried again when something happens, at the latest in a minute.
+                // A full disk, a database that is away: it is tried again when something happens, at the latest in a minute.
                 log::warn!("schedules: {e}");
                 Ok(())
             }
@@ -208,7 +216,7 @@ impl Host<'_> {
     /// How long until a schedule is due. Clocks are set and machines sleep, so it is looked at once a minute at least.
     fn until_due(&self) -> Option<Duration> {
         let now = (self.shared.outside.now)();
-        let due = self.schedules.next(&self.shared.data, now)?;
+        let due = self.schedules.next(&self.shared.jobs, now)?;
         Some(Duration::from_secs(due.saturating_sub(now).clamp(0, 60).unsigned_abs()).max(Duration::from_millis(250)))
     }
 
@@ -216,7 +224,7 @@ impl Host<'_> {
     fn begin(&mut self) -> Result<(), NodeError> {
         let unclean = self.reclaim()?;
         let names = self.shared.data.names("inbox")?;
-        if unclean {
+        if unclean && !names.is_empty() {
             let ids = names
                 .iter()
                 .filter_map(|name| name.strip_suffix(".json"))
@@ -226,13 +234,12 @@ impl Host<'_> {
             over.retain(|_, progress| progress.end().is_some());
             self.shared.queue.set_over(over);
         }
-        self.shared.queue.add(json_only(names));
-        self.trim()?;
+        self.add(json_only(names));
+        self.trim();
         self.write_status(true)
     }
 
     fn run(&mut self, signal: BorrowedFd<'_>, stopping: &dyn Fn() -> bool) -> Result<(), NodeError> {
-        let mut looked = Instant::now();
         let mut finished = 0_usize;
         loop {
             if self.settings.drain && self.is_drained()? {
@@ -246,9 +253,10 @@ impl Host<'_> {
                         .map_or(Duration::ZERO, |at| STATUS_EVERY.saturating_sub(at.elapsed())),
                 );
             }
-            if self.foreign {
-                sooner((self.settings.lease / 3).saturating_sub(looked.elapsed()));
-            }
+            let every = self.look_every();
+            every
+                .into_iter()
+                .for_each(|every| sooner(every.saturating_sub(self.looked.elapsed())));
             self.until_due().into_iter().for_each(&mut sooner);
             self.wait(signal, wait)?;
             if stopping() {
@@ -257,9 +265,8 @@ impl Host<'_> {
             let seen = self.watch.take()?;
             self.take_up(&seen)?;
             self.fire()?;
-            if self.foreign && looked.elapsed() >= self.settings.lease / 3 {
-                looked = Instant::now();
-                self.reclaim()?;
+            if self.look_every().is_some_and(|every| self.looked.elapsed() >= every) {
+                self.look()?;
             }
             if self.shared.board.is_dirty() && self.written.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
                 self.write_status(true)?;
@@ -268,7 +275,7 @@ impl Host<'_> {
                 }
                 finished += 1;
                 if finished.is_multiple_of(64) {
-                    self.trim()?;
+                    self.trim();
                 }
             }
         }
@@ -281,8 +288,37 @@ impl Host<'_> {
         }
         let left = json_only(self.shared.data.names("inbox")?);
         let none = left.is_empty();
-        self.shared.queue.add(left);
-        Ok(none && !self.foreign)
+        if !none {
+            self.add(left);
+            return Ok(false);
+        }
+        match self.shared.jobs.0.rest(&self.shared.node) {
+            Ok(Rest::Nothing) => Ok(!self.foreign),
+            Ok(Rest::Waits) => {
+                self.add(Vec::new());
+                Ok(false)
+            }
+            Ok(Rest::Elsewhere) => Ok(false),
+            Err(e) => {
+                log::warn!("{e}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// How often the claims of others are looked at: a third of the lease where there are some.
+    fn look_every(&self) -> Option<Duration> {
+        let lease = self.settings.lease;
+        if self.foreign {
+            Some(lease / 3)
+        } else {
+            self.shared.jobs.0.look_every(lease)
+        }
+    }
+
+    /// Names that are in `inbox/`, or none: then what waits elsewhere.
+    fn add(&self, names: Vec<String>) {
+        self.shared.queue.add(self.shared.jobs.0.tokens(names));
     }
 
     fn wait(&self, signal: BorrowedFd<'_>, wait: Option<Duration>) -> Result<(), NodeError> {
@@ -290,7 +326,8 @@ impl Host<'_> {
             PollFd::new(signal, PollFlags::POLLIN),
             PollFd::new(self.shared.board.fd(), PollFlags::POLLIN),
         ];
-        fds.extend(self.watch.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let others = [self.watch.fd(), self.shared.jobs.0.fd()].into_iter().flatten();
+        fds.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let timeout = wait.map_or(PollTimeout::NONE, |wait| {
             // Rounded up: a wait that is too short would be repeated at once.
             PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::MAX)
@@ -310,7 +347,17 @@ impl Host<'_> {
             .iter()
             .filter(|(folder, _)| folder == "inbox")
             .map(|(_, name)| name.clone());
-        self.shared.queue.add(json_only(inbox.collect()));
+        let inbox = json_only(inbox.collect());
+        if !inbox.is_empty() {
+            self.add(inbox);
+        }
+        let heard = self.shared.jobs.0.hear();
+        self.shared.queue.add(heard.tokens);
+        if heard.lost {
+            self.looked = Instant::now();
+            self.foreign = true;
+            self.shared.board.touch();
+        }
         let others = |name: &str| Claim::of(name).is_some_and(|claim| claim.node != self.shared.node);
         let foreign = seen
             .names
@@ -318,7 +365,7 @@ impl Host<'_> {
             .any(|(folder, name)| folder == "claimed" && others(name));
         self.foreign |= foreign || (seen.lost && seen.folders.contains("claimed"));
         if seen.lost {
-            self.shared.queue.add(json_only(self.shared.data.names("inbox")?));
+            self.add(json_only(self.shared.data.names("inbox")?));
         }
         if seen.lost || seen.folders.contains("agents") || seen.folders.contains("tools") {
             self.shared.agents.refresh();
@@ -331,89 +378,44 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Takes over the claims of nodes that are dead. Whether there was such a node.
+    /// Takes over the claims of nodes that are dead. Whether a node of this directory did not end well.
     fn reclaim(&mut self) -> Result<bool, NodeError> {
-        let data = &self.shared.data;
-        let claims: Vec<Claim> = data
-            .names("claimed")?
-            .iter()
-            .filter_map(|name| Claim::of(name))
-            .collect();
-        let mut nodes: BTreeSet<String> = claims.iter().map(|claim| claim.node.clone()).collect();
-        nodes.extend(
-            data.names("state/nodes")?
-                .iter()
-                .filter_map(|name| name.strip_suffix(".json"))
-                .map(str::to_owned),
-        );
-        nodes.remove(&self.shared.node);
-        let mut taken = Vec::new();
-        let mut unclean = false;
-        self.foreign = false;
-        for node in nodes {
-            if !self.others.dead(data, &node, self.settings.lease) {
-                self.foreign |= claims.iter().any(|claim| claim.node == node);
-                continue;
-            }
-            unclean = true;
-            let _inside = self.shared.door.enter()?;
-            for claim in claims.iter().filter(|claim| claim.node == node) {
-                let ours = Claim {
-                    node: self.shared.node.clone(),
-                    attempt: claim.attempt + 1,
-                    ..claim.clone()
-                };
-                if data.take(&claim.path(), &ours.path())? {
-                    log::warn!("job {}: node {node} ended before it did; taken over", claim.id);
-                    taken.push(ours);
-                }
-            }
-            self.others.bury(data, &node);
-        }
-        let ids: BTreeSet<String> = taken.iter().map(|claim| claim.id.clone()).collect();
+        let left = self.shared.jobs.0.reclaim(&self.shared.node, self.settings.lease)?;
+        self.foreign = left.foreign;
+        let ids = queue::by_id(&left.taken);
         if !ids.is_empty() {
-            let mut known = self.progress(&ids)?;
-            let again = taken.into_iter().map(|claim| {
-                let progress = known.remove(&claim.id);
-                (claim, progress)
-            });
-            self.shared.queue.add_again(again.collect());
+            let known = self.progress(&ids)?;
+            self.shared.queue.add_again(queue::with_progress(left.taken, known));
         }
-        Ok(unclean)
+        Ok(left.unclean)
     }
 
-    fn progress(
-        &self,
-        ids: &BTreeSet<String>,
-    ) -> Result<std::collections::BTreeMap<String, resume::Progress>, NodeError> {
+    /// The same while the node runs: a queue that does not answer is asked again.
+    fn look(&mut self) -> Result<(), NodeError> {
+        self.looked = Instant::now();
+        match self.reclaim() {
+            Ok(_) => {}
+            Err(e @ NodeError::Queue { .. }) => {
+                log::debug!("{e}; looked again");
+                self.foreign = true;
+            }
+            Err(e) => return Err(e),
+        }
+        // What was not told is found here at the latest.
+        self.add(Vec::new());
+        Ok(())
+    }
+
+    fn progress(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, resume::Progress>, NodeError> {
         let disk = jobs::disk(&self.shared.data.path("state"), "0")?;
         Ok(resume::progress(&Archive::folder(&disk, LEDGER, BLOBS), ids)?)
     }
 
     /// Forgets the oldest ids.
-    fn trim(&self) -> Result<(), NodeError> {
-        for folder in ["processed", "failed"] {
-            let names = self.shared.data.names(folder)?;
-            // A failed job has two files.
-            let most = if folder == "failed" { 2 * KEPT } else { KEPT };
-            if names.len() <= most + most / 10 {
-                continue;
-            }
-            let age = |name: &String| {
-                self.shared
-                    .data
-                    .path(&format!("{folder}/{name}"))
-                    .metadata()
-                    .and_then(|m| m.modified())
-                    .ok()
-            };
-            let mut aged: Vec<_> = names.iter().map(|name| (age(name), name)).collect();
-            aged.sort();
-            for (_, name) in &aged[..names.len() - most] {
-                self.shared.data.remove(&format!("{folder}/{name}"))?;
-            }
+    fn trim(&self) {
+        if let Err(e) = self.shared.jobs.0.trim(KEPT) {
+            log::warn!("{e}");
         }
-        Ok(())
     }
 
     fn write_status(&mut self, running: bool) -> Result<(), NodeError> {
@@ -428,7 +430,7 @@ impl Host<'_> {
         document["at"] = json!(Utc::from_unix((shared.outside.now)()));
         document["workers"] = json!(self.settings.workers);
         document["queued"] = json!(shared.queue.len());
-        document["waiting"] = json!(shared.bell.waiting());
+        document["waiting"] = json!(shared.bell.waiting().or_else(|| shared.jobs.0.trouble()));
         document["agents"] = json!(shared.agents.agents());
         document["kinds"] = json!(shared.agents.kinds());
         let mut broken = shared.agents.broken();
@@ -436,7 +438,7 @@ impl Host<'_> {
         document["broken"] = json!(broken);
         let now = (shared.outside.now)();
         let about = self.schedules.all().map(|planned| {
-            let next = planned.next(&shared.data, now).map(Utc::from_unix);
+            let next = planned.next(&shared.jobs, now).map(Utc::from_unix);
             json!({ "name": planned.schedule.name, "agent": planned.schedule.agent, "next": next })
         });
         document["schedules"] = about.collect();

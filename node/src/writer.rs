@@ -21,6 +21,8 @@ const AGAIN: Duration = Duration::from_millis(300);
 pub(crate) enum Halt {
     /// The node is told to end: what is under way is left as a crash would leave it, and taken up again.
     Stopped,
+    /// Another node took the job over.
+    Taken,
     /// Something that can never be written, and why. The gate makes that impossible for what comes from agents.
     Never(String),
 }

@@ -19,9 +19,9 @@ with_postgres() {
     (
         cd "$folder"
         "${as[@]}" "$bin/initdb" -U hub -A trust -E UTF8 --no-locale -N -D "$folder/data" >/dev/null
-        # Tests end processes, never the power.
+        # Tests end processes, never the power; figures are of a database that could lose it.
         "${as[@]}" "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s \
-            -o "-c listen_addresses= -c fsync=off -c max_connections=400 -k $folder" start
+            -o "-c listen_addresses= -c fsync=${JOS_POSTGRES_FSYNC:-off} -c max_connections=400 -k $folder" start
     ) || die "PostgreSQL does not come up" "see $folder/log"
     JOS_TEST_DATABASE=postgres JOS_TEST_POSTGRES=$folder "$@" || status=$?
     return "$status"

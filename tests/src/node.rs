@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::command::{Ran, run};
+use crate::postgres::{Database, is_queue_wanted};
 use crate::programs::jos;
 use crate::wait;
 
@@ -21,6 +23,8 @@ pub struct Node {
     dir: tempfile::TempDir,
     /// Apart, so that a node whose disk is full can still be heard.
     said: tempfile::TempDir,
+    /// Where its queue is, if that is no directory.
+    database: Option<Arc<Mutex<Database>>>,
 }
 
 /// `jos serve`, running.
@@ -39,13 +43,30 @@ impl Node {
         Self::of(tempfile::tempdir_in(folder))
     }
 
+    /// One with its queue in a database, whatever the other tests' are.
+    pub fn on(database: &Arc<Mutex<Database>>) -> Self {
+        Self::made(tempfile::tempdir(), Some(Arc::clone(database)))
+    }
+
     fn of(dir: std::io::Result<tempfile::TempDir>) -> Self {
+        let database = is_queue_wanted().then(|| Arc::new(Mutex::new(Database::fresh())));
+        Self::made(dir, database)
+    }
+
+    fn made(dir: std::io::Result<tempfile::TempDir>, database: Option<Arc<Mutex<Database>>>) -> Self {
         let node = Self {
             dir: dir.expect("a folder of its own"),
             said: tempfile::tempdir().expect("a folder of its own"),
+            database,
         };
         node.jos(&["runtime", "init"]).ok();
         node
+    }
+
+    /// What the database of its queue says, if it has one.
+    fn rows(&self, sql: &str) -> Option<Vec<String>> {
+        let database = self.database.as_ref()?;
+        Some(database.lock().expect("a database").rows(sql))
     }
 
     /// The data directory.
@@ -65,6 +86,9 @@ impl Node {
             .args(words)
             .env("JOS_DATA_DIR", self.root())
             .current_dir(self.dir.path());
+        if let Some(database) = &self.database {
+            command.env("JOS_QUEUE_URL", database.lock().expect("a database").url());
+        }
         command
     }
 
@@ -116,13 +140,71 @@ impl Node {
         fs::rename(&temp, self.path("inbox").join(name)).expect("the inbox can be written");
     }
 
-    /// The names in a folder that are whole.
+    /// A claim of a node that is dead, and what it leaves of itself in the directory.
+    pub fn left_behind(&self, id: &str, dead: &str) {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a Linux");
+        let lease = serde_json::json!({ "pid": 1, "boot": boot.trim(), "beat": 3 });
+        fs::write(self.path(&format!("state/nodes/{dead}.json")), lease.to_string()).expect("a file");
+        let document = r#"{"agent":"advance"}"#;
+        let row = format!(
+            "INSERT INTO jos_jobs (id, document, ticket, state, node, attempt) \
+             VALUES ('{id}', '{document}', 't', 'claimed', '{dead}', 1)"
+        );
+        if self.rows(&row).is_none() {
+            let temp = self.path("claimed/.new");
+            fs::write(&temp, document).expect("a file");
+            fs::rename(&temp, self.path(&format!("claimed/{id}@{dead}.1.json"))).expect("a file");
+        }
+    }
+
+    /// The names of jobs as the folders of a directory have them, wherever the queue is.
+    fn standing(&self, folder: &str) -> Vec<String> {
+        let sql = match folder {
+            "inbox" => "SELECT id || '.json' FROM jos_jobs WHERE state = 'waiting'",
+            "claimed" => "SELECT id || '@' || node || '.' || attempt || '.json' FROM jos_jobs WHERE state = 'claimed'",
+            "processed" | "outbox" => "SELECT id || '.json' FROM jos_jobs WHERE state = 'done'",
+            "failed" => {
+                "SELECT id || '.json' FROM jos_jobs WHERE state = 'failed' \
+                 UNION ALL SELECT id || '.json.reason' FROM jos_jobs WHERE state = 'failed'"
+            }
+            _ => return Vec::new(),
+        };
+        let there = self.rows("SELECT to_regclass('jos_jobs') IS NOT NULL");
+        match there.as_deref() {
+            Some([there]) if there == "t" => self.rows(sql).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The text of a file below the data directory, or what stands for it in the queue.
+    pub fn text(&self, below: &str) -> Option<String> {
+        let of_queue = |sql: String| self.rows(&sql).and_then(|rows| rows.first().cloned());
+        let file = fs::read_to_string(self.path(below)).ok();
+        file.or_else(|| match below.split_once('/')? {
+            ("outbox", name) => {
+                let id = name.strip_suffix(".json")?;
+                of_queue(format!(
+                    "SELECT result FROM jos_jobs WHERE id = '{id}' AND state = 'done'"
+                ))
+            }
+            ("failed", name) => {
+                let id = name.strip_suffix(".json.reason")?;
+                of_queue(format!(
+                    "SELECT reason FROM jos_jobs WHERE id = '{id}' AND state = 'failed'"
+                ))
+            }
+            _ => None,
+        })
+    }
+
+    /// The names in a folder that are whole; of jobs, wherever the queue is.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).expect("a folder of the node");
         let names = entries
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.extend(self.standing(folder));
         names.sort();
         names
     }
@@ -131,7 +213,8 @@ impl Node {
     #[track_caller]
     pub fn comes(&self, below: &str) -> String {
         wait::until(below, LIMIT, || {
-            fs::read_to_string(self.path(below)).map_err(|e| format!("{e}\n{}", self.log()))
+            self.text(below)
+                .ok_or_else(|| format!("it is not there\n{}", self.log()))
         })
     }
 

@@ -1,6 +1,7 @@
 //! A real PostgreSQL for tests: a cluster in a folder of its own, reached by a socket there and by no port.
 //!
-//! `JOS_TEST_DATABASE=postgres` lets the tests of the hub stand on it instead of on SQLite. With `JOS_TEST_POSTGRES`, the
+//! `JOS_TEST_DATABASE=postgres` lets the tests of the hub stand on it instead of on SQLite, and `JOS_TEST_QUEUE=postgres` those of
+//! a node's queue instead of on a directory. With `JOS_TEST_POSTGRES`, the
 //! folder of a cluster that runs already, each test makes a database there, which takes less time than a cluster.
 
 use std::io::Read;
@@ -20,10 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the tests of the hub are to stand on PostgreSQL.
 pub fn is_wanted() -> bool {
-    match std::env::var("JOS_TEST_DATABASE").as_deref() {
-        Err(_) | Ok("" | "sqlite") => false,
+    says("JOS_TEST_DATABASE", "sqlite")
+}
+
+/// Whether the tests of a node are to have its queue in PostgreSQL.
+pub fn is_queue_wanted() -> bool {
+    says("JOS_TEST_QUEUE", "directory")
+}
+
+fn says(variable: &str, usual: &str) -> bool {
+    match std::env::var(variable).as_deref() {
+        Err(_) | Ok("") => false,
         Ok("postgres") => true,
-        Ok(other) => panic!("JOS_TEST_DATABASE: found {other:?}, expected \"sqlite\" or \"postgres\""),
+        Ok(other) if other == usual => false,
+        Ok(other) => panic!("{variable}: found {other:?}, expected {usual:?} or \"postgres\""),
     }
 }
 
@@ -74,12 +85,21 @@ impl Database {
         self.own.as_mut()
     }
 
-    fn query(&self, database: &str, sql: &str) {
+    /// The rows that a statement gives: of one column, or of several with `|` between them.
+    ///
+    /// # Panics
+    /// If the database refuses it.
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        self.query(&self.name, sql).lines().map(str::to_owned).collect()
+    }
+
+    fn query(&self, database: &str, sql: &str) -> String {
         let mut psql = program("psql");
         psql.args(["-X", "-q", "-A", "-t", "-U", "hub", "-d", database, "-c", sql, "-h"])
             .arg(&self.sockets);
         let ran = psql.output().expect("psql runs");
         assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
     }
 }
 

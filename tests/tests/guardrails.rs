@@ -174,35 +174,44 @@ fn texts(folder: &Path, extension: &str) -> Vec<String> {
     paths.map(|path| fs::read_to_string(path).expect("a text")).collect()
 }
 
+/// What of [`INFRASTRUCTURE`] the agent is built with.
+fn infrastructure(features: &[&str]) -> Vec<&'static str> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tree = Command::new(cargo);
+    tree.args([
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+    ]);
+    tree.args(["--format", "{p}", "--package", "jos-agent"])
+        .args(features)
+        .current_dir(workspace());
+    let built = run(&mut tree).ok().stdout;
+    let names: Vec<&str> = built.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"jos-agent"), "{built}");
+    INFRASTRUCTURE.into_iter().filter(|name| names.contains(name)).collect()
+}
+
 #[test]
-fn zero_infrastructure_neither_build_of_the_agent_knows_a_database_or_a_broker() {
+fn zero_infrastructure_no_build_of_the_agent_knows_a_database_or_a_broker_unless_it_is_asked_to() {
     for features in [
-        ["--no-default-features", "--features", "device"],
-        ["--no-default-features", "--features", "full"],
+        &["--no-default-features", "--features", "device"][..],
+        &["--no-default-features", "--features", "full"],
+        // What is built where nothing is said.
+        &[],
     ] {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut tree = Command::new(cargo);
-        tree.args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--edges",
-            "normal,no-proc-macro",
-            "--prefix",
-            "none",
-        ]);
-        tree.args(["--format", "{p}", "--package", "jos-agent"])
-            .args(features)
-            .current_dir(workspace());
-        let built = run(&mut tree).ok().stdout;
-        let names: Vec<&str> = built.lines().filter_map(|line| line.split(' ').next()).collect();
-        assert!(names.contains(&"jos-agent"), "{built}");
-        let found: Vec<_> = INFRASTRUCTURE.iter().filter(|name| names.contains(name)).collect();
+        let found = infrastructure(features);
         assert!(
             found.is_empty(),
             "{features:?} is built with {found:?}: a node needs files and threads, nothing else"
         );
     }
+    // The one exception has a name, and is the one client that the hub has too.
+    assert_eq!(infrastructure(&["--features", "postgres"]), ["sqlx"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Four nodes on one directory, killed at random all the while: each job is done, the ledger is one chain, the replay agrees.
 
-use std::fs;
 use std::time::Duration;
 
 use jos_tests::node::Node;
@@ -66,7 +65,7 @@ fn works_off(jobs: usize, seed: u64) {
     }
     assert_eq!(node.names("failed"), Vec::<String>::new());
     for number in 0..all {
-        let result = fs::read_to_string(node.path(&format!("outbox/j{number}.json"))).expect("a result");
+        let result = node.text(&format!("outbox/j{number}.json")).expect("a result");
         assert!(result.contains("\"DONE\""), "{result}");
     }
     let report = node.replays();

@@ -36,6 +36,7 @@ Agents only propose; nothing acts before its decision is durable; the whole run 
   jos replay --data-dir .jos-data         the run again, from its ledger alone
 
 The data directory is --data-dir DIR (before or after the verb, the later one counts), else $JOS_DATA_DIR, else ./.jos-data.
+Jobs are its files, or rows of a database that nodes of several machines share: JOS_QUEUE_URL=postgres://USER@HOST/DATABASE.
 Each verb is there without `runtime` too. Exit codes: 0 done, 1 divergence, tampering or a failure, 2 bad use or nothing to do.";
 
 /// What can be done with a node.

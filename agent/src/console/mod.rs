@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use jos_node::join::Outside;
 use jos_node::models::Echo;
 use jos_node::place::DataDir;
+use jos_node::queue::Queue;
 use jos_node::registry::{Means, Registry};
 use jos_ui::shell::Page;
 use jos_ui::{Tone, assets, html, parts};
@@ -45,6 +46,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// What the pages share.
 pub(crate) struct Console {
     data: DataDir,
+    queue: Queue,
     outside: Outside,
     registry: Registry,
     door: Door,
@@ -64,7 +66,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens on an address. `means` say how the agents and tools that it lists are read.
-    pub(crate) fn bind(address: SocketAddr, data: DataDir, outside: Outside, means: Means) -> io::Result<Self> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        data: DataDir,
+        queue: Queue,
+        outside: Outside,
+        means: Means,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         std::fs::create_dir_all(data.path("state/console"))?;
@@ -79,6 +87,7 @@ impl Server {
                 },
             ),
             data,
+            queue,
             outside,
             door,
             log: log::Log::default(),

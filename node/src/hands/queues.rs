@@ -1,18 +1,22 @@
-//! Typed queues as files: `state/queues/NAME/SEQUENCE.json`, oldest first.
+//! Typed queues: what a message may be, and what a job is given.
 //!
-//! A message is put there whole or not at all, and taken under a lock that every node on the directory respects. What a job
-//! takes stays beside the others as `SEQUENCE.taken-JOB` until the job has ended: a job that runs again after a crash gets
-//! the same messages again, nobody else does. What a queue takes is said in `config/queues.toml`; one that is not named
-//! there takes any object.
+//! Where the messages are is another's matter ([`Messages`]): files below `state/queues/` ([`files`]), or the database that
+//! several nodes share. Each is put there whole or not at all, and taken by one job. What a job takes stays until the job has
+//! ended: a job that runs again after a crash gets the same messages again, nobody else does. What a queue takes is said in
+//! `config/queues.toml`; one that is not named there takes any object.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+mod files;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jos_schemas::read::{self, Format};
 use serde_json::Value;
 
 use crate::contract::AgentError;
+use crate::queue::Messages;
 
 /// Bytes of one message.
 const MESSAGE_LIMIT: usize = 64 << 10;
@@ -25,17 +29,17 @@ const TYPES: [&str; 6] = ["any", "boolean", "list", "number", "object", "string"
 pub(super) struct Queue {
     root: PathBuf,
     name: String,
-    folder: PathBuf,
+    messages: Arc<dyn Messages>,
     /// Of this job's messages, how many it was given already.
     given: usize,
 }
 
 impl Queue {
-    pub(super) fn new(root: &Path, name: &str) -> Self {
+    pub(super) fn new(root: &Path, name: &str, messages: Option<&Arc<dyn Messages>>) -> Self {
         Self {
             root: root.to_owned(),
             name: name.to_owned(),
-            folder: root.join("state/queues").join(name),
+            messages: messages.map_or_else(|| Arc::new(files::Files::of(root)) as _, Arc::clone),
             given: 0,
         }
     }
@@ -47,52 +51,26 @@ impl Queue {
     /// Puts a message at the end.
     pub(super) fn send(&self, message: &Value) -> Result<(), AgentError> {
         self.fits(message)?;
+        let name = &self.name;
         let bytes = serde_json::to_vec(message).map_err(|e| AgentError::Failed(e.to_string()))?;
         if bytes.len() > MESSAGE_LIMIT {
-            let (name, length) = (&self.name, bytes.len());
+            let length = bytes.len();
             return Err(AgentError::Limit(format!(
                 "queue {name}: a message of {length} bytes, at most {MESSAGE_LIMIT}; send the path of an artifact instead"
             )));
         }
-        self.locked(|names| {
-            let waiting = names.iter().filter(|name| name.ends_with(".json")).count();
-            if waiting >= LENGTH {
-                let name = &self.name;
-                return Err(AgentError::Limit(format!(
-                    "queue {name} is full: {waiting} messages wait, at most {LENGTH}; an agent has to receive them first"
-                )));
-            }
-            let last = names.last().and_then(|name| name.get(..20)).map_or(Ok(0), str::parse);
-            let next = last.map(|last: u64| last + 1).unwrap_or(1);
-            let temp = self.folder.join("new");
-            let written = File::create(&temp).and_then(|mut file| {
-                file.write_all(&bytes)?;
-                file.sync_all()?;
-                fs::rename(&temp, self.folder.join(format!("{next:020}.json")))
-            });
-            written.map_err(|e| self.failed("put the message into", &e))
+        self.messages.send(name, &bytes, LENGTH)?.map_err(|waiting| {
+            AgentError::Limit(format!(
+                "queue {name} is full: {waiting} messages wait, at most {LENGTH}; an agent has to receive them first"
+            ))
         })
     }
 
     /// Takes the oldest message: first those that this job took when it ran before.
     pub(super) fn receive(&mut self, job: &str) -> Result<Option<Value>, AgentError> {
-        let own = format!(".taken-{job}");
-        let given = self.given;
-        let bytes = self.locked(|names| {
-            let read = |name: &str| fs::read(self.folder.join(name)).map_err(|e| self.failed("read", &e));
-            if let Some(before) = names.iter().filter(|name| name.ends_with(&own)).nth(given) {
-                return read(before).map(Some);
-            }
-            let Some(oldest) = names.iter().find(|name| name.ends_with(".json")) else {
-                return Ok(None);
-            };
-            let bytes = read(oldest)?;
-            let taken = format!("{}{own}", oldest.trim_end_matches(".json"));
-            let renamed = fs::rename(self.folder.join(oldest), self.folder.join(taken));
-            renamed.map_err(|e| self.failed("take the message from", &e))?;
-            Ok(Some(bytes))
-        })?;
-        let Some(bytes) = bytes else { return Ok(None) };
+        let Some(bytes) = self.messages.receive(&self.name, job, self.given)? else {
+            return Ok(None);
+        };
         self.given += 1;
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|e| {
@@ -103,36 +81,7 @@ impl Queue {
 
     /// Drops what this job took.
     pub(super) fn settle(&self, job: &str) -> Result<(), AgentError> {
-        let own = format!(".taken-{job}");
-        self.locked(|names| {
-            let mut mine = names.iter().filter(|name| name.ends_with(&own));
-            let removed = mine.try_for_each(|name| fs::remove_file(self.folder.join(name)));
-            removed.map_err(|e| self.failed("drop what was taken from", &e))
-        })
-    }
-
-    /// Does something while nobody else touches the queue, with the names of its messages in their order.
-    fn locked<T>(&self, deed: impl FnOnce(&[String]) -> Result<T, AgentError>) -> Result<T, AgentError> {
-        fs::create_dir_all(&self.folder).map_err(|e| self.failed("make", &e))?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.folder.join("lock"));
-        let lock = lock.and_then(|file| file.lock().map(|()| file));
-        // Held until the end of the function.
-        let _lock = lock.map_err(|e| self.failed("lock", &e))?;
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(|e| self.failed("list", &e))? {
-            let entry = entry.map_err(|e| self.failed("list", &e))?;
-            if let Ok(name) = entry.file_name().into_string()
-                && name.starts_with(|c: char| c.is_ascii_digit())
-            {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        deed(&names)
+        self.messages.settle(&self.name, job)
     }
 
     /// Holds a message against the queue's type.
@@ -195,10 +144,6 @@ impl Queue {
             _ => Err(wrong(kind)),
         };
         fields.iter().map(field).collect::<Result<_, _>>().map(Some)
-    }
-
-    fn failed(&self, doing: &str, error: &io::Error) -> AgentError {
-        AgentError::Failed(format!("cannot {doing} queue {}: {error}", self.name))
     }
 }
 

@@ -24,6 +24,7 @@ fn hands_for(root: &Path, job: &str, roles: &[&str], single: &[(Right, &str)]) -
         grants: Arc::new(Grants::new(roles.iter().copied(), &single).expect("grants")),
         model: Arc::new(Echo),
         device: None,
+        messages: None,
     })
 }
 

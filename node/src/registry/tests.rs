@@ -11,6 +11,7 @@ fn means() -> Means {
     Means {
         model: Arc::new(Echo),
         device: None,
+        messages: None,
         programs: None,
     }
 }
@@ -142,6 +143,7 @@ fn planner_and_worker_meet_only_in_a_queue_that_both_were_granted() {
         grants: Arc::new(sender),
         model: Arc::new(Echo),
         device: None,
+        messages: None,
     });
     planner.send("work", &json!({ "task": "sum up" })).expect("granted");
     let registry = Registry::new(dir.path(), means());

@@ -1,10 +1,12 @@
+use serde_json::json;
+
 use super::*;
 
-fn data() -> (tempfile::TempDir, DataDir, Door) {
+fn data() -> (tempfile::TempDir, DataDir, Queue) {
     let dir = tempfile::tempdir().unwrap();
     let (data, _) = DataDir::create(dir.path()).unwrap();
-    let door = Door::of(&data).unwrap();
-    (dir, data, door)
+    let queue = Queue::folder(&data).unwrap();
+    (dir, data, queue)
 }
 
 fn put(data: &DataDir, name: &str, document: &Value) -> Schedules {
@@ -25,15 +27,15 @@ const NOON: i64 = 1_795_262_400; // 2026-11-21T12:00:00Z
 
 #[test]
 fn what_is_due_is_fired_once_whoever_looks_and_however_often() {
-    let (_dir, data, door) = data();
+    let (_dir, data, queue) = data();
     let all = put(&data, "beat", &json!({ "agent": "advance", "every": 10 }));
-    assert!(all.fire(&data, &door, NOON).unwrap().is_empty());
-    assert_eq!(all.next(&data, NOON), Some(NOON + 10));
-    let fired = all.fire(&data, &door, NOON + 10).unwrap();
+    assert!(all.fire(&queue, NOON).unwrap().is_empty());
+    assert_eq!(all.next(&queue, NOON), Some(NOON + 10));
+    let fired = all.fire(&queue, NOON + 10).unwrap();
     assert_eq!(jobs_of(&fired), ["beat-20261121T120010Z"]);
     // Another node, and the same one after a restart.
     let again = Schedules::load(&data).unwrap();
-    assert!(again.fire(&data, &door, NOON + 10).unwrap().is_empty());
+    assert!(again.fire(&queue, NOON + 10).unwrap().is_empty());
     // The power failed between job and cursor.
     data.put(
         "state/schedules/beat.json",
@@ -41,45 +43,45 @@ fn what_is_due_is_fired_once_whoever_looks_and_however_often() {
         Durable::Derived,
     )
     .unwrap();
-    assert!(again.fire(&data, &door, NOON + 10).unwrap().is_empty());
+    assert!(again.fire(&queue, NOON + 10).unwrap().is_empty());
 }
 
 #[test]
 fn what_was_missed_is_dropped_made_up_once_or_made_up_each() {
     for (catch_up, expected) in [("skip", 0), ("once", 1), ("all", 6)] {
-        let (_dir, data, door) = data();
+        let (_dir, data, queue) = data();
         let all = put(
             &data,
             "hourly",
             &json!({ "agent": "advance", "cron": "0 * * * *", "catch_up": catch_up }),
         );
-        all.fire(&data, &door, NOON + 60).unwrap();
-        let fired = all.fire(&data, &door, NOON + 6 * 3600 + 1800).unwrap();
+        all.fire(&queue, NOON + 60).unwrap();
+        let fired = all.fire(&queue, NOON + 6 * 3600 + 1800).unwrap();
         assert_eq!(fired.len(), expected, "{catch_up}");
         if catch_up == "once" {
             assert_eq!(jobs_of(&fired), ["hourly-20261121T180000Z"]);
         }
-        assert_eq!(all.next(&data, NOON), Some(NOON + 7 * 3600));
+        assert_eq!(all.next(&queue, NOON), Some(NOON + 7 * 3600));
     }
 }
 
 #[test]
 fn years_of_missed_seconds_are_neither_counted_one_by_one_nor_all_made_up() {
-    let (_dir, data, door) = data();
+    let (_dir, data, queue) = data();
     let all = put(
         &data,
         "beat",
         &json!({ "agent": "advance", "every": 1, "catch_up": "all" }),
     );
-    all.fire(&data, &door, NOON - 100_000_000).unwrap();
-    let fired = all.fire(&data, &door, NOON).unwrap();
+    all.fire(&queue, NOON - 100_000_000).unwrap();
+    let fired = all.fire(&queue, NOON).unwrap();
     assert_eq!(fired.len(), MOST);
     assert_eq!(fired.last().unwrap().due.as_str(), "2026-11-21T12:00:00Z");
 }
 
 #[test]
 fn a_zone_aware_at_fires_and_stops_no_other_schedule() {
-    let (_dir, data, door) = data();
+    let (_dir, data, queue) = data();
     put(&data, "beat", &json!({ "agent": "advance", "every": 60 }));
     put(
         &data,
@@ -98,8 +100,8 @@ fn a_zone_aware_at_fires_and_stops_no_other_schedule() {
     );
     assert_eq!(all.broken.len(), 1);
     assert!(all.broken[0].reason.contains("Nowhere/Land"));
-    all.fire(&data, &door, NOON - 60).unwrap();
-    let fired = all.fire(&data, &door, NOON).unwrap();
+    all.fire(&queue, NOON - 60).unwrap();
+    let fired = all.fire(&queue, NOON).unwrap();
     assert_eq!(
         jobs_of(&fired),
         [
@@ -108,12 +110,12 @@ fn a_zone_aware_at_fires_and_stops_no_other_schedule() {
             "offset-20261121T120000Z"
         ]
     );
-    assert_eq!(all.get(&Name::new("offset").unwrap()).unwrap().next(&data, NOON), None);
+    assert_eq!(all.get(&Name::new("offset").unwrap()).unwrap().next(&queue, NOON), None);
 }
 
 #[test]
 fn the_spelling_of_the_original_is_read_and_a_disabled_one_never_fires() {
-    let (_dir, data, door) = data();
+    let (_dir, data, queue) = data();
     let all = put(
         &data,
         "health",
@@ -121,7 +123,7 @@ fn the_spelling_of_the_original_is_read_and_a_disabled_one_never_fires() {
     );
     let planned = all.get(&Name::new("health").unwrap()).unwrap();
     assert_eq!((planned.schedule.every, planned.schedule.disabled), (Some(30), true));
-    assert!(all.fire(&data, &door, NOON).unwrap().is_empty());
-    assert!(all.fire(&data, &door, NOON + 100).unwrap().is_empty());
-    assert_eq!(all.next(&data, NOON), None);
+    assert!(all.fire(&queue, NOON).unwrap().is_empty());
+    assert!(all.fire(&queue, NOON + 100).unwrap().is_empty());
+    assert_eq!(all.next(&queue, NOON), None);
 }

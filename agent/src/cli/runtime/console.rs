@@ -38,10 +38,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     crate::logger::start();
     let data = place.open()?;
+    let queue = place.queue_of_files(&data, "the console")?;
     let signals = Signals::install(false).map_err(|e| Failure::failed(format!("signals: {e}")))?;
     let address = SocketAddr::new(args.listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), args.port);
     let means = means(std::sync::Arc::new(Echo));
-    let server = Server::bind(address, data, outside(), means).map_err(|e| {
+    let server = Server::bind(address, data, queue, outside(), means).map_err(|e| {
         Failure::failed(format!("{address}: {e}"))
             .help("is a console open already? --port 0 takes any port that is free")
     })?;

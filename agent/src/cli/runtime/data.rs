@@ -8,6 +8,7 @@ use jos_node::contract::{Device, Model};
 use jos_node::join::{Agents, Outside};
 use jos_node::models::Echo;
 use jos_node::place::DataDir;
+use jos_node::queue::Queue;
 use jos_node::registry::{Means, Registry};
 use jos_runtime::world::{Clock, Random};
 
@@ -16,6 +17,8 @@ use crate::world::{Kernel, SystemClock};
 use crate::{models, programs};
 
 const VARIABLE: &str = "JOS_DATA_DIR";
+/// The queue, where it is no directory.
+const QUEUE: &str = "JOS_QUEUE_URL";
 const USUAL: &str = ".jos-data";
 
 /// A data directory as it was named.
@@ -49,9 +52,30 @@ impl Place {
         DataDir::open(&self.root).map_err(failure)
     }
 
-    /// The agents of the directory, with the model that is meant for it, and the device whose daemon runs them.
-    pub(crate) fn agents_of(&self, device: Option<Arc<dyn Device>>) -> Result<Arc<dyn Agents>, Failure> {
+    /// The queue of the directory's jobs: its files, or the database that the environment names.
+    pub(crate) fn queue(&self, data: &DataDir) -> Result<Queue, Failure> {
+        match queue_url()? {
+            None => Queue::folder(data).map_err(failure),
+            Some(url) => in_database(&url, data),
+        }
+    }
+
+    /// For what shows a directory's own queue alone.
+    pub(crate) fn queue_of_files(&self, data: &DataDir, what: &str) -> Result<Queue, Failure> {
+        if queue_url()?.is_some() {
+            return Err(Failure::invalid(format!(
+                "{QUEUE} is set, and {what} shows the queue of a directory alone"
+            ))
+            .help("`jos status`, `jos watch` and `jos submit --wait` show the database's"));
+        }
+        Queue::folder(data).map_err(failure)
+    }
+
+    /// The agents of the directory, with the model that is meant for it, where their messages are, and the device whose
+    /// daemon runs them.
+    pub(crate) fn agents_of(&self, queue: &Queue, device: Option<Arc<dyn Device>>) -> Result<Arc<dyn Agents>, Failure> {
         let means = Means {
+            messages: queue.messages(),
             device,
             ..means(self.model()?)
         };
@@ -75,12 +99,39 @@ impl Place {
     }
 }
 
+/// What the environment says of the queue.
+fn queue_url() -> Result<Option<String>, Failure> {
+    match std::env::var(QUEUE) {
+        Ok(url) if !url.trim().is_empty() => Ok(Some(url.trim().to_owned())),
+        Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Failure::invalid(format!("{QUEUE}: found bytes that are no text")))
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn in_database(url: &str, data: &DataDir) -> Result<Queue, Failure> {
+    Queue::postgres(url, data, &outside()).map_err(failure)
+}
+
+/// Never the directory in its place: jobs would be done by nobody, or twice.
+#[cfg(not(feature = "postgres"))]
+fn in_database(_: &str, _: &DataDir) -> Result<Queue, Failure> {
+    Err(
+        Failure::invalid(format!("{QUEUE} is set, and this jos was built without PostgreSQL")).help(format!(
+            "`cargo build --release -p jos-agent --features postgres` builds one that has it; without {QUEUE} the queue is the directory"
+        )),
+    )
+}
+
 /// What agents and tools are run with on this machine.
 pub(crate) fn means(model: Arc<dyn Model>) -> Means {
     Means {
         model,
         programs: Some(Arc::new(programs::Confined::of_environment())),
         device: None,
+        messages: None,
     }
 }
 

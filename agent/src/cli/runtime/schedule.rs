@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use jos_node::place::DataDir;
+use jos_node::queue::Queue;
 use jos_node::schedules::{self, Schedules, moment};
 use jos_schemas::documents::runtime::{CatchUp, Schedule};
 use jos_schemas::text::{Name, Utc};
@@ -79,22 +80,23 @@ fn name(text: &str) -> Result<Name, String> {
 
 pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
+    let queue = place.queue(&data)?;
     match &args.verb {
-        Verb::Add(add) => added(add, &data, ui),
-        Verb::List => list(&data, ui),
+        Verb::Add(add) => added(add, &data, &queue, ui),
+        Verb::List => list(&data, &queue, ui),
         Verb::Remove(named) => {
-            if !schedules::remove(&data, &named.name).map_err(failure)? {
+            if !schedules::remove(&data, &queue, &named.name).map_err(failure)? {
                 return Err(unknown(&data, &named.name));
             }
             ui.result(&json!({ "removed": named.name }), format!("{} removed\n", named.name));
             Ok(0)
         }
-        Verb::Enable(named) => able(&data, &named.name, false, ui),
-        Verb::Disable(named) => able(&data, &named.name, true, ui),
+        Verb::Enable(named) => able(&data, &queue, &named.name, false, ui),
+        Verb::Disable(named) => able(&data, &queue, &named.name, true, ui),
     }
 }
 
-fn added(add: &Add, data: &DataDir, ui: &Ui) -> Done {
+fn added(add: &Add, data: &DataDir, queue: &Queue, ui: &Ui) -> Done {
     let input: Value =
         serde_json::from_str(&add.input).map_err(|e| Failure::invalid(format!("--input: expected JSON: {e}")))?;
     let at = add
@@ -121,7 +123,7 @@ fn added(add: &Add, data: &DataDir, ui: &Ui) -> Done {
         disabled: false,
     };
     schedules::write(data, &schedule).map_err(failure)?;
-    list_one(data, &add.name, ui)
+    list_one(data, queue, &add.name, ui)
 }
 
 fn unknown(data: &DataDir, name: &Name) -> Failure {
@@ -137,7 +139,7 @@ fn unknown(data: &DataDir, name: &Name) -> Failure {
     ))
 }
 
-fn able(data: &DataDir, name: &Name, disabled: bool, ui: &Ui) -> Done {
+fn able(data: &DataDir, queue: &Queue, name: &Name, disabled: bool, ui: &Ui) -> Done {
     let all = Schedules::load(data).map_err(failure)?;
     let planned = all.get(name).ok_or_else(|| unknown(data, name))?;
     let schedule = Schedule {
@@ -145,14 +147,14 @@ fn able(data: &DataDir, name: &Name, disabled: bool, ui: &Ui) -> Done {
         ..planned.schedule.clone()
     };
     schedules::write(data, &schedule).map_err(failure)?;
-    list_one(data, name, ui)
+    list_one(data, queue, name, ui)
 }
 
-fn about(data: &DataDir, all: &Schedules) -> Vec<Value> {
+fn about(queue: &Queue, all: &Schedules) -> Vec<Value> {
     let now = (outside().now)();
     all.all()
         .map(|planned| {
-            let next = planned.next(data, now).map(Utc::from_unix);
+            let next = planned.next(queue, now).map(Utc::from_unix);
             let mut value = serde_json::to_value(&planned.schedule).unwrap_or_default();
             value["next"] = json!(next);
             value
@@ -175,9 +177,9 @@ fn line(value: &Value) -> String {
     )
 }
 
-fn list_one(data: &DataDir, name: &Name, ui: &Ui) -> Done {
+fn list_one(data: &DataDir, queue: &Queue, name: &Name, ui: &Ui) -> Done {
     let all = Schedules::load(data).map_err(failure)?;
-    let value = about(data, &all)
+    let value = about(queue, &all)
         .into_iter()
         .find(|value| value["name"] == name.as_str())
         .unwrap_or_default();
@@ -185,9 +187,9 @@ fn list_one(data: &DataDir, name: &Name, ui: &Ui) -> Done {
     Ok(0)
 }
 
-fn list(data: &DataDir, ui: &Ui) -> Done {
+fn list(data: &DataDir, queue: &Queue, ui: &Ui) -> Done {
     let all = Schedules::load(data).map_err(failure)?;
-    let values = about(data, &all);
+    let values = about(queue, &all);
     let mut text: String = values.iter().map(line).collect();
     for broken in &all.broken {
         text.push_str(&format!(

@@ -22,7 +22,8 @@ use crate::signals::{self, Signals};
     jos serve\n  \
     jos serve --data-dir /srv/hive --workers 16\n  \
     jos serve --drain                           works off what is there, then ends\n\n\
-    Exit codes: 0 stopped or drained, 1 the ledger or the directory is damaged, 2 bad use.\n\
+    JOS_QUEUE_URL=postgres://USER@HOST/DB takes jobs from there: for nodes that share no directory (built with it).\n\
+    Exit codes: 0 stopped or drained, 1 the ledger or the directory is damaged or the database refuses, 2 bad use.\n\
     JOS_LOG=debug|info|warn|error|off says how much is logged.")]
 pub(crate) struct Args {
     /// Jobs at a time
@@ -48,9 +49,11 @@ pub(crate) fn run(args: &Args, place: &Place) -> Done {
         lease: Duration::from_secs(u64::from(args.lease)),
         drain: args.drain,
     };
+    let queue = place.queue(&data)?;
     log::info!(
-        "{}: serving, {} jobs at a time",
+        "{}: serving {}, {} jobs at a time",
         data.root().display(),
+        queue.place(),
         settings.workers
     );
     let stopping = || {
@@ -63,7 +66,8 @@ pub(crate) fn run(args: &Args, place: &Place) -> Done {
     };
     match serve(
         &data,
-        place.agents_of(device)?,
+        queue.clone(),
+        place.agents_of(&queue, device)?,
         &outside(),
         &settings,
         signals.as_fd(),

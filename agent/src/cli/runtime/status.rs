@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use jos_node::lease;
-use jos_node::place::DataDir;
 use serde_json::{Value, json};
 
 use super::data::{Place, failure};
@@ -23,17 +22,17 @@ pub(crate) fn run(place: &Place, ui: &Ui, _: &Args) -> Done {
     let said: Value = said
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    let value = json!({
-        "data_dir": data.root(), "nodes": nodes, "inbox": count(&data, "inbox"), "claimed": count(&data, "claimed"),
-        "processed": count(&data, "processed"), "failed": count(&data, "failed"), "status": said,
+    let queue = place.queue(&data)?;
+    let counts = queue.counts().map_err(failure)?;
+    let mut value = json!({
+        "data_dir": data.root(), "nodes": nodes, "inbox": counts.waiting, "claimed": counts.running,
+        "processed": counts.done, "failed": counts.failed, "status": said,
     });
+    if let Some(connected) = queue.nodes().map_err(failure)? {
+        value["queue"] = json!({ "place": queue.place(), "nodes": connected });
+    }
     ui.result(&value, text(ui, &value));
     Ok(0)
-}
-
-fn count(data: &DataDir, folder: &str) -> usize {
-    let names = data.names(folder).unwrap_or_default();
-    names.iter().filter(|name| name.ends_with(".json")).count()
 }
 
 fn text(ui: &Ui, value: &Value) -> String {
@@ -45,6 +44,10 @@ fn text(ui: &Ui, value: &Value) -> String {
         n => format!("{n} nodes run"),
     };
     let _ = writeln!(out, "{}: {running}", value["data_dir"].as_str().unwrap_or_default());
+    if let Some(place) = value["queue"]["place"].as_str() {
+        let connected = value["queue"]["nodes"].as_array().map_or(0, Vec::len);
+        let _ = writeln!(out, "  queue {place}: {connected} connected");
+    }
     let _ = writeln!(
         out,
         "  {} waiting, {} running, {} done, {} failed (of the ids that are remembered)",

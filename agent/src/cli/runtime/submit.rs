@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jos_node::jobs;
-use jos_node::place::DataDir;
-use jos_node::watch::Watch;
+use jos_node::queue::{End, Ends, Queue};
 use jos_schemas::text::Name;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use crate::cli::{Done, Failure, Ui};
 /// Give an agent a job
 ///
 /// The job is a file in inbox/, there as a whole or not at all; no node need run. Its result will be outbox/ID.json, or it
-/// stands in failed/ with its reason.
+/// stands in failed/ with its reason. With JOS_QUEUE_URL all of that is in the database.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     jos submit advance\n  \
@@ -56,57 +55,49 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
         .id
         .clone()
         .unwrap_or_else(|| format!("{}-{}", args.agent, outside.hex(6)));
+    let queue = place.queue(&data)?;
     // What is waited for is watched before it can happen.
-    let watch = args
-        .wait
-        .map(|_| Watch::start(&data, &["processed", "failed"]))
-        .transpose()
+    let ends = args.wait.map(|_| queue.ends()).transpose().map_err(failure)?;
+    queue
+        .submit(&jobs::job(id.clone(), args.agent.clone(), input))
         .map_err(failure)?;
-    jobs::submit(&data, &jobs::job(id.clone(), args.agent.clone(), input)).map_err(failure)?;
-    let Some((mut watch, seconds)) = watch.zip(args.wait) else {
-        let value = json!({ "id": id, "agent": args.agent, "file": data.path(&format!("inbox/{id}.json")) });
+    let Some((mut ends, seconds)) = ends.zip(args.wait) else {
+        let mut value = json!({ "id": id, "agent": args.agent });
+        match queue.is_elsewhere() {
+            true => value["queue"] = json!(queue.place()),
+            false => value["file"] = json!(data.path(&format!("inbox/{id}.json"))),
+        }
         ui.result(&value, format!("{id}\n"));
         return Ok(0);
     };
-    await_end(&data, &id, &mut watch, Duration::from_secs(u64::from(seconds)))?;
-    ended(&data, &id, ui)
+    match await_end(&queue, &id, &mut *ends, Duration::from_secs(u64::from(seconds)))? {
+        End::Done(result) => {
+            ui.result(&result, format!("{result:#}\n"));
+            Ok(0)
+        }
+        End::Failed(reason) => Err(Failure::failed(format!("job {id}: {reason}"))),
+    }
 }
 
-fn await_end(data: &DataDir, id: &str, watch: &mut Watch, limit: Duration) -> Result<(), Failure> {
+fn await_end(queue: &Queue, id: &str, ends: &mut dyn Ends, limit: Duration) -> Result<End, Failure> {
     let begin = Instant::now();
-    let over = || {
-        ["processed", "failed"]
-            .iter()
-            .any(|folder| data.path(&format!("{folder}/{id}.json")).exists())
-    };
-    while !over() {
+    loop {
+        if let Some(end) = queue.end(id).map_err(failure)? {
+            return Ok(end);
+        }
         let left = limit.saturating_sub(begin.elapsed());
         if left.is_zero() {
             let message = format!("job {id}: it has not ended within {} seconds", limit.as_secs());
             return Err(Failure::failed(message).help("`jos status` says whether a node runs and what it is at"));
         }
-        let left = Watch::EVERY.map_or(left, |every| every.min(left));
+        let left = ends.every().map_or(left, |every| every.min(left));
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-        let mut fds: Vec<PollFd<'_>> = watch
+        let mut fds: Vec<PollFd<'_>> = ends
             .fd()
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .into_iter()
             .collect();
         let _ = poll(&mut fds, timeout);
-        watch.take().map_err(failure)?;
+        ends.hear().map_err(failure)?;
     }
-    Ok(())
-}
-
-fn ended(data: &DataDir, id: &str, ui: &Ui) -> Done {
-    let reason = data.path(&format!("failed/{id}.json.reason"));
-    if let Ok(reason) = std::fs::read_to_string(&reason) {
-        return Err(Failure::failed(format!("job {id}: {}", reason.trim_end())));
-    }
-    let path = data.path(&format!("outbox/{id}.json"));
-    let bytes = std::fs::read(&path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
-    let result: Value =
-        serde_json::from_slice(&bytes).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
-    ui.result(&result, format!("{result:#}\n"));
-    Ok(0)
 }

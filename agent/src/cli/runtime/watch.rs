@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use jos_node::place::DataDir;
-use jos_node::watch::Watch;
+use jos_node::NodeError;
+use jos_node::queue::End;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
@@ -26,18 +26,32 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
     let signals = Signals::install(false).map_err(|e| Failure::failed(format!("signals: {e}")))?;
-    let mut watch = Watch::start(&data, &["outbox", "failed"]).map_err(failure)?;
+    let queue = place.queue(&data)?;
+    let mut ends = queue.ends().map_err(failure)?;
     let mut left = args.count;
     while left != Some(0) && !signals::stop_requested() {
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(watch.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let every = Watch::EVERY.and_then(|every| PollTimeout::try_from(every.as_millis()).ok());
+        fds.extend(ends.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let every = ends
+            .every()
+            .and_then(|every| PollTimeout::try_from(every.as_millis()).ok());
         let _ = poll(&mut fds, every.unwrap_or(PollTimeout::NONE));
-        for (folder, name) in watch.take().map_err(failure)?.names {
-            let Some(id) = name.strip_suffix(".json").filter(|_| left != Some(0)) else {
+        if signals::stop_requested() {
+            break;
+        }
+        let ended = match ends.take() {
+            // It comes back, and what ended meanwhile is said then.
+            Err(e @ NodeError::Queue { .. }) => {
+                log::debug!("{e}");
                 continue;
-            };
-            ui.line(&ended(&data, &folder, id));
+            }
+            ended => ended.map_err(failure)?,
+        };
+        for (id, end) in ended {
+            if left == Some(0) {
+                break;
+            }
+            ui.line(&said(&id, &end));
             left = left.map(|n| n - 1);
         }
     }
@@ -45,15 +59,12 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
 }
 
 /// What is said of a job that ended.
-fn ended(data: &DataDir, folder: &str, id: &str) -> (Value, String) {
-    if folder == "outbox" {
-        let bytes = std::fs::read(data.path(&format!("outbox/{id}.json"))).unwrap_or_default();
-        let result: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let state = result["state"].as_str().unwrap_or("gone").to_owned();
-        let text = format!("{id}  {state}  {}", result["result"]);
-        return (result, text);
+fn said(id: &str, end: &End) -> (Value, String) {
+    match end {
+        End::Done(result) => {
+            let state = result["state"].as_str().unwrap_or("gone");
+            (result.clone(), format!("{id}  {state}  {}", result["result"]))
+        }
+        End::Failed(reason) => (json!({ "id": id, "failed": reason }), format!("{id}  failed  {reason}")),
     }
-    let reason = std::fs::read_to_string(data.path(&format!("failed/{id}.json.reason"))).unwrap_or_default();
-    let reason = reason.trim_end();
-    (json!({ "id": id, "failed": reason }), format!("{id}  failed  {reason}"))
 }

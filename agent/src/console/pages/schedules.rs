@@ -52,7 +52,7 @@ fn row(console: &Console, planned: &Planned) -> Vec<Markup> {
     let schedule = &planned.schedule;
     let now = console.now();
     let name = schedule.name.as_str();
-    let next = match planned.next(&console.data, now) {
+    let next = match planned.next(&console.queue, now) {
         _ if schedule.disabled => parts::badge(Tone::Quiet, "disabled"),
         Some(at) => html! { (words::moment(at, now)) small class="sub" { (words::exact(at)) } },
         None => html! { span class="soft" { "never again" } },
@@ -138,7 +138,7 @@ pub(super) fn change(console: &Console, act: &str, form: &Form) -> Result<String
             "added"
         }
         "remove" => {
-            if !schedules::remove(&console.data, &name).map_err(failed)? {
+            if !schedules::remove(&console.data, &console.queue, &name).map_err(failed)? {
                 return Err(Wrong::refused(format!("There is no schedule {name} any more.")));
             }
             "removed"

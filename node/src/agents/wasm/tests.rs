@@ -21,6 +21,7 @@ fn hands(root: &Path, roles: &[&str]) -> Granted {
         grants: Arc::new(Grants::new(roles.iter().copied(), &[]).expect("roles")),
         model: Arc::new(Echo),
         device: None,
+        messages: None,
     })
 }
 
