@@ -225,6 +225,12 @@ fn described(shown: &Value) -> String {
             &[&*name, "last", "least", "mean", "most", "in a day"],
             &metrics,
         );
+        let lost = agent["said"]["figures_lost"].as_u64().unwrap_or(0);
+        if lost > 0 {
+            out.push_str(&format!(
+                "  of {name} {lost} samples are lost: it had no room for more while no hub answered\n"
+            ));
+        }
     }
     let report = |report: &Value| {
         let (at, reason) = (moment(report, "received"), text(report, "reason"));

@@ -249,6 +249,9 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
             @if let Some(said) = agent.said.as_ref().filter(|said| !said.telemetry.is_empty()) {
                 h3 { "Telemetry" }
                 (parts::facts(said.telemetry.iter().map(|(name, value)| (name.as_str(), html! { (plain(value)) }))))
+                @if said.figures_lost > 0 {
+                    p class="none" { (said.figures_lost) " samples are lost: it had no room for more while no hub answered." }
+                }
             }
         },
     )

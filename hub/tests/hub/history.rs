@@ -3,6 +3,7 @@
 use jos_hub::history::{COARSE_KEPT, FINE_KEPT, age};
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::common::Running;
 
 #[test]
@@ -115,6 +116,8 @@ fn figures_of_before_stand_at_their_own_time_and_a_batch_that_comes_again_counts
         (&said["telemetry"]["load"], &said["figures_lost"]),
         (&json!(9.0), &json!(3))
     );
+    let page = Browser::admin(&running).page(&format!("/t/default/devices/{}", device.id));
+    assert!(page.contains("3 samples are lost"), "{page}");
 
     // More of a step that is over is added to it; the batch before is still known, also after a restart of the hub.
     let more = json!({ "figures": { "batch": "b-2", "lost": 3, "samples": [sample(step - 1499, 4.0)] } });
