@@ -175,9 +175,10 @@ fn texts(folder: &Path, extension: &str) -> Vec<String> {
 }
 
 #[test]
-fn zero_infrastructure_neither_build_of_the_agent_knows_a_database_or_a_broker() {
+fn zero_infrastructure_no_build_of_the_agent_knows_a_database_or_a_broker() {
     for features in [
         ["--no-default-features", "--features", "device"],
+        ["--no-default-features", "--features", "runtime"],
         ["--no-default-features", "--features", "full"],
     ] {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
