@@ -18,10 +18,10 @@ mod identity;
 mod installed;
 mod lock;
 mod logger;
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 mod models;
 mod place;
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 mod programs;
 mod run;
 mod seal;
@@ -31,7 +31,7 @@ mod subject;
 mod world;
 
 fn main() -> std::process::ExitCode {
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     if programs::is_meant() {
         return programs::become_it();
     }

@@ -15,42 +15,14 @@ use std::time::Duration;
 
 use jos_node::contract::Model;
 use jos_node::models::{BUILT_IN, built_in};
+use jos_schemas::documents::runtime::ModelConfig;
 use jos_schemas::read::{self, Format};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use remote::{Dialect, Remote};
 
 /// Bytes of the settings.
 const LIMIT: usize = 64 << 10;
-
-/// `config/llm.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    provider: Option<String>,
-    #[serde(default)]
-    model: Option<String>,
-    #[serde(default)]
-    base_url: Option<String>,
-    /// The name of the variable that holds the key: the key itself stands in no file that is copied around.
-    #[serde(default)]
-    api_key_env: Option<String>,
-    /// Seconds for one answer, all of it.
-    #[serde(default)]
-    timeout: Option<u32>,
-    /// Tries after the first.
-    #[serde(default)]
-    retries: Option<u32>,
-    #[serde(default)]
-    stream: Option<bool>,
-    /// Certificates to believe besides the system's, in PEM.
-    #[serde(default)]
-    ca: Option<PathBuf>,
-    #[serde(default)]
-    options: Map<String, Value>,
-}
 
 /// Everything that a remote model needs.
 #[derive(Clone, Debug)]
@@ -69,9 +41,9 @@ pub(crate) struct Settings {
 pub(crate) fn choose(data: &Path, environment: &BTreeMap<String, String>) -> Result<Arc<dyn Model>, String> {
     let file = file(&data.join("config/llm.toml"))?;
     let var = |name: &str| environment.get(name).filter(|text| !text.is_empty()).cloned();
-    let (provider, place) = match (var("JOS_LLM"), file.provider.clone()) {
+    let (provider, place) = match (var("JOS_LLM"), file.provider) {
         (Some(provider), _) => (provider, "JOS_LLM"),
-        (None, Some(provider)) => (provider, "config/llm.toml: provider"),
+        (None, Some(provider)) => (provider.word().to_owned(), "config/llm.toml: provider"),
         (None, None) => ("echo".to_owned(), "the default"),
     };
     if let Some(model) = built_in(&provider) {
@@ -113,16 +85,16 @@ pub(crate) fn choose(data: &Path, environment: &BTreeMap<String, String>) -> Res
         timeout: Duration::from_secs(timeout.clamp(1, 3600).into()),
         retries: file.retries.unwrap_or(2).min(10),
         stream: file.stream.unwrap_or(true),
-        ca: file.ca,
+        ca: file.ca.map(PathBuf::from),
         options: file.options,
     };
     Ok(Arc::new(Remote::new(dialect, settings)?))
 }
 
-fn file(path: &Path) -> Result<File, String> {
+fn file(path: &Path) -> Result<ModelConfig, String> {
     let bytes = match crate::files::read(path, LIMIT) {
         Ok(bytes) => bytes,
-        Err(_) if !path.exists() => return Ok(File::default()),
+        Err(_) if !path.exists() => return Ok(ModelConfig::default()),
         Err(e) => return Err(e.to_string()),
     };
     let parsed = read::document(&path.display().to_string(), &bytes, Format::Toml);

@@ -34,6 +34,10 @@ fn main() {
             fs::copy(entry.path(), folder.path().join(part).join(entry.file_name())).expect("copied");
         }
     }
+    let module = r#"(module (memory (export "memory") 1) (func (export "decide") (result i32) i32.const 0))"#;
+    let document = json!({ "kind": "jos.runtime_agent", "name": "nothing", "wasm": jos_trust::sha256(module.as_bytes()).to_hex() });
+    fs::write(folder.path().join("agents/nothing.wat"), module).expect("written");
+    fs::write(folder.path().join("agents/nothing.json"), document.to_string()).expect("written");
     let means = Means {
         device: None,
         messages: None,
@@ -44,19 +48,22 @@ fn main() {
     registry.refresh().expect("read");
     let text = json!({ "text": "one two\nthree" });
     let message = json!({ "message": { "draft": "ACCEPT", "task": "t" } });
-    println!("| what | µs |\n|---|---|");
-    println!(
-        "| a module asked (text-metrics) | {:.1} |",
-        median(|| asked(&registry, "text-metrics", &text))
+    let row = |what: &str, micros: f64| println!("| {what}, median of {RUNS} runs of {CALLS} | {micros:.1} µs |");
+    row(
+        "a module asked that proposes nothing: what a call costs by itself",
+        median(|| asked(&registry, "nothing", &text)),
     );
-    println!(
-        "| prompts asked (reviewer, echo) | {:.1} |",
-        median(|| asked(&registry, "reviewer", &message))
+    row(
+        "a module asked that reads its job and proposes (text-metrics)",
+        median(|| asked(&registry, "text-metrics", &text)),
     );
-    println!(
-        "| no file changed (registry of {}) | {:.1} |",
-        registry.agents().len(),
-        median(|| refreshed(&registry))
+    row(
+        "prompts asked (reviewer, echo)",
+        median(|| asked(&registry, "reviewer", &message)),
+    );
+    row(
+        &format!("no file changed (registry of {})", registry.agents().len()),
+        median(|| refreshed(&registry)),
     );
 }
 

@@ -15,6 +15,7 @@
 pub mod agents;
 pub mod contract;
 mod cron;
+pub mod declared;
 mod error;
 pub mod evals;
 pub mod examples;

@@ -11,12 +11,13 @@
 //! imported  {log, index, checksum, agent, decision, kind, ok, act: {line, result, reason}}   a decision of another runtime
 //! checkpoint                                                                       a signed head (see `seals`)
 //! node      {node, word}                                                           a node began or ended
+//! broken    {folder, what, good, …}                                                a damaged ledger before this one was set aside
 //! ```
 //!
 //! What agents and tools said stands in `act`, which always has three members or more: the ledger's own readers look into no
 //! such document, so nothing in it can be taken for a reference. A larger one is a blob, `act: {blob, size}`.
 
-use jos_runtime::ledger::{Archive, BLOB_LIMIT, Blobs, Entry, LedgerError, Line, canonical};
+use jos_runtime::ledger::{Archive, Aside, BLOB_LIMIT, Blobs, Entry, LedgerError, Line, canonical};
 use jos_schemas::documents::ledger::{Decision, Proposal};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::documents::runtime::{Job, MachineState};
@@ -126,6 +127,16 @@ impl Draft {
             kind: "fired",
             source: Source::Schedule,
             head: json!({ "schedule": schedule, "job": job, "due": due }),
+            act: None,
+        }
+    }
+
+    /// The ledger before this one was damaged, and set aside.
+    pub(crate) fn broken(aside: &Aside) -> Self {
+        Self {
+            kind: "broken",
+            source: Source::Operator,
+            head: json!(aside),
             act: None,
         }
     }

@@ -105,6 +105,7 @@ pub struct Registry {
     means: Means,
     last: Mutex<Option<Last>>,
     now: RwLock<Arc<Snapshot>>,
+    clashes: Vec<Broken>,
 }
 
 impl Registry {
@@ -115,7 +116,13 @@ impl Registry {
             means,
             last: Mutex::new(None),
             now: RwLock::default(),
+            clashes: Vec::new(),
         }
+    }
+
+    /// The same, which also names what was declared and is not used.
+    pub fn with_clashes(self, clashes: Vec<Broken>) -> Self {
+        Self { clashes, ..self }
     }
 
     /// Looks whether anything has changed and reads what there is now; says whether it had to. An error is one of the
@@ -195,9 +202,9 @@ impl Registry {
         })
     }
 
-    /// The files that are not used, in their order.
+    /// The files that are not used, in their order, and what was declared and is not used.
     pub fn broken(&self) -> Vec<Broken> {
-        self.now().broken.clone()
+        [self.now().broken.as_slice(), &self.clashes].concat()
     }
 
     /// The agents in the order of their names.

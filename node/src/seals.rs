@@ -3,7 +3,7 @@
 //! A seal names the last record and its hash, under the key in `state/identity/`. Whoever writes another history needs that
 //! key; who has it is root there, and only a head that was noted elsewhere would show it.
 
-use jos_runtime::ledger::{Ledger, LedgerKey, Line};
+use jos_runtime::ledger::{Aside, Ledger, LedgerKey, Line, set_aside_damaged};
 use jos_runtime::own_ledger_key;
 use jos_runtime::world::Random;
 use jos_schemas::node::Node;
@@ -21,6 +21,8 @@ use crate::records::NAME;
 
 /// A seal names a record that is not further back than this.
 const BACK: usize = 65_536;
+/// Bytes that damaged ledgers may take together; the oldest go first.
+const DAMAGED: u64 = 256 << 20;
 
 struct Bytes<'o>(&'o Outside);
 
@@ -35,6 +37,32 @@ pub(crate) fn key(data: &DataDir, door: &Door, outside: &Outside) -> Result<Secr
     let _inside = door.enter()?;
     let state = data.path("state");
     own_ledger_key(&state, &Bytes(outside)).map_err(|e| NodeError::invalid(state.display(), e))
+}
+
+/// Sets a damaged ledger aside, so that the node goes on: behind the door, for of nodes that start together one does it. What
+/// jobs were at is in their folders; those that were under way are begun again.
+pub(crate) fn set_aside(data: &DataDir, door: &Door, outside: &Outside) -> Result<Option<Aside>, NodeError> {
+    let _inside = door.enter()?;
+    let disk = jobs::disk(&data.path("state"), &outside.hex(8))?;
+    let aside = set_aside_damaged(&disk, NAME, DAMAGED)?;
+    if let Some(aside) = &aside {
+        log::error!(
+            "state/runtime/ledger: {}; it is set aside as state/runtime/{}, and a new ledger begins",
+            aside.what,
+            aside.folder
+        );
+    }
+    Ok(aside)
+}
+
+/// The ledgers that were set aside, oldest first.
+pub(crate) fn asides(data: &DataDir, outside: &Outside) -> Result<Vec<String>, NodeError> {
+    let disk = jobs::disk(&data.path("state"), &outside.hex(8))?;
+    let all = jos_runtime::ledger::asides(&disk, NAME)?;
+    Ok(all
+        .into_iter()
+        .map(|folder| format!("state/runtime/{folder}"))
+        .collect())
 }
 
 /// The payload of a checkpoint over all records up to now; nothing where there is none.

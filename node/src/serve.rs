@@ -80,6 +80,8 @@ pub fn serve(
     stopping: &dyn Fn() -> bool,
 ) -> Result<Served, NodeError> {
     let node = outside.hex(6);
+    let door = Door::of(data)?;
+    let aside = seals::set_aside(data, &door, outside)?;
     let bell = Arc::new(Bell::default());
     let (writer, ledger) = Writer::start(data.root(), outside, &bell)?;
     let watch = Watch::start(data, &WATCHED)?;
@@ -112,7 +114,11 @@ pub fn serve(
         writer: &writer,
         key: seals::key(data, &Door::of(data)?, outside)?,
         sealed: 0,
+        asides: seals::asides(data, outside)?,
     };
+    if let Some(aside) = aside {
+        host.note(vec![Draft::broken(&aside)])?;
+    }
     host.note(vec![Draft::node(&host.shared.node, "began")])?;
     host.seal()?;
     host.begin()?;
@@ -169,6 +175,8 @@ struct Host<'h> {
     key: SecretKey,
     /// So many records there were at the last checkpoint.
     sealed: u64,
+    /// Damaged ledgers that were set aside.
+    asides: Vec<String>,
 }
 
 impl Host<'_> {
@@ -442,6 +450,9 @@ impl Host<'_> {
             json!({ "name": planned.schedule.name, "agent": planned.schedule.agent, "next": next })
         });
         document["schedules"] = about.collect();
+        if !self.asides.is_empty() {
+            document["set_aside"] = json!(self.asides);
+        }
         let text = serde_json::to_vec_pretty(&document).unwrap_or_default();
         // A full disk must not end the node; the next writing says it.
         if let Err(e) = shared.data.put("status.json", &text, Durable::Derived) {

@@ -200,6 +200,7 @@ fn infrastructure(features: &[&str]) -> Vec<&'static str> {
 fn zero_infrastructure_no_build_of_the_agent_knows_a_database_or_a_broker_unless_it_is_asked_to() {
     for features in [
         &["--no-default-features", "--features", "device"][..],
+        &["--no-default-features", "--features", "runtime"],
         &["--no-default-features", "--features", "full"],
         // What is built where nothing is said.
         &[],

@@ -251,3 +251,42 @@ fn a_state_that_cuts_its_own_uplink_is_taken_back_and_the_hub_hears_of_it() {
     );
     hub.until_reported(3, "applied");
 }
+
+#[test]
+fn a_state_that_requires_the_runtime_is_held_back_until_the_device_runs_a_node_and_the_hub_says_why() {
+    let hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&[], "");
+    device.enrol(&hub).ok();
+    device.start();
+    let state = json!({
+        "kind": "jos.agent.desired_state",
+        "meta": {
+            "name": "kiosk", "version": 1, "expires": "2030-01-01T00:00:00Z", "audience": { "tenant": "default" },
+            "requires": ["runtime"],
+        },
+        "spec": { "apply": [device.file("a", "one\n")] },
+    });
+    hub.push_state(&state, &[]);
+    let seen = hub.until_reported(1, "unsupported");
+    let report = seen["reports"][0].to_string();
+    assert!(report.contains("runtime"), "{seen:#}");
+    let told = hub
+        .remote(&["device", "show", seen["device"]["id"].as_str().expect("an id")])
+        .ok();
+    assert!(
+        told.stdout.contains("unsupported") && told.stdout.contains("runtime"),
+        "{told}"
+    );
+    assert_eq!(device.content("a"), None);
+    device.kill();
+    let config = fs::read_to_string(device.path("agent.toml")).expect("settings");
+    let node = device.path("node");
+    fs::write(
+        device.path("agent.toml"),
+        format!("{config}[runtime]\ndata_dir = {node:?}\n"),
+    )
+    .expect("written");
+    device.start();
+    hub.until_reported(1, "applied");
+    assert_eq!(device.content("a").as_deref(), Some("one\n"));
+}

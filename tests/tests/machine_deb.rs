@@ -384,31 +384,6 @@ impl Older for Machine {
 }
 
 #[test]
-fn the_shipped_ai_box_installs_and_its_path_unit_waits_for_a_model() {
-    let vendor = Vendor::new();
-    let deb = only(&vendor.bake("ai-box", &["debian/amd64"], "out"), ".deb");
-    let machine = Machine::boot();
-    machine.apt_install(&deb).ok();
-    wait::until("its baseline is in force", SOON, || {
-        let status = machine.run(&["jos", "agent", "status", "ai-box", "--json"]);
-        let value: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
-        if value["version"] == 1 && value["trouble"].is_null() {
-            Ok(())
-        } else {
-            Err(format!("{status}\n{}", machine.journal("ai-box")))
-        }
-    });
-    assert_eq!(machine.property("ai-box-model.path", "ActiveState"), "active");
-    assert!(content(&machine, "/etc/ai-box/server.env").contains("HOST=127.0.0.1\n"));
-    assert!(machine.host_path("/srv/models").is_dir());
-    // A passphrase may come to lie there; nobody else looks in.
-    let mode = fs::metadata(machine.host_path("/etc/jos/secrets"))
-        .expect("there")
-        .mode();
-    assert_eq!(mode & 0o7777, 0o700);
-}
-
-#[test]
 fn every_shipped_debian_package_passes_lintian_and_its_unit_scores_3_or_better() {
     let vendor = Vendor::new();
     // Those for this processor; the others differ in their program and nothing that lintian or systemd look at.

@@ -45,7 +45,9 @@ impl Place {
         for triple in TRIPLES {
             let folder = dir.join("programs").join(triple);
             fs::create_dir_all(&folder).expect("a folder");
-            fs::write(folder.join("jos"), program(triple)).expect("a file");
+            for name in ["jos", "jos-runtime"] {
+                fs::write(folder.join(name), program(triple)).expect("a file");
+            }
         }
         Self { dir }
     }

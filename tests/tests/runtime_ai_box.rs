@@ -258,6 +258,46 @@ fn an_agent_reaches_nothing_that_it_was_not_granted_by_its_own_name() {
 }
 
 #[test]
+fn the_lines_that_policy_check_names_for_an_agent_are_the_ones_its_plane_asks_for() {
+    let mut device = Device::new("[agents.stranger]\nfiles = [\"@/**\"]\n[grants.hub]\nfiles = [\"@/**\"]\n");
+    let steps = json!([device.file("box/limits", "x"), { "type": "service", "name": "box", "action": "restart" }]);
+    let state = json!({ "kind": "jos.agent.desired_state", "meta": { "name": "ai-box", "version": 1 }, "spec": { "apply": steps } });
+    fs::write(device.path("steps.json"), state.to_string()).expect("written");
+    let check = |device: &Device| {
+        let mut command = jos();
+        command.args(["policy", "check", "--source", "agent:tuner", "--json", "--policy"]);
+        run(command.arg(device.path("policy.toml")).arg(device.path("steps.json")))
+    };
+    // What others were granted does not count.
+    let needed = check(&device).exits(1).json()["needed"].clone();
+    // As they are written in a policy.
+    let list = |key: &str| {
+        let values = needed["agents.tuner"][key].as_array().into_iter().flatten();
+        let values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        format!("{key} = [{}]\n", values.join(", "))
+    };
+    assert_eq!(
+        list("files"),
+        format!("files = [{:?}]\n", device.text("box/limits")),
+        "{needed:#}"
+    );
+    assert_eq!(list("services"), "services = [\"box\"]\n", "{needed:#}");
+    device.start();
+    let first = json!([steps[0]]);
+    device.refused("before", "tuner", &first, "[agents.tuner] files");
+    device.stop();
+    device.policy(&format!("[agents.tuner]\n{}{}", list("files"), list("services")));
+    check(&device).ok();
+    device.start();
+    device.submit("tuner", "after", &first);
+    assert_eq!(
+        device.ended("after").expect("granted")["results"][0]["result"]["outcome"],
+        "applied"
+    );
+    device.replays();
+}
+
+#[test]
 fn a_desired_state_brings_an_agent_to_the_node_and_takes_it_away() {
     let mut device = Device::new("[grants.local]\nfiles = [{ path = \"@/node/agents/*\", code = true }]\n");
     let config = fs::read_to_string(device.path("agent.toml")).expect("settings");

@@ -2,8 +2,8 @@
 
 use super::Failure;
 
-/// Of [`super::desk`] and [`super::runtime`], by their first word.
-const COMMANDS: [&str; 20] = [
+/// Of [`super::desk`], by their first word, and the one of a node's that draws pages.
+const DESK: [&str; 11] = [
     "key",
     "sign",
     "verify",
@@ -14,6 +14,10 @@ const COMMANDS: [&str; 20] = [
     "image",
     "completions",
     "man",
+    "console",
+];
+/// Of [`super::runtime`].
+const RUNTIME: [&str; 9] = [
     "runtime",
     "serve",
     "submit",
@@ -22,7 +26,6 @@ const COMMANDS: [&str; 20] = [
     "logs",
     "eval",
     "add-agent",
-    "console",
     "schedule",
 ];
 /// The same of `jos trust`.
@@ -37,7 +40,10 @@ pub(super) fn refusal(words: impl Iterator<Item = String>) -> Option<Failure> {
             "{first} {}",
             words.next().filter(|word| OF_TRUST.contains(&word.as_str()))?
         ),
-        other if COMMANDS.contains(&other) => first,
+        // A node's own console is on a workstation.
+        "runtime" if cfg!(feature = "runtime") => format!("{first} {}", words.next().filter(|word| word == "console")?),
+        other if DESK.contains(&other) => first,
+        other if cfg!(any(test, not(feature = "runtime"))) && RUNTIME.contains(&other) => first,
         _ => return None,
     };
     let message = format!("`jos {command}` is not in this build (made for devices)");
@@ -60,6 +66,10 @@ mod tests {
             "`jos sign` is not in this build (made for devices)"
         );
         assert!(said("trust rotate trust.json").unwrap().contains("`jos trust rotate`"));
+        if cfg!(feature = "runtime") {
+            assert!(said("runtime console").unwrap().contains("`jos runtime console`"));
+            assert_eq!(said("runtime status"), None);
+        }
         for there in [
             "trust show trust.json",
             "trust --help",
@@ -88,7 +98,13 @@ mod tests {
             .chain(["runtime".into()])
             .chain(named(short))
             .collect();
-        assert_eq!(all, super::COMMANDS);
+        let mut known = [&super::DESK[..], &super::RUNTIME].concat();
+        let (mut all, console): (Vec<String>, Vec<String>) = all.into_iter().partition(|name| name != "console");
+        assert_eq!(console.len(), 1);
+        known.retain(|name| *name != "console");
+        all.sort();
+        known.sort_unstable();
+        assert_eq!(all, known);
         let trust = crate::cli::desk::TrustVerb::augment_subcommands(clap::Command::new("trust"));
         assert_eq!(named(trust), super::OF_TRUST);
     }

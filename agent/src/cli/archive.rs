@@ -54,7 +54,7 @@ impl At {
     }
 
     /// Whether no place was named at all.
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     pub(crate) fn is_nothing(&self) -> bool {
         self.name.is_none() && self.ledger.is_none() && self.state_dir.is_none()
     }

@@ -31,7 +31,7 @@ pub(super) struct BlameArgs {
     root: Option<PathBuf>,
 }
 
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 impl BlameArgs {
     /// The same of a file that a node's agents wrote.
     pub(super) fn of_a_node(&self, data_dir: Option<&std::path::Path>, ui: &Ui) -> Done {

@@ -12,7 +12,7 @@ mod blame;
 mod desk;
 mod ledger;
 mod replay;
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 mod runtime;
 mod signing;
 mod trust;
@@ -54,7 +54,7 @@ struct Cli {
     #[arg(long, global = true)]
     json: bool,
     /// The data directory of a node (`jos runtime`)
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     #[arg(long, global = true, hide = true, value_name = "DIR")]
     data_dir: Option<std::path::PathBuf>,
     #[command(subcommand)]
@@ -73,9 +73,9 @@ enum Command {
     #[cfg(feature = "full")]
     #[command(flatten)]
     Desk(desk::DeskCommand),
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     Runtime(runtime::RuntimeCommand),
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     #[command(flatten)]
     Short(runtime::ShortVerb),
 }
@@ -91,20 +91,20 @@ pub(crate) fn main() -> ExitCode {
     let done: Done = match &cli.command {
         Command::Agent(command) => agent::run(command, &ui),
         Command::Ledger(command) => ledger::run(command, &ui),
-        #[cfg(feature = "full")]
+        #[cfg(feature = "runtime")]
         Command::Replay(args) if args.is_of_a_node(cli.data_dir.is_some()) => {
             runtime::replay_node(cli.data_dir.as_deref(), args.verbose, &ui)
         }
         Command::Replay(args) => replay::run(args, &ui),
-        #[cfg(feature = "full")]
+        #[cfg(feature = "runtime")]
         Command::Blame(args) if cli.data_dir.is_some() => args.of_a_node(cli.data_dir.as_deref(), &ui),
         Command::Blame(args) => blame::run(args, &ui),
         Command::Trust(command) => trust::run(command, &ui),
         #[cfg(feature = "full")]
         Command::Desk(command) => desk::run::<Cli>(command, &ui),
-        #[cfg(feature = "full")]
+        #[cfg(feature = "runtime")]
         Command::Runtime(command) => runtime::run(command, cli.data_dir.as_deref(), &ui),
-        #[cfg(feature = "full")]
+        #[cfg(feature = "runtime")]
         Command::Short(verb) => runtime::run_short(verb, cli.data_dir.as_deref(), &ui),
     };
     ui.finish(done)

@@ -50,12 +50,12 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Of a node: every file that decisions wrote, every result that is from a capture
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     #[arg(long)]
     pub(super) verbose: bool,
 }
 
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 impl ReplayArgs {
     /// Whether a node's history is meant: its data directory was named, or nothing was and there is one here.
     pub(super) fn is_of_a_node(&self, named: bool) -> bool {

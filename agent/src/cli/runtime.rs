@@ -2,6 +2,7 @@
 
 mod add_agent;
 mod blame;
+#[cfg(feature = "full")]
 mod console;
 mod data;
 mod eval;
@@ -32,7 +33,6 @@ Agents only propose; nothing acts before its decision is durable; the whole run 
   jos serve                               runs the node until Ctrl-C
   jos submit advance                      a job for the agent that is built in
   jos watch                               results, as they come
-  jos console                             all of it in a browser
   jos replay --data-dir .jos-data         the run again, from its ledger alone
 
 The data directory is --data-dir DIR (before or after the verb, the later one counts), else $JOS_DATA_DIR, else ./.jos-data.
@@ -60,6 +60,7 @@ pub(super) enum ShortVerb {
     Logs(logs::Args),
     Eval(eval::Args),
     AddAgent(add_agent::Args),
+    #[cfg(feature = "full")]
     Console(console::Args),
     Schedule(schedule::Args),
 }
@@ -95,6 +96,7 @@ pub(super) fn run_short(verb: &ShortVerb, data_dir: Option<&Path>, ui: &Ui) -> D
         ShortVerb::Logs(args) => logs::run(args, &place, ui),
         ShortVerb::Eval(args) => eval::run(args, &place, ui),
         ShortVerb::AddAgent(args) => add_agent::run(args, &place, ui),
+        #[cfg(feature = "full")]
         ShortVerb::Console(args) => console::run(args, &place, ui),
         ShortVerb::Schedule(args) => schedule::run(args, &place, ui),
     }

@@ -99,7 +99,7 @@ impl Ui {
     }
 
     /// Prints one of many results, each on a line of its own.
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     pub(crate) fn line(&self, (value, text): &(Value, String)) {
         print(if self.json { value.to_string() } else { text.clone() });
     }

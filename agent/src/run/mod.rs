@@ -18,7 +18,7 @@ pub(crate) mod half;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod net;
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 mod node;
 mod notify;
 mod pause;

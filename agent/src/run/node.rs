@@ -4,6 +4,7 @@
 //! proposes is known by construction and nothing listens. It is started again with growing pauses, told to end with the
 //! daemon, and ends by itself when the daemon does.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,9 +13,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use jos_runtime::Proposed;
-use jos_schemas::documents::agent_config::RuntimeConfig;
+use jos_schemas::documents::declared::{self, RuntimeConfig};
 use jos_schemas::documents::runtime::Change;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
@@ -34,6 +36,8 @@ const LONGEST: u64 = 60_000;
 const SOUND: u64 = 60_000;
 /// Milliseconds to end by itself when it is told to.
 const GRACE: u16 = 600;
+/// How long it may take to hear what is declared: longer than a machine at its limit takes to start a program.
+const HEARS: Duration = Duration::from_secs(10);
 /// Bytes of one question: a payload's limit and what stands around it.
 const LIMIT: usize = 1 << 21;
 
@@ -148,12 +152,17 @@ impl Node {
             },
         };
         make(Path::new(self.config.data_dir.as_str()), user.as_ref())?;
-        let (ours, theirs) = UnixStream::pair().map_err(|e| failed("a stream", e))?;
-        ours.set_nonblocking(true).map_err(|e| failed("a stream", e))?;
+        let (mut ours, theirs) = UnixStream::pair().map_err(|e| failed("a stream", e))?;
         let mut command = Command::new(program()?);
         command
             .arg0("jos")
-            .args(["serve", "--joined", "--data-dir", self.config.data_dir.as_str()])
+            .args([
+                "serve",
+                "--joined",
+                "--declared",
+                "--data-dir",
+                self.config.data_dir.as_str(),
+            ])
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| is_for_node(&name.to_string_lossy())))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -169,12 +178,22 @@ impl Node {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         let child = command.spawn().map_err(|e| failed("cannot start the node", e))?;
-        Ok(Running {
+        // The child's end is the child's alone: one that ends is heard of.
+        drop(command);
+        let told = declare(&mut ours, &self.config).and_then(|()| ours.set_nonblocking(true));
+        let running = Running {
             child,
             wire: ours,
             said: Vec::new(),
             since: now,
-        })
+        };
+        match told {
+            Ok(()) => Ok(running),
+            Err(e) => {
+                running.stop();
+                Err(failed("it does not take what agent.toml declares", e))
+            }
+        }
     }
 
     fn ended(&mut self, now: u64, why: &str) {
@@ -287,6 +306,20 @@ fn asked(line: &[u8]) -> Result<Asked, String> {
     let read = read::document::<Asked>("a proposal", line, Format::Json);
     read.map(|parsed| parsed.value)
         .map_err(|e| format!("it says what is no proposal: {}", e.to_string().trim_end()))
+}
+
+/// The first line that it is told: what `[runtime]` declares. It writes that itself, with no rights but its own: whoever
+/// owns the data directory cannot have root write elsewhere.
+fn declare(wire: &mut UnixStream, config: &RuntimeConfig) -> io::Result<()> {
+    let declared = json!({
+        "agents": config.agents.iter().map(|(name, table)| (name, declared::agent(name, table))).collect::<BTreeMap<_, _>>(),
+        "schedules": config.schedules.iter().map(declared::schedule).collect::<Vec<_>>(),
+        "model": config.chosen(),
+    });
+    let mut line = json!({ "declared": declared }).to_string().into_bytes();
+    line.push(b'\n');
+    wire.set_write_timeout(Some(HEARS))?;
+    wire.write_all(&line)
 }
 
 /// What of the daemon's own environment the node is given: how it logs, and which model it asks.

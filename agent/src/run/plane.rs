@@ -2,7 +2,7 @@
 
 mod hub;
 mod judge;
-#[cfg(feature = "full")]
+#[cfg(feature = "runtime")]
 mod node;
 mod recover;
 
@@ -112,7 +112,7 @@ struct Agent<'w> {
     host: Option<Host>,
     figures: Figures,
     /// The node of the runtime, where the settings ask for one.
-    #[cfg(feature = "full")]
+    #[cfg(feature = "runtime")]
     node: Option<super::node::Node>,
     /// By which the hub tells this start of the agent from another one's.
     session: String,
@@ -159,7 +159,7 @@ impl<'w> Agent<'w> {
             line,
             host: None,
             figures,
-            #[cfg(feature = "full")]
+            #[cfg(feature = "runtime")]
             node: None,
             session,
             floors_lost: false,
@@ -210,7 +210,7 @@ impl<'w> Agent<'w> {
             if let Some(fatal) = self.fatal.take() {
                 return Err(fatal);
             }
-            #[cfg(feature = "full")]
+            #[cfg(feature = "runtime")]
             let hub = hub.min(self.turn_node());
             self.sleep(&turn);
             open.extend(self.wait(signals, turn.next_wake().min(hub)));
@@ -272,7 +272,7 @@ impl<'w> Agent<'w> {
             fds.extend(self.half.as_ref().map(|h| PollFd::new(h.as_fd(), PollFlags::POLLIN)));
             let hub = self.line.heard();
             fds.extend(hub.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-            #[cfg(feature = "full")]
+            #[cfg(feature = "runtime")]
             fds.extend(
                 self.node
                     .as_ref()

@@ -183,6 +183,11 @@ impl Settings {
             token.clone(),
         ];
         protected.extend(path.clone());
+        // What [runtime] declares is agent.toml's, and no state's or agent's.
+        if let Some(runtime) = &config.runtime {
+            let dir = Path::new(runtime.data_dir.as_str());
+            protected.extend(runtime.files().iter().map(|file| dir.join(file)));
+        }
         protected.extend(folder.filter(|f| f.join("service.json").exists()).map(Path::to_owned));
         protected.extend(std::env::current_exe().ok());
         let service = config.service.as_ref().map_or_else(
@@ -364,7 +369,7 @@ impl Settings {
 
 /// The data directory of the node that a daemon of this configuration runs, where this build can.
 pub(crate) fn node(config: &AgentConfig) -> Option<String> {
-    let runtime = config.runtime.as_ref().filter(|_| cfg!(feature = "full"))?;
+    let runtime = config.runtime.as_ref().filter(|_| cfg!(feature = "runtime"))?;
     Some(runtime.data_dir.as_str().to_owned())
 }
 

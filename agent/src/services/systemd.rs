@@ -46,6 +46,8 @@ pub(super) fn files(service: &Service<'_>, content: &Content<'_>) -> Result<Vec<
         user: (service.scope == Scope::System && service.owner.uid != 0).then_some(&service.owner.name),
         policy: content.policy,
         state_dir: content.state_dir,
+        // An install declares no node; whoever adds [runtime] adds a drop-in.
+        node: None,
         reads: &[content.folder, content.program],
         exists: &exists,
     };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jos_schemas::documents::declared::RuntimeConfig;
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::Policy;
 use jos_schemas::documents::profile::{Brand, Image, Package, Profile, ProfileFile};
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 use super::baseline::{self, Signing};
 use super::{secrets, tools};
+use crate::builders::Flavour;
 use crate::formats::hash::sha256;
 use crate::formats::tree::disk::{self, DiskOptions};
 use crate::formats::{Entry, Tree};
@@ -65,6 +67,8 @@ pub struct Appliance {
     pub labels: BTreeMap<String, String>,
     /// Tenant of every device.
     pub tenant: Option<Name>,
+    /// The node of the runtime that its devices run.
+    pub runtime: Option<RuntimeConfig>,
     /// The hub's address.
     pub hub: Option<String>,
     /// The hub's CA, PEM.
@@ -96,6 +100,15 @@ pub struct Appliance {
 }
 
 impl Appliance {
+    /// Which program it takes.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
+        match self.runtime {
+            Some(_) => Flavour::Runtime,
+            None => Flavour::Device,
+        }
+    }
+
     /// `1.4.2-1`.
     #[must_use]
     pub fn full_version(&self) -> String {
@@ -205,6 +218,7 @@ pub fn assemble(
         interval: agent.interval,
         labels: agent.labels,
         tenant: agent.tenant,
+        runtime: profile.runtime.clone(),
         hub: profile.hub.clone().and_then(|h| h.url),
         hub_ca,
         hub_token,

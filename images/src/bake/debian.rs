@@ -104,6 +104,7 @@ fn unit_texts(app: &Appliance) -> Result<(String, String), BakeError> {
         user: None,
         policy: &app.policy,
         state_dir: at.state,
+        node: app.runtime.as_ref().map(|runtime| runtime.data_dir.as_str()),
         reads: &[at.etc],
         exists: &writable::everywhere,
     };

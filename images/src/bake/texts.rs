@@ -61,6 +61,7 @@ pub(super) fn agent_toml(app: &Appliance, system: System) -> Result<String, Bake
         tenant: app.tenant.clone(),
         labels: app.labels.clone(),
         interval: app.interval,
+        runtime: app.runtime.clone(),
         hub: app.hub.clone().map(|url| HubConfig {
             ca,
             ..HubConfig::at(url)

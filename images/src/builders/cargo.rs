@@ -8,24 +8,26 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{BuildError, Steps, cache};
+use super::{BuildError, Flavour, Steps, cache};
 
 /// Lines of a failed compilation that are worth showing.
 const TAIL: usize = 60;
 
 /// What cargo is asked to build, the same for every builder.
-pub(super) const PROGRAM: [&str; 10] = [
-    "--profile",
-    "device",
-    "--locked",
-    "-p",
-    "jos-agent",
-    "--bin",
-    "jos",
-    "--no-default-features",
-    "--features",
-    "device",
-];
+pub(super) const fn program(flavour: Flavour) -> [&'static str; 10] {
+    [
+        "--profile",
+        "device",
+        "--locked",
+        "-p",
+        "jos-agent",
+        "--bin",
+        "jos",
+        "--no-default-features",
+        "--features",
+        flavour.features(),
+    ]
+}
 
 /// Runs `command` and gives the path of the program it made.
 pub(super) fn run(command: &mut Command, what: &str, triple: &str, steps: &dyn Steps) -> Result<PathBuf, BuildError> {

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::BuildError;
+use super::{BuildError, Flavour};
 
 /// One crate of a program.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,15 +32,15 @@ pub struct Crate {
     pub uses: Vec<(String, String)>,
 }
 
-/// The crates of `jos` as built from `root` for `triple`, sorted. `cargo` is the builder's own, ready to be run.
-pub(super) fn of(mut cargo: Command, root: &Path, triple: &str) -> Result<Vec<Crate>, BuildError> {
+/// The crates of `jos` of one flavour as built from `root` for `triple`, sorted. `cargo` is the builder's own, ready to be run.
+pub(super) fn of(mut cargo: Command, root: &Path, triple: &str, flavour: Flavour) -> Result<Vec<Crate>, BuildError> {
     cargo
         .current_dir(root.join("agent"))
         .args(["metadata", "--format-version", "1", "--locked"])
         .args([
             "--no-default-features",
             "--features",
-            "device",
+            flavour.features(),
             "--filter-platform",
             triple,
         ])
@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn the_crates_of_this_checkout_are_found_without_macros_and_other_programs() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let all = of(Command::new(env!("CARGO")), &root, "x86_64-unknown-linux-musl").expect("crates");
+        let of =
+            |flavour| of(Command::new(env!("CARGO")), &root, "x86_64-unknown-linux-musl", flavour).expect("crates");
+        let all = of(Flavour::Device);
         let find = |name: &str| all.iter().find(|c| c.name == name);
         let serde = find("serde").expect("serde");
         assert!(serde.checksum.as_ref().is_some_and(|sum| sum.len() == 64), "{serde:?}");
@@ -157,9 +159,16 @@ mod tests {
             "axum",
             "jsonschema",
             "tempfile",
+            "jos-node",
+            "wasmi",
         ] {
             assert!(find(absent).is_none(), "{absent}");
         }
         assert!(all.iter().all(|c| c.license.is_some()), "every licence is known");
+        let more = of(Flavour::Runtime);
+        let there = |name: &str| more.iter().any(|c| c.name == name);
+        assert!(there("jos-node") && there("wasmi") && there("ureq"), "{more:?}");
+        assert!(!there("jsonschema") && !there("wast") && !there("maud"), "{more:?}");
+        assert!(more.iter().all(|c| c.license.is_some()), "every licence is known");
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::toolchain::{Rust, clean_cargo, host, on_path};
-use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates};
+use super::{BuildError, Builder, Crate, Flavour, Provenance, Sources, Steps, cargo, check, crates};
 use crate::targets::Triple;
 
 /// See the module.
@@ -91,24 +91,24 @@ impl Builder for Cross {
         Ok(target.programs.to_vec())
     }
 
-    fn provenance(&self, triple: &Triple) -> Result<Option<Provenance>, BuildError> {
+    fn provenance(&self, triple: &Triple, flavour: Flavour) -> Result<Option<Provenance>, BuildError> {
         let mut flags: Vec<String> = triple.rustflags.split(' ').map(str::to_owned).collect();
-        flags.extend(cargo::PROGRAM.map(str::to_owned));
+        flags.extend(cargo::program(flavour).map(str::to_owned));
         let toolchain = vec![self.rust.version.replace('\n', "; "), self.version.clone()];
         Ok(Some(Provenance {
             builder: self.name().into(),
             toolchain,
             flags,
-            sources: self.sources.sha256.clone(),
+            sources: self.sources.sha256(flavour).to_owned(),
         }))
     }
 
-    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+    fn crates(&self, triple: &Triple, flavour: Flavour) -> Result<Vec<Crate>, BuildError> {
         let cargo = clean_cargo(&self.rust, &self.rust.cargo, None);
-        crates::of(cargo, &self.sources.root, triple.name)
+        crates::of(cargo, &self.sources.root, triple.name, flavour)
     }
 
-    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, flavour: Flavour, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let mut command = clean_cargo(&self.rust, &self.cross, None);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
@@ -116,7 +116,7 @@ impl Builder for Cross {
         command
             .current_dir(&self.sources.root)
             .arg("build")
-            .args(cargo::PROGRAM)
+            .args(cargo::program(flavour))
             .args(["--target", triple.name]);
         if let Some(jobs) = self.jobs {
             command.arg("-j").arg(jobs.to_string());

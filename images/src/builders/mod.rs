@@ -28,7 +28,7 @@ pub use prebuilt::{Brought, Prebuilt};
 pub use sources::Sources;
 pub use zigbuild::Zigbuild;
 
-use crate::targets::{Target, Triple};
+use crate::targets::{System, Target, Triple};
 
 /// What went wrong before there was a program.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +165,45 @@ pub struct Provenance {
     pub sources: String,
 }
 
+/// Which program `jos`: what an appliance needs of it decides what is compiled in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flavour {
+    /// The agent alone.
+    #[default]
+    Device,
+    /// With a node of the runtime, for profiles with `[runtime]`.
+    Runtime,
+}
+
+impl Flavour {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Device, Self::Runtime];
+
+    /// The features of `jos-agent` that it is compiled with.
+    #[must_use]
+    pub const fn features(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Runtime => "runtime",
+        }
+    }
+
+    /// The name of its file, and that of what it is made of, in a folder of prebuilt programs.
+    #[must_use]
+    pub const fn files(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Device => ("jos", cache::CRATES),
+            Self::Runtime => ("jos-runtime", "crates-runtime.json"),
+        }
+    }
+
+    /// Whether a target is served: routers have no room for a node, and on a Mac it was not tried.
+    #[must_use]
+    pub fn serves(self, target: &Target) -> bool {
+        self == Self::Device || target.system == System::Debian
+    }
+}
+
 /// Makes, or brings, the program `jos`.
 pub trait Builder: Sync {
     /// As `--builder` names it.
@@ -183,29 +222,38 @@ pub trait Builder: Sync {
     ///
     /// # Errors
     /// [`BuildError::Missing`] when a tool is not there.
-    fn provenance(&self, triple: &Triple) -> Result<Option<Provenance>, BuildError>;
+    fn provenance(&self, triple: &Triple, flavour: Flavour) -> Result<Option<Provenance>, BuildError>;
 
     /// The crates that a program for `triple` is made of; none where that is not known.
     ///
     /// # Errors
     /// Any [`BuildError`].
-    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError>;
+    fn crates(&self, triple: &Triple, flavour: Flavour) -> Result<Vec<Crate>, BuildError>;
 
     /// Makes the program.
     ///
     /// # Errors
     /// Any [`BuildError`].
-    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError>;
+    fn build(&self, triple: &Triple, flavour: Flavour, steps: &dyn Steps) -> Result<Vec<u8>, BuildError>;
 }
 
-/// The program for `triple`: out of the cache when the same was made before, else made and kept.
+/// The program of one flavour for `triple`: out of the cache when the same was made before, else made and kept.
 ///
 /// # Errors
 /// Any [`BuildError`].
-pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn Watch) -> Result<Program, BuildError> {
-    let what = format!("jos for {}", triple.name);
-    let Some(provenance) = builder.provenance(triple)? else {
-        let bytes = builder.build(triple, &Silent)?;
+pub fn obtain(
+    builder: &dyn Builder,
+    triple: &Triple,
+    flavour: Flavour,
+    cache: &Path,
+    watch: &dyn Watch,
+) -> Result<Program, BuildError> {
+    let what = match flavour {
+        Flavour::Device => format!("jos for {}", triple.name),
+        Flavour::Runtime => format!("jos with the runtime for {}", triple.name),
+    };
+    let Some(provenance) = builder.provenance(triple, flavour)? else {
+        let bytes = builder.build(triple, flavour, &Silent)?;
         let provenance = Provenance {
             builder: builder.name().into(),
             toolchain: Vec::new(),
@@ -216,7 +264,7 @@ pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn 
             triple: triple.name.into(),
             bytes: Arc::new(bytes),
             provenance,
-            crates: Arc::new(builder.crates(triple)?),
+            crates: Arc::new(builder.crates(triple, flavour)?),
             cached: true,
         });
     };
@@ -225,7 +273,7 @@ pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn 
         let crates = match slot.crates() {
             Some(crates) => crates,
             None => {
-                let crates = builder.crates(triple)?;
+                let crates = builder.crates(triple, flavour)?;
                 slot.keep_crates(&crates);
                 crates
             }
@@ -247,7 +295,7 @@ pub fn obtain(builder: &dyn Builder, triple: &Triple, cache: &Path, watch: &dyn 
         return finish(bytes, provenance, true);
     }
     let steps = watch.begin(&what, slot.units());
-    let made = builder.build(triple, &*steps);
+    let made = builder.build(triple, flavour, &*steps);
     steps.end(if made.is_ok() { "compiled" } else { "failed" });
     let bytes = made?;
     slot.write(&bytes, &provenance)?;

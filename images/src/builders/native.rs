@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, cargo_home, clean_cargo, host};
-use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates};
+use super::{BuildError, Builder, Crate, Flavour, Provenance, Sources, Steps, cargo, check, crates};
 use crate::targets::{System, Target, Triple};
 
 /// See the module.
@@ -87,26 +87,26 @@ impl Builder for Native {
         })
     }
 
-    fn provenance(&self, _: &Triple) -> Result<Option<Provenance>, BuildError> {
+    fn provenance(&self, _: &Triple, flavour: Flavour) -> Result<Option<Provenance>, BuildError> {
         Ok(Some(Provenance {
             builder: self.name().into(),
             toolchain: vec![self.rust.version.replace('\n', "; ")],
-            flags: cargo::PROGRAM.map(str::to_owned).to_vec(),
-            sources: self.sources.sha256.clone(),
+            flags: cargo::program(flavour).map(str::to_owned).to_vec(),
+            sources: self.sources.sha256(flavour).to_owned(),
         }))
     }
 
-    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+    fn crates(&self, triple: &Triple, flavour: Flavour) -> Result<Vec<Crate>, BuildError> {
         let cargo = clean_cargo(&self.rust, &self.rust.cargo, None);
-        crates::of(cargo, &self.sources.root, triple.name)
+        crates::of(cargo, &self.sources.root, triple.name, flavour)
     }
 
-    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, flavour: Flavour, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let mut command = clean_cargo(&self.rust, &self.rust.cargo, None);
         command
             .current_dir(&self.sources.root)
             .arg("build")
-            .args(cargo::PROGRAM);
+            .args(cargo::program(flavour));
         if let Some(jobs) = self.jobs {
             command.arg("-j").arg(jobs.to_string());
         }

@@ -1,10 +1,10 @@
-//! The prebuilt "builder": programs that somebody made before, as `DIR/TRIPLE/jos`, with the list of their crates beside them
-//! (`crates.json`) where whoever made them left one. An installed `jos-image` carries
-//! such a folder.
+//! The prebuilt "builder": programs that somebody made before, as `DIR/TRIPLE/jos` (with the runtime: `jos-runtime`), with the
+//! list of their crates beside them (`crates.json`, `crates-runtime.json`) where whoever made them left one. An installed
+//! `jos-image` carries such a folder.
 
 use std::path::{Path, PathBuf};
 
-use super::{BuildError, Builder, Crate, Provenance, Steps, cache, check};
+use super::{BuildError, Builder, Crate, Flavour, Provenance, Steps, check};
 use crate::targets::{Target, Triple};
 
 /// The most bytes a program may have: 64 MiB, against a folder that was named by mistake.
@@ -44,12 +44,12 @@ impl Builder for Prebuilt {
         "prebuilt"
     }
 
-    fn provenance(&self, _: &Triple) -> Result<Option<Provenance>, BuildError> {
+    fn provenance(&self, _: &Triple, _: Flavour) -> Result<Option<Provenance>, BuildError> {
         Ok(None)
     }
 
-    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
-        let path = self.dir.join(triple.name).join(cache::CRATES);
+    fn crates(&self, triple: &Triple, flavour: Flavour) -> Result<Vec<Crate>, BuildError> {
+        let path = self.dir.join(triple.name).join(flavour.files().1);
         let text = match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.map_err(|e| BuildError::io(&path, e))?,
@@ -57,11 +57,18 @@ impl Builder for Prebuilt {
         serde_json::from_slice(&text).map_err(|e| BuildError::io(&path, e.into()))
     }
 
-    fn build(&self, triple: &Triple, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {
-        let path = self.dir.join(triple.name).join("jos");
+    fn build(&self, triple: &Triple, flavour: Flavour, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+        let path = self.dir.join(triple.name).join(flavour.files().0);
         let meta = std::fs::metadata(&path).map_err(|_| BuildError::Missing {
             what: format!("program at {}", path.display()),
-            help: format!("put the program for {} there, or use --builder zigbuild", triple.name),
+            help: match flavour {
+                Flavour::Device => format!("put the program for {} there, or use --builder zigbuild", triple.name),
+                Flavour::Runtime => format!(
+                    "[runtime] takes the program with the runtime: `jos-image programs` makes it, for {} as for others; \
+                     or use --builder zigbuild",
+                    triple.name
+                ),
+            },
         })?;
         if meta.len() > LIMIT {
             return Err(BuildError::WrongProgram {
@@ -88,15 +95,15 @@ impl Builder for Brought {
         Ok(Vec::new())
     }
 
-    fn provenance(&self, _: &Triple) -> Result<Option<Provenance>, BuildError> {
+    fn provenance(&self, _: &Triple, _: Flavour) -> Result<Option<Provenance>, BuildError> {
         Ok(None)
     }
 
-    fn crates(&self, _: &Triple) -> Result<Vec<Crate>, BuildError> {
+    fn crates(&self, _: &Triple, _: Flavour) -> Result<Vec<Crate>, BuildError> {
         Ok(Vec::new())
     }
 
-    fn build(&self, triple: &Triple, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, _: Flavour, _: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         Err(BuildError::Unserved {
             builder: self.name(),
             target: triple.name.to_owned(),

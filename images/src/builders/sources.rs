@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{BuildError, manifests};
+use super::{BuildError, Flavour, manifests};
 use crate::formats::hash::hex;
 
 /// Folders and files that the program is made of. `profiles/units` and the feed's files are compiled in.
@@ -22,6 +22,8 @@ const PARTS: [&str; 9] = [
     "schemas",
     "trust",
 ];
+/// The same of the runtime alone.
+const RUNTIME: [&str; 1] = ["node"];
 /// Never compiled into a release program.
 const LEFT_OUT: [&str; 4] = ["benches", "fixtures", "target", "tests"];
 
@@ -30,9 +32,8 @@ const LEFT_OUT: [&str; 4] = ["benches", "fixtures", "target", "tests"];
 pub struct Sources {
     /// Its root.
     pub root: PathBuf,
-    /// SHA-256 over the names and contents of everything that can change the program; of the workspace's manifests only
-    /// what it reads.
-    pub sha256: String,
+    device: String,
+    runtime: String,
 }
 
 impl Sources {
@@ -57,8 +58,19 @@ impl Sources {
             })?,
         };
         let root = root.canonicalize().map_err(|e| BuildError::io(&root, e))?;
-        let sha256 = hash(&root)?;
-        Ok(Self { root, sha256 })
+        let device = hash(&root, &PARTS)?;
+        let runtime = hash(&root, &[&PARTS[..], &RUNTIME].concat())?;
+        Ok(Self { root, device, runtime })
+    }
+
+    /// SHA-256 over the names and contents of everything that can change the program; of the workspace's manifests only
+    /// what it reads.
+    #[must_use]
+    pub fn sha256(&self, flavour: Flavour) -> &str {
+        match flavour {
+            Flavour::Device => &self.device,
+            Flavour::Runtime => &self.runtime,
+        }
     }
 }
 
@@ -78,9 +90,9 @@ fn is_checkout(dir: &Path) -> bool {
         .all(|f| dir.join(f).is_file())
 }
 
-fn hash(root: &Path) -> Result<String, BuildError> {
+fn hash(root: &Path, parts: &[&str]) -> Result<String, BuildError> {
     let mut files = Vec::new();
-    for part in PARTS {
+    for part in parts {
         collect(root, Path::new(part), &mut files)?;
     }
     files.sort();
@@ -152,14 +164,23 @@ mod tests {
     #[test]
     fn the_hash_follows_every_source_but_no_test_and_no_other_folder() {
         let dir = checkout();
-        let of = || Sources::find(Some(dir.path())).expect("checkout").sha256;
+        let of = || {
+            let sources = Sources::find(Some(dir.path())).expect("checkout");
+            Flavour::ALL.map(|flavour| sources.sha256(flavour).to_owned())
+        };
         let first = of();
         std::fs::create_dir_all(dir.path().join("agent/tests")).expect("folder");
         std::fs::write(dir.path().join("agent/tests/a.rs"), "x").expect("file");
         std::fs::write(dir.path().join("README.md"), "x").expect("file");
         assert_eq!(of(), first);
+        std::fs::create_dir_all(dir.path().join("node/src")).expect("folder");
+        std::fs::write(dir.path().join("node/src/lib.rs"), "x").expect("file");
+        let [device, runtime] = of();
+        assert_eq!(device, first[0], "a node is no part of a program without one");
+        assert_ne!(runtime, first[1]);
         std::fs::write(dir.path().join("agent/src/main.rs"), "fn main() {}").expect("file");
-        assert_ne!(of(), first);
+        assert_ne!(of()[0], first[0]);
+        assert_ne!(of()[1], runtime);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::toolchain::{Rust, allocator, cargo_home, clean_cargo, cross};
-use super::{BuildError, Builder, Crate, Provenance, Sources, Steps, cargo, check, crates, elf};
+use super::{BuildError, Builder, Crate, Flavour, Provenance, Sources, Steps, cargo, check, crates, elf};
 use crate::targets::Triple;
 
 /// See the module.
@@ -83,15 +83,15 @@ impl Builder for Zigbuild {
         "zigbuild"
     }
 
-    fn provenance(&self, triple: &Triple) -> Result<Option<Provenance>, BuildError> {
+    fn provenance(&self, triple: &Triple, flavour: Flavour) -> Result<Option<Provenance>, BuildError> {
         let mut toolchain = vec![self.rust.version.replace('\n', "; ")];
         toolchain.extend(self.rust.library_package());
         toolchain.extend(self.versions.iter().cloned());
         let mut flags = self.flags(triple, true);
         flags.extend(triple.environment.iter().map(|(name, value)| format!("{name}={value}")));
-        flags.extend(cargo::PROGRAM.map(str::to_owned));
+        flags.extend(cargo::program(flavour).map(str::to_owned));
         flags.extend(STD.map(str::to_owned));
-        let sources = self.sources.sha256.clone();
+        let sources = self.sources.sha256(flavour).to_owned();
         Ok(Some(Provenance {
             builder: self.name().into(),
             toolchain,
@@ -100,18 +100,18 @@ impl Builder for Zigbuild {
         }))
     }
 
-    fn crates(&self, triple: &Triple) -> Result<Vec<Crate>, BuildError> {
+    fn crates(&self, triple: &Triple, flavour: Flavour) -> Result<Vec<Crate>, BuildError> {
         let mut cargo = clean_cargo(&self.rust, &self.rust.cargo, None);
         cargo.env("RUSTC_BOOTSTRAP", "1");
-        crates::of(cargo, &self.sources.root, triple.name)
+        crates::of(cargo, &self.sources.root, triple.name, flavour)
     }
 
-    fn build(&self, triple: &Triple, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+    fn build(&self, triple: &Triple, flavour: Flavour, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let mut command = clean_cargo(&self.rust, &self.rust.cargo, Some(&self.zig));
         command
             .current_dir(&self.sources.root)
             .arg("zigbuild")
-            .args(cargo::PROGRAM);
+            .args(cargo::program(flavour));
         command.args(STD).args(["--target", triple.name]);
         if let Some(jobs) = self.jobs {
             command.arg("-j").arg(jobs.to_string());

@@ -11,7 +11,9 @@ use serde_json::json;
 use super::ui::{Done, Failure, Progress, Ui, bytes};
 use super::{images, keys};
 use crate::bake::{self, Appliance, Package, Signing};
-use crate::builders::{self, Brought, Builder, Cross, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain};
+use crate::builders::{
+    self, Brought, Builder, Cross, Flavour, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain,
+};
 use crate::image::Made;
 use crate::profile::{Finder, Invalid, check, resolve};
 use crate::targets::{self, Target, Triple};
@@ -217,7 +219,7 @@ pub(super) fn choose(
     })
 }
 
-pub(super) type Programs = BTreeMap<&'static str, Program>;
+pub(super) type Programs = BTreeMap<(&'static str, Flavour), Program>;
 
 /// Compiles what is not in the cache, `workers` programs at a time: most of a compilation is optimising one crate after
 /// the other, which keeps one processor busy.
@@ -227,33 +229,35 @@ pub(super) fn programs(
     workers: usize,
     ui: &Ui,
 ) -> Result<Programs, Failure> {
-    let mut triples: Vec<Triple> = Vec::new();
-    for target in apps.iter().filter(|a| a.tools.is_empty()).flat_map(|a| &a.targets) {
-        for triple in builder.triples(target)? {
-            if !triples.contains(&triple) {
-                triples.push(triple);
+    let mut wanted: Vec<(Triple, Flavour)> = Vec::new();
+    for app in apps.iter().filter(|a| a.tools.is_empty()) {
+        for target in &app.targets {
+            for one in builder.triples(target)?.into_iter().map(|t| (t, app.flavour())) {
+                if !wanted.contains(&one) {
+                    wanted.push(one);
+                }
             }
         }
     }
     let progress = Progress::new(ui.json);
     let dir = cache::default_dir();
-    let queue = Mutex::new(triples.iter());
+    let queue = Mutex::new(wanted.iter());
     let work = || {
         let mut made = Vec::new();
-        while let Some(triple) = queue.lock().ok().and_then(|mut queue| queue.next()) {
-            let program = builders::obtain(builder, triple, &dir, &progress);
+        while let Some((triple, flavour)) = queue.lock().ok().and_then(|mut queue| queue.next()) {
+            let program = builders::obtain(builder, triple, *flavour, &dir, &progress);
             if program.is_err()
                 && let Ok(mut queue) = queue.lock()
             {
                 // The others finish what they began; nothing new is begun.
                 *queue = [].iter();
             }
-            made.push((triple.name, program));
+            made.push(((triple.name, *flavour), program));
         }
         made
     };
     let made: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers.min(triples.len())).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers.min(wanted.len())).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(ScopedJoinHandle::join).collect()
     });
     let mut all = BTreeMap::new();
@@ -265,15 +269,21 @@ pub(super) fn programs(
     Ok(all)
 }
 
-fn of_target(target: &Target, builder: &dyn Builder, programs: &Programs) -> Result<Vec<Program>, Failure> {
+fn of_target(
+    app: &Appliance,
+    target: &Target,
+    builder: &dyn Builder,
+    programs: &Programs,
+) -> Result<Vec<Program>, Failure> {
     let triples = builder.triples(target)?;
-    Ok(triples.iter().filter_map(|t| programs.get(t.name)).cloned().collect())
+    let own = triples.iter().filter_map(|t| programs.get(&(t.name, app.flavour())));
+    Ok(own.cloned().collect())
 }
 
 fn used(app: &Appliance, builder: &dyn Builder, programs: &Programs) -> Result<Vec<Program>, Failure> {
     let mut all: Vec<Program> = Vec::new();
     for target in app.targets.iter().filter(|_| app.tools.is_empty()) {
-        for program in of_target(target, builder, programs)? {
+        for program in of_target(app, target, builder, programs)? {
             if !all.iter().any(|p| p.triple == program.triple) {
                 all.push(program);
             }
@@ -291,7 +301,7 @@ fn bake_all(
 ) -> Result<Vec<Package>, Failure> {
     let mut work = Vec::new();
     for target in &app.targets {
-        work.push((*target, of_target(target, builder, programs)?));
+        work.push((*target, of_target(app, target, builder, programs)?));
     }
     let mut packages = Vec::new();
     for chunk in work.chunks(workers.max(1)) {
@@ -353,7 +363,7 @@ pub(super) fn make(
     for output in manifest::outputs(&packages, &images) {
         let image = images.iter().find(|image| image.name == output.file);
         let own = match targets::find(image.map_or(output.target, |image| image.board.target)) {
-            Some(target) if app.tools.is_empty() => of_target(target, builder, programs)?,
+            Some(target) if app.tools.is_empty() => of_target(app, target, builder, programs)?,
             _ => Vec::new(),
         };
         let base = image.map(|image| image.base.as_str());

@@ -21,8 +21,9 @@ pub(super) struct Args {
     profiles_dir: Option<PathBuf>,
 }
 
-const ORDER: [&str; 12] = [
-    "extends", "brand", "package", "target", "hub", "agent", "policy", "trust", "state", "files", "image", "outputs",
+const ORDER: [&str; 13] = [
+    "extends", "brand", "package", "target", "hub", "agent", "runtime", "policy", "trust", "state", "files", "image",
+    "outputs",
 ];
 
 /// One value: its dotted path, its JSON pointer, how TOML writes it, where it stands.

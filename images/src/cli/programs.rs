@@ -7,13 +7,14 @@ use serde_json::json;
 
 use super::build::{choose, wanted};
 use super::ui::{Done, Failure, Progress, Ui, bytes};
-use crate::builders::{self, cache};
+use crate::builders::{self, Flavour, cache};
 use crate::targets::{TARGETS, Triple};
 
 /// Compile the programs of devices into a folder, for `build --builder prebuilt=DIR`
 #[derive(clap::Args)]
 #[command(after_help = "\
-DIR/TRIPLE/jos is the program, DIR/TRIPLE/crates.json what it is made of. An installed jos-image carries such a folder.
+DIR/TRIPLE/jos is the program, DIR/TRIPLE/crates.json what it is made of; jos-runtime and crates-runtime.json
+are those with the runtime, for profiles with [runtime]. An installed jos-image carries such a folder.
 
 Example: jos-image programs programs --target debian/arm64 --target openwrt/mipsel_24kc")]
 pub(super) struct Args {
@@ -37,24 +38,28 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         targets.extend(TARGETS);
     }
     let builder = choose(args.builder.as_deref(), args.source.as_deref(), None)?;
-    let mut triples: Vec<Triple> = Vec::new();
+    let mut all: Vec<(Triple, Flavour)> = Vec::new();
     for target in targets {
-        for triple in builder.triples(target)? {
-            if !triples.contains(&triple) {
-                triples.push(triple);
+        for flavour in Flavour::ALL.into_iter().filter(|flavour| flavour.serves(target)) {
+            for one in builder.triples(target)?.into_iter().map(|triple| (triple, flavour)) {
+                if !all.contains(&one) {
+                    all.push(one);
+                }
             }
         }
     }
     let progress = Progress::new(ui.json);
     let (mut text, mut values) = (String::new(), Vec::new());
-    for triple in &triples {
-        let program = builders::obtain(builder.as_ref(), triple, &cache::default_dir(), &progress)?;
+    for (triple, flavour) in &all {
+        let program = builders::obtain(builder.as_ref(), triple, *flavour, &cache::default_dir(), &progress)?;
         let folder = args.out.join(triple.name);
         let crates = serde_json::to_vec_pretty(&*program.crates).unwrap_or_default();
-        put(&folder, "jos", &program.bytes)?;
-        put(&folder, "crates.json", &crates)?;
-        text.push_str(&format!("{:<32} {:>9}\n", triple.name, bytes(program.bytes.len())));
-        values.push(json!({ "triple": triple.name, "size": program.bytes.len(), "crates": program.crates.len() }));
+        let (name, list) = flavour.files();
+        put(&folder, name, &program.bytes)?;
+        put(&folder, list, &crates)?;
+        let size = bytes(program.bytes.len());
+        text.push_str(&format!("{:<32} {name:<12} {size:>9}\n", triple.name));
+        values.push(json!({ "triple": triple.name, "program": name, "size": program.bytes.len(), "crates": program.crates.len() }));
     }
     ui.result(&json!({ "folder": args.out, "programs": values }), text);
     Ok(0)

@@ -5,6 +5,7 @@ use jos_schemas::node::Node;
 
 use super::files::Problems;
 use super::image;
+use crate::builders::Flavour;
 use crate::formats::apk;
 use crate::targets::{self, System};
 
@@ -45,6 +46,22 @@ pub fn profile(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
                     format!("{name:?} is there twice"),
                     "name each target once",
                 );
+            }
+        }
+    }
+    if profile.runtime.is_some() {
+        let targets = profile.target.iter().flat_map(|target| &target.targets);
+        for (i, target) in targets
+            .enumerate()
+            .filter_map(|(i, name)| Some((i, targets::find(name)?)))
+        {
+            if !Flavour::Runtime.serves(target) {
+                let message = format!(
+                    "{:?} takes no [runtime]: only debian/… has a program with one",
+                    target.name
+                );
+                let help = "leave [runtime] out, or write a profile without it for these targets";
+                problems.at(node, &format!("/target/targets/{i}"), message, help);
             }
         }
     }
@@ -167,6 +184,7 @@ fn tools(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
         (profile.policy.is_some(), "/policy"),
         (profile.trust.is_some(), "/trust"),
         (!profile.files.is_empty(), "/files"),
+        (profile.runtime.is_some(), "/runtime"),
     ];
     for (_, pointer) in appliance.into_iter().filter(|(there, _)| *there) {
         let message = format!("{} is of an appliance, and this profile is of tools", &pointer[1..]);

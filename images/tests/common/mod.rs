@@ -59,7 +59,9 @@ impl Bench {
         bench.write("lobby.toml", PROFILE);
         bench.write("lobby/baseline.toml", BASELINE);
         for triple in TRIPLES {
-            bench.write(&format!("programs/{}/jos", triple.name), program(triple.name));
+            for name in ["jos", "jos-runtime"] {
+                bench.write(&format!("programs/{}/{name}", triple.name), program(triple.name));
+            }
         }
         bench
     }

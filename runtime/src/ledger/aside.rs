@@ -62,6 +62,20 @@ pub(crate) fn set_aside(disk: &Disk, dir: &str) -> Result<(), LedgerError> {
     Ok(disk.rename(&format!("{dir}/ledger"), &format!("{dir}/{}", folder(number)))?)
 }
 
+/// Sets the ledger of `dir` aside where it is damaged, within `limit` bytes for all that were, and gives what is wrong with
+/// it. For a ledger that no plane keeps; whoever calls sees to it that nobody else does at the same time.
+pub fn set_aside_damaged(disk: &Disk, dir: &str, limit: u64) -> Result<Option<Aside>, LedgerError> {
+    match super::Ledger::open(disk, &format!("{dir}/ledger")) {
+        Err(e) if e.is_damage() => {
+            set_aside(disk, dir)?;
+            let aside = newest(disk, dir)?;
+            trim(disk, dir, limit)?;
+            Ok(aside)
+        }
+        opened => opened.map(|_| None),
+    }
+}
+
 /// The newest ledger set aside, and what is wrong with it: found by reading it again.
 pub(crate) fn newest(disk: &Disk, dir: &str) -> Result<Option<Aside>, LedgerError> {
     let Some(number) = numbers(disk, dir)?.pop() else {

@@ -63,7 +63,7 @@ use crate::disk::{Disk, DiskError};
 use tail::Tail;
 
 pub use archive::Archive;
-pub use aside::{Aside, asides};
+pub use aside::{Aside, asides, set_aside_damaged};
 pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
 pub use export::{Export, LedgerKey, export};

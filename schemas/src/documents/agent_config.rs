@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::declared::RuntimeConfig;
 use crate::ruled;
 use crate::text::{AbsPath, Name, ServiceName};
 
@@ -97,26 +98,6 @@ impl AgentConfig {
             runtime: None,
         }
     }
-}
-
-/// A node of the runtime, run and watched by the daemon. Its agents, tools, schedules and model are the files of its data
-/// directory: put there by people, or by the `file` steps of a desired state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RuntimeConfig {
-    /// The node's data directory; made when it is not there.
-    pub data_dir: AbsPath,
-    /// Whom the node runs as, where the daemon is root; the daemon's own user when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(deserialize_with = "ruled::maybe::<_, ruled::AccountName>")]
-    #[cfg_attr(feature = "json-schema", schemars(with = "Option<ruled::AccountName>"))]
-    pub user: Option<String>,
-    /// Jobs at a time; 8 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(deserialize_with = "ruled::maybe_int::<_, _, 1, 1_024>")]
-    #[cfg_attr(feature = "json-schema", schemars(range(min = 1, max = 1_024)))]
-    pub workers: Option<u16>,
 }
 
 /// Which hub.

@@ -4,6 +4,7 @@ pub mod agent_config;
 pub mod answer;
 pub mod artifact;
 pub mod checkpoint;
+pub mod declared;
 pub mod desired_state;
 pub mod hub;
 pub mod key;

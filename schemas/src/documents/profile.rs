@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::declared::RuntimeConfig;
 use super::policy::{Glob, Grant, Policy, PolicyKind, Retention, Source};
 use crate::node::{Kind, Node};
 use crate::ruled;
@@ -41,6 +42,9 @@ pub struct Profile {
     /// The agent's own settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
+    /// The node of the runtime that each device runs: `[runtime]` of its agent.toml, and a program that carries one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeConfig>,
     /// What each source is granted on the device; becomes `/etc/jos/policy.toml`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<ProfilePolicy>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 #[cfg(feature = "json-schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::desired_state::Step;
 use super::kind;
@@ -124,6 +124,67 @@ pub struct Schedule {
     /// Does not fire.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+}
+
+/// Who answers the agents' questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Says back the prompt.
+    Echo,
+    /// The same in capitals.
+    Uppercase,
+    /// A server of Ollama's own kind.
+    Ollama,
+    /// Any server that speaks `/chat/completions`.
+    OpenAi,
+}
+
+impl Provider {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Uppercase => "uppercase",
+            Self::Ollama => "ollama",
+            Self::OpenAi => "openai",
+        }
+    }
+}
+
+/// The model that a node's agents ask: `config/llm.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Who answers; `JOS_LLM` counts before it, `echo` when both are absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// The model's name there, as `gemma2:2b`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Where it is: `http://…` or `https://…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The name of the variable that holds the key: the key itself stands in no file that is copied around.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// Seconds for one answer, all of it; 120 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// Tries after the first; 2 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Whether the answer is taken as it comes; true when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<bool>,
+    /// PEM file with certificates to believe besides the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Handed to the model as it is.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
 }
 
 /// A case that an agent must pass, run in isolation.

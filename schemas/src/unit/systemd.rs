@@ -61,6 +61,8 @@ pub struct Systemd<'a> {
     pub policy: &'a Policy,
     /// Its data; `/var/lib/jos` becomes `StateDirectory=jos`.
     pub state_dir: &'a str,
+    /// The data directory of the node that its daemon runs, where it runs one.
+    pub node: Option<&'a str>,
     /// What it only reads, besides the system: its program, the folder of its artifact and configuration.
     pub reads: &'a [&'a str],
     /// Whether a folder exists on the machine that will run it. An image builder answers for what every system has:
@@ -107,9 +109,13 @@ impl Systemd<'_> {
             ""
         };
         let mut paths = writable::folders(self.policy, self.exists);
-        if !ours && !paths.iter().any(|p| writable::within(self.state_dir, p)) {
-            paths.push(self.state_dir.to_owned());
-            paths.sort();
+        let node = self.node.map(|dir| writable::existing(dir, self.exists));
+        for own in (!ours).then(|| self.state_dir.to_owned()).into_iter().chain(node) {
+            if !paths.iter().any(|p| writable::within(&own, p)) {
+                paths.retain(|p| !writable::within(p, &own));
+                paths.push(own);
+                paths.sort();
+            }
         }
         let mut read_write = String::new();
         for path in &paths {

@@ -27,6 +27,7 @@ fn unit<'a>(command: &'a [String], policy: &'a Policy) -> Systemd<'a> {
         user: None,
         policy,
         state_dir: "/var/lib/jos",
+        node: None,
         reads: &["/etc/jos"],
         exists: &writable::everywhere,
     }
@@ -350,4 +351,22 @@ fn the_rendered_units_are_the_committed_ones() {
         log: "/var/log/jos.log",
     };
     golden("job.plist", &job.render().unwrap());
+}
+
+#[test]
+fn the_folder_of_a_node_is_left_writable_up_to_where_it_can_be_made() {
+    let command = words(&["/usr/bin/jos", "agent", "run"]);
+    let none = policy(&[]);
+    let text = |node| {
+        let base = unit(&command, &none);
+        Systemd { node, ..base }.render().unwrap()
+    };
+    assert!(!text(None).contains("ReadWritePaths"));
+    assert!(text(Some("/srv/box/node")).contains("\nReadWritePaths=-/srv\n"));
+    let granted = policy(&["/srv/box/*", "/etc/motd"]);
+    let both = Systemd {
+        node: Some("/srv"),
+        ..unit(&command, &granted)
+    };
+    assert_eq!(both.render().unwrap().matches("ReadWritePaths=-/srv\n").count(), 1);
 }

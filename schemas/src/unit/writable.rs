@@ -90,7 +90,7 @@ fn literal_folder(glob: &str) -> String {
 
 /// The deepest folder on the way that exists. Directly below `/` the folder itself is named, so that one grant never
 /// opens the whole tree: it then has to exist when the agent starts.
-fn existing(folder: &str, exists: &dyn Fn(&str) -> bool) -> String {
+pub(crate) fn existing(folder: &str, exists: &dyn Fn(&str) -> bool) -> String {
     let mut path = folder;
     loop {
         if path == "/" || exists(path) {

@@ -9,7 +9,7 @@ use jos_node::join::{Agents, Outside};
 use jos_node::models::Echo;
 use jos_node::place::DataDir;
 use jos_node::queue::Queue;
-use jos_node::registry::{Means, Registry};
+use jos_node::registry::{Broken, Means, Registry};
 use jos_runtime::world::{Clock, Random};
 
 use crate::cli::Failure;
@@ -47,8 +47,11 @@ impl Place {
         &self.root
     }
 
-    /// An existing one.
+    /// An existing one. Root becomes its owner first: what a command puts there is then the node's to read, and nothing that
+    /// the owner made of its folders leads root anywhere else.
     pub(crate) fn open(&self) -> Result<DataDir, Failure> {
+        as_owner(&self.root)
+            .map_err(|e| Failure::failed(format!("{}: cannot become its owner: {e}", self.root.display())))?;
         DataDir::open(&self.root).map_err(failure)
     }
 
@@ -71,15 +74,20 @@ impl Place {
         Queue::folder(data).map_err(failure)
     }
 
-    /// The agents of the directory, with the model that is meant for it, where their messages are, and the device whose
-    /// daemon runs them.
-    pub(crate) fn agents_of(&self, queue: &Queue, device: Option<Arc<dyn Device>>) -> Result<Arc<dyn Agents>, Failure> {
+    /// The agents of the directory, with the model that is meant for it, where their messages are, the device whose daemon
+    /// runs them, and what of its declarations stands in the way of files.
+    pub(crate) fn agents_of(
+        &self,
+        queue: &Queue,
+        device: Option<Arc<dyn Device>>,
+        clashes: Vec<Broken>,
+    ) -> Result<Arc<dyn Agents>, Failure> {
         let means = Means {
             messages: queue.messages(),
             device,
             ..means(self.model()?)
         };
-        Ok(Arc::new(Registry::new(&self.root, means)))
+        Ok(Arc::new(Registry::new(&self.root, means).with_clashes(clashes)))
     }
 
     /// The same for who only looks at what there is, and asks no model.
@@ -123,6 +131,27 @@ fn in_database(_: &str, _: &DataDir) -> Result<Queue, Failure> {
             "`cargo build --release -p jos-agent --features postgres` builds one that has it; without {QUEUE} the queue is the directory"
         )),
     )
+}
+
+#[cfg(target_os = "linux")]
+fn as_owner(root: &Path) -> nix::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+
+    let Ok(meta) = root.metadata() else { return Ok(()) };
+    if !Uid::effective().is_root() || meta.uid() == 0 {
+        return Ok(());
+    }
+    setgroups(&[])?;
+    setgid(Gid::from_raw(meta.gid()))?;
+    setuid(Uid::from_raw(meta.uid()))
+}
+
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
+fn as_owner(_: &Path) -> nix::Result<()> {
+    Ok(())
 }
 
 /// What agents and tools are run with on this machine.

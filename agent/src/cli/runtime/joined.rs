@@ -11,9 +11,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 
 use jos_node::contract::{AgentError, Device, Proposed};
+use jos_node::declared::Declared;
 use jos_runtime::public_ledger_key;
+use jos_schemas::own;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// The stream, for one question at a time: the plane does one change after the other anyway.
@@ -21,6 +24,13 @@ pub(super) struct Joined {
     wire: Mutex<Wire>,
     /// The data directory's `state/`, whose key says which node this is.
     state: std::path::PathBuf,
+}
+
+/// The first line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    declared: Declared,
 }
 
 struct Wire {
@@ -62,6 +72,17 @@ impl Joined {
             wire: Mutex::new(Wire { stream, replies }),
             state: data.join("state"),
         })
+    }
+
+    /// What the daemon's `agent.toml` declares for this node: the first line on the stream.
+    pub(super) fn declared(&self) -> Result<Declared, String> {
+        let wire = self.wire.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = wire
+            .replies
+            .recv()
+            .map_err(|_| "the device's daemon ended".to_owned())?;
+        let first: First = own::read(line.as_bytes()).map_err(|e| format!("what the daemon declares: {e}"))?;
+        Ok(first.declared)
     }
 
     fn ask(&self, proposed: &Proposed<'_>) -> Result<String, String> {

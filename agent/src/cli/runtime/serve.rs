@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jos_node::contract::Device;
+use jos_node::declared;
 use jos_node::place::DataDir;
 use jos_node::serve::{Served, Settings, serve};
 
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Run by a device's daemon: standard input is the stream to its plane
     #[arg(long, hide = true)]
     joined: bool,
+    /// The stream's first line says what the daemon's agent.toml declares for this node
+    #[arg(long, hide = true, requires = "joined")]
+    declared: bool,
 }
 
 pub(crate) fn run(args: &Args, place: &Place) -> Done {
@@ -60,14 +64,27 @@ pub(crate) fn run(args: &Args, place: &Place) -> Done {
         signals.drain();
         signals::stop_requested()
     };
-    let device: Option<Arc<dyn Device>> = match args.joined {
-        true => Some(Arc::new(Joined::start(data.root()).map_err(Failure::failed)?)),
+    let joined = match args.joined {
+        true => Some(Joined::start(data.root()).map_err(Failure::failed)?),
         false => None,
     };
+    let mut clashes = Vec::new();
+    if let Some(joined) = joined.as_ref().filter(|_| args.declared) {
+        let declared = joined.declared().map_err(Failure::failed)?;
+        let fitted = declared::fit(&data, &declared).map_err(failure)?;
+        for line in fitted.told() {
+            log::info!("{line}");
+        }
+        for clash in &fitted.clashes {
+            log::warn!("{}: {}", clash.file, clash.reason);
+        }
+        clashes = fitted.clashes;
+    }
+    let device = joined.map(|joined| Arc::new(joined) as Arc<dyn Device>);
     match serve(
         &data,
         queue.clone(),
-        place.agents_of(&queue, device)?,
+        place.agents_of(&queue, device, clashes)?,
         &outside(),
         &settings,
         signals.as_fd(),

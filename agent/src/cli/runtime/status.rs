@@ -87,6 +87,10 @@ fn text(ui: &Ui, value: &Value) -> String {
             word(&broken["reason"])
         );
     }
+    for folder in status["set_aside"].as_array().into_iter().flatten() {
+        let about = "a damaged ledger from before; jobs of then are not replayed";
+        let _ = writeln!(out, "{} {}: {about}", ui.paint("33", "set aside:"), word(folder));
+    }
     for schedule in status["schedules"].as_array().into_iter().flatten() {
         let next = schedule["next"].as_str().unwrap_or("never");
         let _ = writeln!(out, "schedule {}: next {next}", word(&schedule["name"]));
