@@ -69,7 +69,7 @@ fn a_router_takes_no_runtime_and_what_is_wrong_in_its_tables_is_named_by_its_pla
     bench.edit("\"debian/arm64\"", "\"debian/arm64\", \"openwrt/mipsel_24kc\"");
     let said = bench.build(&[]).invalid();
     assert!(
-        said.contains("lobby.toml:16:") && said.contains("\"openwrt/mipsel_24kc\" takes no [runtime]),
+        said.contains("lobby.toml:16:") && said.contains("\"openwrt/mipsel_24kc\" takes no [runtime]"),
         "{said}"
     );
     bench
