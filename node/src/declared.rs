@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::error::NodeError;
 use crate::place::{DataDir, Door, Durable};
+use crate::queue::Queue;
 use crate::registry::Broken;
 use crate::schedules;
 
@@ -90,11 +91,11 @@ impl Declared {
     }
 }
 
-/// Writes what is declared and takes away what is declared no longer.
+/// Writes what is declared and takes away what is declared no longer; a schedule that goes is forgotten by the queue too.
 ///
 /// # Errors
 /// [`NodeError`] of the data directory.
-pub fn fit(data: &DataDir, declared: &Declared) -> Result<Fitted, NodeError> {
+pub fn fit(data: &DataDir, queue: &Queue, declared: &Declared) -> Result<Fitted, NodeError> {
     let wanted = declared.files()?;
     let door = Door::of(data)?;
     let _inside = door.enter()?;
@@ -164,7 +165,7 @@ pub fn fit(data: &DataDir, declared: &Declared) -> Result<Fitted, NodeError> {
                     .strip_prefix("schedules/")
                     .and_then(|name| Name::new(name.strip_suffix(".json")?).ok())
                 {
-                    Some(name) => drop(schedules::remove(data, &name)?),
+                    Some(name) => drop(schedules::remove(data, queue, &name)?),
                     None => data.remove(file)?,
                 }
                 fitted.removed.push(file.clone());

@@ -36,7 +36,8 @@ impl Here {
     }
 
     fn fit(&self, declared: &Declared) -> Fitted {
-        fit(&self.data, declared).expect("the directory is sound")
+        let queue = Queue::folder(&self.data).expect("a queue");
+        fit(&self.data, &queue, declared).expect("the directory is sound")
     }
 
     fn text(&self, file: &str) -> Option<String> {

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args, place: &Place) -> Done {
     let mut clashes = Vec::new();
     if let Some(joined) = joined.as_ref().filter(|_| args.declared) {
         let declared = joined.declared().map_err(Failure::failed)?;
-        let fitted = declared::fit(&data, &declared).map_err(failure)?;
+        let fitted = declared::fit(&data, &queue, &declared).map_err(failure)?;
         for line in fitted.told() {
             log::info!("{line}");
         }
