@@ -127,7 +127,7 @@ def ask(system):
     idle = (node.ticks() - before) / (time.perf_counter() - began)
     memory = node.pss()
     node.end()
-    tail = sorted(latencies)[94]
+    tail = sorted(latencies)[len(latencies) * 95 // 100]
     return {
         "start": f"{system.name} {statistics.median(starts) * 1000:.0f} ms",
         "latency": f"{system.name} {statistics.median(latencies) * 1000:.2f} ms (95th {tail * 1000:.2f})",
