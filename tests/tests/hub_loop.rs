@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use jos_tests::command::{Ran, sh};
 use jos_tests::fleet::{Device, Hub, SOON};
-use jos_tests::wait::until_true;
+use jos_tests::wait::{until, until_true};
 use serde_json::json;
 
 #[test]
@@ -267,16 +267,19 @@ fn a_state_that_requires_the_runtime_is_held_back_until_the_device_runs_a_node_a
         "spec": { "apply": [device.file("a", "one\n")] },
     });
     hub.push_state(&state, &[]);
-    let seen = hub.until_reported(1, "unsupported");
-    let report = seen["reports"][0].to_string();
-    assert!(report.contains("runtime"), "{seen:#}");
+    let held = json!({ "why": "features", "version": 1, "missing": ["runtime"] });
+    let seen = until("the state is held back from it", SOON, || {
+        let seen = hub.device();
+        if seen["agents"][0]["held"] == held {
+            Ok(seen)
+        } else {
+            Err(seen.to_string())
+        }
+    });
     let told = hub
         .remote(&["device", "show", seen["device"]["id"].as_str().expect("an id")])
         .ok();
-    assert!(
-        told.stdout.contains("unsupported") && told.stdout.contains("runtime"),
-        "{told}"
-    );
+    assert!(told.stdout.contains(r#""missing":["runtime"]"#), "{told}");
     assert_eq!(device.content("a"), None);
     device.kill();
     let config = fs::read_to_string(device.path("agent.toml")).expect("settings");
