@@ -7,7 +7,7 @@
 //! | [`builders`] | compiling the device program, and its cache |
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
-//! | [`image`] | bootable images |
+//! | [`image`], [`seeds`] | bootable images, and what one device alone has |
 //! | [`repo`] | repositories of packages |
 //! | [`sbom`], [`provenance`] | the bill of materials beside packages, and the signed statement about each |
 //! | [`verify`], [`diff`] | whether what was made is what was signed; what differs between two packages |
@@ -29,5 +29,6 @@ pub mod profile;
 pub mod provenance;
 pub mod repo;
 pub mod sbom;
+pub mod seeds;
 pub mod targets;
 pub mod verify;

@@ -392,6 +392,28 @@ fn what_an_image_of_this_version_cannot_have_is_refused_by_name() {
 }
 
 #[test]
+fn a_wireless_network_without_a_country_or_with_a_passphrase_that_is_none_is_refused() {
+    refused_image("[image.wifi]\nssid = \"Guests\"", &["`country` is missing"]);
+    refused_image(
+        "[image.wifi]\ncountry = \"mx\"",
+        &["found \"mx\"", "two capital letters"],
+    );
+    refused_image("[image.wifi]\ncountry = \"MX\"\nssid = \"\"", &["1 to 32 bytes"]);
+    refused_image(
+        "[image.wifi]\ncountry = \"MX\"\npassphrase = \"p\"",
+        &["a passphrase without `ssid`", "each device's seed"],
+    );
+    let bench = Bench::new();
+    let text = String::from_utf8(bench.read("lobby.toml")).expect("text");
+    let wifi = "[image.wifi]\ncountry = \"MX\"\nssid = \"Guests\"\npassphrase = \"wifi.pass\"";
+    bench.write("lobby.toml", format!("{text}\n[image]\n{wifi}\n"));
+    bench.write("wifi.pass", "hunter2\n");
+    refused(&bench, "lobby.toml:", &["holds no passphrase", "8 to 63"]);
+    let said = bench.build(&[]).invalid();
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn a_size_a_host_name_and_a_key_that_are_none_are_refused() {
     refused_image("size = \"2 GB\"", &["2 GB", "900M or 2G"]);
     refused_image("hostname = \"Kiosk_{serial}\"", &["Kiosk_{serial}", "a-z, 0-9 and -"]);

@@ -71,6 +71,8 @@ pub struct Appliance {
     pub hub_ca: Option<Vec<u8>>,
     /// The token that its devices enrol with: a line. In no list, no log, no manifest.
     pub hub_token: Option<Vec<u8>>,
+    /// The passphrase of the images' wireless network. In no list, no log, no manifest.
+    pub wifi_passphrase: Option<String>,
     /// The logo with its extension.
     pub logo: Option<(String, Vec<u8>)>,
     /// The first trust root.
@@ -172,6 +174,7 @@ pub fn assemble(
     };
     let hub_ca = reader.hub_ca(profile);
     let hub_token = reader.hub_token(profile);
+    let wifi_passphrase = reader.wifi_passphrase(profile);
     let logo = reader.logo(profile);
     let systems: std::collections::BTreeSet<System> = list.iter().map(|t| t.system).collect();
     let brought = systems.iter().map(|s| (*s, reader.files(profile, *s))).collect();
@@ -205,6 +208,7 @@ pub fn assemble(
         hub: profile.hub.clone().and_then(|h| h.url),
         hub_ca,
         hub_token,
+        wifi_passphrase,
         logo,
         trust: signed.trust,
         baselines: signed.baselines,
@@ -276,6 +280,24 @@ impl Reader<'_, '_> {
             return None;
         }
         Some(format!("{line}\n").into_bytes())
+    }
+
+    /// Not one of the inputs, as the token is not.
+    fn wifi_passphrase(&mut self, profile: &Profile) -> Option<String> {
+        profile.image.as_ref()?.wifi.as_ref()?.passphrase.as_ref()?;
+        let pointer = "/image/wifi/passphrase";
+        let (path, bytes) = paths::read(&self.resolved.files, &self.resolved.node, pointer, self.problems)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        match crate::image::sound_passphrase(line) {
+            Ok(()) => Some(line.to_owned()),
+            Err(expected) => {
+                let message = format!("{} holds no passphrase: {expected}", shown(&path));
+                let help = "one line, as the access point has it";
+                self.problems.at(&self.resolved.node, pointer, message, help);
+                None
+            }
+        }
     }
 
     fn logo(&mut self, profile: &Profile) -> Option<(String, Vec<u8>)> {

@@ -13,6 +13,7 @@ mod list;
 mod new;
 mod programs;
 mod repo;
+mod seed;
 mod ui;
 mod validate;
 mod verify;
@@ -53,6 +54,8 @@ enum Command {
     Validate(validate::Args),
     /// Show a profile with all it extends, and where each value was written
     Explain(explain::Args),
+    /// Give each device of a table its own name, token and wireless network
+    Seed(seed::Args),
     /// List profiles, bases and targets
     List(list::Args),
     /// Show what a .deb, .ipk, .apk or .pkg holds
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::run(&args, &ui),
         Command::Validate(args) => validate::run(&args, &ui),
         Command::Explain(args) => explain::run(&args, &ui),
+        Command::Seed(args) => seed::run(&args, &ui),
         Command::List(args) => list::run(&args, &ui),
         Command::Inspect(args) => inspect::run(&args, &ui),
         Command::Programs(args) => programs::run(&args, &ui),

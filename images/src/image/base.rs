@@ -11,7 +11,7 @@ use jos_schemas::documents::profile::Image;
 
 use super::board::Board;
 use super::layer::{Content, Item, Kind, Layer};
-use super::{ImageError, Places, foreign, tools};
+use super::{ImageError, Places, foreign, tools, wifi};
 use crate::bake::Appliance;
 use crate::formats::control::Stanza;
 use crate::formats::hash::sha256;
@@ -19,9 +19,9 @@ use crate::formats::hash::sha256;
 /// Of this recipe; a change of it is another number.
 const RECIPE: &str = "jos-base-2";
 
-/// What every image has: an init system, a network, a clock, a loader, busybox for the initial RAM disk, and what grows a
+/// What every image has: an init system, a network, a clock, busybox for the initial RAM disk, and what grows a
 /// disk.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 16] = [
     "adduser",
     "busybox-static",
     "ca-certificates",
@@ -34,7 +34,6 @@ const PACKAGES: [&str; 17] = [
     "netbase",
     "procps",
     "systemd",
-    "systemd-boot-efi",
     "systemd-resolved",
     "systemd-sysv",
     "systemd-timesyncd",
@@ -132,13 +131,15 @@ pub(super) fn obtain(
     say: &dyn Fn(&str),
 ) -> Result<Base, ImageError> {
     let suite = image.suite.as_ref().map_or("bookworm", |s| s.as_str());
-    let sources = sources(image, suite)?;
+    let sources = sources(image, board, suite)?;
     fs::create_dir_all(&places.cache).map_err(ImageError::io(&places.cache))?;
     let mut states = String::new();
     for source in &sources {
         states.push_str(&format!("{} {}\n", source.line(), source.state(&places.cache)?));
     }
     let kernel = image.kernel.as_ref().map_or(board.kernel, |k| k.as_str());
+    let radio = image.wifi.as_ref().and(board.wifi_package);
+    let firmware = board.firmware_packages.iter().copied().chain(radio);
     let native = foreign::native();
     let of = |architecture: &str, packages: &[String], make: &dyn Fn(&Path) -> Result<(), ImageError>| {
         let inputs = format!("{RECIPE}\n{suite}\n{architecture}\n{}\n{states}", packages.join(","));
@@ -151,7 +152,7 @@ pub(super) fn obtain(
         };
         cached(&places.cache, &inputs, &note, make)
     };
-    let mut packages = packages(app, image);
+    let mut packages = packages(app, image, board);
     let made_here = |packages: &[String]| {
         of(native, packages, &|new| {
             debootstrap(new, app, native, suite, packages, &sources)
@@ -159,11 +160,12 @@ pub(super) fn obtain(
     };
     if board.architecture != native {
         let twin = made_here(&packages)?;
-        packages.push(kernel.to_owned());
+        let unpacked: Vec<&str> = [kernel].into_iter().chain(firmware).collect();
+        packages.extend(unpacked.iter().map(|&name| name.to_owned()));
         return of(board.architecture, &packages, &|new| {
             foreign::Foreign {
                 architecture: board.architecture,
-                kernel,
+                unpacked: &unpacked,
                 sources: &sources,
                 twin: &twin,
                 epoch: app.epoch,
@@ -172,6 +174,7 @@ pub(super) fn obtain(
         });
     }
     packages.push(kernel.to_owned());
+    packages.extend(firmware.map(str::to_owned));
     made_here(&packages)
 }
 
@@ -235,8 +238,15 @@ fn installed(status: &str) -> Result<Vec<Debian>, ImageError> {
 }
 
 /// What goes into the base besides its kernel, sorted: ours, and what the appliance's package depends on.
-fn packages(app: &Appliance, image: &Image) -> Vec<String> {
-    let mut all: Vec<String> = PACKAGES.map(str::to_owned).to_vec();
+fn packages(app: &Appliance, image: &Image, board: &Board) -> Vec<String> {
+    let mut all: Vec<String> = PACKAGES
+        .iter()
+        .chain(board.packages)
+        .map(|&name| name.to_owned())
+        .collect();
+    if image.wifi.is_some() {
+        all.extend(wifi::PACKAGES.map(str::to_owned));
+    }
     if image.users.iter().any(|u| !u.ssh_keys.is_empty()) {
         all.push("openssh-server".into());
     }
@@ -288,13 +298,20 @@ impl Source {
     }
 }
 
-/// The profile's mirror, else those that this machine's own apt has for Debian.
-fn sources(image: &Image, suite: &str) -> Result<Vec<Source>, ImageError> {
+/// The profile's mirror, else those that this machine's own apt has for Debian; with the component that firmware
+/// is in, whether this machine itself takes packages from them or not.
+fn sources(image: &Image, board: &Board, suite: &str) -> Result<Vec<Source>, ImageError> {
+    // Radios want firmware that Debian may give away and not change.
+    let components = if board.firmware_packages.is_empty() && image.wifi.is_none() {
+        "main".to_owned()
+    } else {
+        "main non-free-firmware".to_owned()
+    };
     if let Some(mirror) = &image.mirror {
         return Ok(vec![Source {
             uri: mirror.clone(),
             release: suite.to_owned(),
-            components: "main".into(),
+            components,
         }]);
     }
     let listed = tools::run(
@@ -321,7 +338,7 @@ fn sources(image: &Image, suite: &str) -> Result<Vec<Source>, ImageError> {
             (debian && ours && component == "main").then(|| Source {
                 uri: uri.to_owned(),
                 release: release.to_owned(),
-                components: component.to_owned(),
+                components: components.clone(),
             })
         })
         .collect();

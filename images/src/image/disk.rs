@@ -96,7 +96,7 @@ pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result
 }
 
 /// Copies a file into a place of another, leaving out what is zero: the disk stays sparse.
-fn copy(from: &Path, to: &mut File, mut at: u64, name: &Path) -> Result<(), ImageError> {
+pub(super) fn copy(from: &Path, to: &mut File, mut at: u64, name: &Path) -> Result<(), ImageError> {
     let mut source = File::open(from).map_err(ImageError::io(from))?;
     let mut buffer = vec![0; 64 << 10];
     let zeros = buffer.clone();

@@ -4,9 +4,6 @@ use std::path::Path;
 
 use super::{ImageError, tools};
 
-/// Its size: room for two kernels with their initial RAM disks.
-pub(super) const SIZE: u64 = 128 << 20;
-
 /// A boot file system to be written.
 pub(super) struct Boot<'a> {
     pub(super) label: &'a str,

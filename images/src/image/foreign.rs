@@ -57,7 +57,8 @@ fn triplet(architecture: &str) -> &'static str {
 /// A base to be made.
 pub(super) struct Foreign<'a> {
     pub(super) architecture: &'a str,
-    pub(super) kernel: &'a str,
+    /// The kernel and firmware, which the twin lacks: their files alone.
+    pub(super) unpacked: &'a [&'a str],
     pub(super) sources: &'a [Source],
     pub(super) twin: &'a Base,
     pub(super) epoch: u32,
@@ -95,7 +96,7 @@ impl Foreign<'_> {
         Ok(())
     }
 
-    /// The packages of the twin and the kernel with what it needs, fetched and verified by apt in a folder of its own.
+    /// The packages of the twin, the kernel and firmware with what they need, fetched and verified by apt in a folder of its own.
     fn download(&self, apt: &Path) -> Result<Vec<PathBuf>, ImageError> {
         for folder in ["lists/partial", "archives/partial", "log", "preferences.d"] {
             let at = apt.join(folder);
@@ -135,7 +136,8 @@ impl Foreign<'_> {
             )
         };
         run(&["update"])?;
-        let mut words = vec!["--download-only", "install", self.kernel];
+        let mut words = vec!["--download-only", "install"];
+        words.extend(self.unpacked);
         words.extend(self.twin.packages.iter().map(|p| p.name.as_str()));
         run(&words)?;
         let archives = apt.join("archives");

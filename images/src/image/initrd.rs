@@ -69,14 +69,14 @@ pub(super) fn kernel(layer: &Layer) -> Result<Kernel, ImageError> {
     Ok(Kernel { release, image })
 }
 
-/// The initial RAM disk for this kernel.
-pub(super) fn build(layer: &Layer, kernel: &Kernel, epoch: u32) -> Result<Vec<u8>, ImageError> {
+/// The initial RAM disk for this kernel; `more` are modules that the board needs first.
+pub(super) fn build(layer: &Layer, kernel: &Kernel, more: &[&str], epoch: u32) -> Result<Vec<u8>, ImageError> {
     let folder = format!("usr/lib/modules/{}", kernel.release);
     let index = layer.text(&format!("{folder}/modules.dep"))?;
     let mut wanted = BTreeSet::new();
     let mut lines = String::new();
     let mut names = String::new();
-    for module in MODULES {
+    for &module in more.iter().chain(&MODULES) {
         let is = |path: &str| {
             let name = path.rsplit('/').next().unwrap_or_default();
             name.split('.')

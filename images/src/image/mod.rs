@@ -9,6 +9,7 @@
 mod accounts;
 mod base;
 mod board;
+mod boot;
 mod disk;
 mod effects;
 mod ext4;
@@ -16,18 +17,22 @@ mod fat;
 mod foreign;
 mod initrd;
 mod layer;
+mod mbr;
 mod package;
 mod root;
-mod tools;
+pub mod table;
+pub(crate) mod tools;
+mod wifi;
 
 use std::path::{Path, PathBuf};
 
 use jos_schemas::documents::profile::Image;
 
 pub use base::Debian;
-pub use board::{BOARDS, Board, find, nearest};
+pub use board::{BOARDS, Board, Firmware, find, nearest};
 pub use layer::Layer;
 pub use root::bytes_of;
+pub use wifi::{sound_passphrase, sound_ssid};
 
 use crate::bake::{self, Appliance};
 use crate::builders::Program;
@@ -143,9 +148,17 @@ pub fn build(
     root::clean(&mut layer);
     package::install(&mut layer, &own)?;
     root::complete(&mut layer, app, image, board, &ids)?;
+    let plan = boot::Plan {
+        app,
+        image,
+        board,
+        ids: &ids,
+    };
+    plan.keep(&mut layer)?;
     effects::baseline(&mut layer, &base, app, places)?;
     let kernel = initrd::kernel(&layer)?;
-    let initrd = initrd::build(&layer, &kernel, app.epoch)?;
+    let initrd = initrd::build(&layer, &kernel, board.modules, app.epoch)?;
+    let files = plan.files(&mut layer, &kernel, initrd)?;
 
     say(&format!("{}: writing file systems", board.name));
     let dir = places.scratch.join(board.name);
@@ -155,8 +168,8 @@ pub fn build(
         label: "BOOT",
         serial: &ids.serial(),
         epoch: app.epoch,
-        bytes: fat::SIZE,
-        files: root::esp(&layer, app, image, board, &ids, &kernel, initrd)?,
+        bytes: board.firmware.boot_bytes(),
+        files,
     };
     boot.write(&esp, &dir)?;
     let fs = dir.join("root");
@@ -169,14 +182,20 @@ pub fn build(
     .write(&fs, &dir)?;
     let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
     let path = dir.join(&name);
-    disk::gpt(
-        &path,
-        &ids.uuid("disk"),
-        &[
-            disk::Partition::esp(&esp, &ids.uuid("esp-partition")),
-            disk::Partition::root(&fs, &ids.uuid("root-partition"), board.root_type),
-        ],
-    )?;
+    let (esp_id, root_id) = (ids.uuid("esp-partition"), ids.uuid("root-partition"));
+    match board.firmware {
+        Firmware::Uefi { root_type, .. } => {
+            let parts = [
+                disk::Partition::esp(&esp, &esp_id),
+                disk::Partition::root(&fs, &root_id, root_type),
+            ];
+            disk::gpt(&path, &ids.uuid("disk"), &parts)?;
+        }
+        Firmware::RaspberryPi => {
+            let parts = [(esp.as_path(), mbr::FAT32), (fs.as_path(), mbr::LINUX)];
+            mbr::write(&path, ids.signature(), &parts)?;
+        }
+    }
     for part in [&esp, &fs] {
         std::fs::remove_file(part).map_err(ImageError::io(part))?;
     }
@@ -215,6 +234,11 @@ impl Ids<'_> {
     /// The root file system's.
     fn root(&self) -> String {
         self.uuid("root")
+    }
+
+    /// The disk's, where an MBR has 32 bits for it.
+    fn signature(&self) -> u32 {
+        u32::from_str_radix(&self.uuid("disk")[..8], 16).unwrap_or(1)
     }
 
     /// The boot file system's: FAT has 32 bits.

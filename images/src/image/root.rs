@@ -1,5 +1,4 @@
-//! What an image needs beyond its packages: names, network, users, what runs at first boot, and the files of the boot
-//! partition.
+//! What an image needs beyond its packages: names, network, users, and what runs at first boot.
 //!
 //! Never: puts anything in that must differ between two devices.
 
@@ -7,9 +6,8 @@ use jos_schemas::documents::profile::Image;
 
 use super::accounts::{self, Account};
 use super::board::Board;
-use super::initrd::Kernel;
 use super::layer::{Item, Kind, Layer};
-use super::{Ids, ImageError, package};
+use super::{Ids, ImageError, package, wifi};
 use crate::bake::Appliance;
 
 /// What our files are below.
@@ -56,25 +54,21 @@ pub(super) fn complete(
     names(layer, app, image);
     network(layer);
     users(layer, image)?;
+    wifi::install(layer, image, app.wifi_passphrase.as_deref());
+    let boot = board.firmware.mount();
     let fstab = format!(
-        "# Written by jos-image.\nUUID={} / ext4 defaults,errors=remount-ro 0 1\nUUID={} /boot/efi vfat umask=0077,nofail 0 2\n",
+        "# Written by jos-image.\nUUID={} / ext4 defaults,errors=remount-ro 0 1\nUUID={} /{boot} vfat umask=0077,nofail 0 2\n",
         ids.root(),
         volume_id(&ids.serial())
     );
     layer.file("etc/fstab", 0o644, fstab);
-    layer.dir("boot/efi", 0o700, 0, 0);
-    layer.file(
-        &format!("{OURS}/first-boot"),
-        0o755,
-        include_str!("scripts/first-boot.sh"),
-    );
-    let unit = include_str!("scripts/first-boot.service");
-    unit_file(layer, "jos-image-first-boot.service", unit);
-    layer.file(
-        "etc/kernel/postinst.d/zz-jos-image",
-        0o755,
-        include_str!("scripts/kernel.sh"),
-    );
+    layer.dir(boot, 0o700, 0, 0);
+    let script = include_str!("scripts/first-boot.sh")
+        .replace("@BOOT@", boot)
+        .replace("@GROWS@", "/");
+    layer.file(&format!("{OURS}/first-boot"), 0o755, script);
+    let unit = include_str!("scripts/first-boot.service").replace("@MOUNT@", &boot.replace('/', "-"));
+    unit_file(layer, "jos-image-first-boot.service", &unit);
     layer.file(&format!("{OURS}/board"), 0o644, format!("{}\n", board.name));
     Ok(())
 }
@@ -149,34 +143,6 @@ fn users(layer: &mut Layer, image: &Image) -> Result<(), ImageError> {
         layer.put(&format!("{home}/.ssh/authorized_keys"), Item { mode, uid, gid, kind });
     }
     Ok(())
-}
-
-/// The files of the boot partition: systemd-boot, its settings, kernel and initial RAM disk.
-pub(super) fn esp(
-    layer: &Layer,
-    app: &Appliance,
-    image: &Image,
-    board: &Board,
-    ids: &Ids<'_>,
-    kernel: &Kernel,
-    initrd: Vec<u8>,
-) -> Result<Vec<(String, Vec<u8>)>, ImageError> {
-    let (from, to) = board.loader;
-    let loader = layer.read(&format!("usr/lib/systemd/boot/efi/{from}"))?;
-    let more = image.cmdline.as_deref().unwrap_or_default();
-    let options = format!("root=UUID={} ro quiet {} {more}", ids.root(), board.console);
-    let entry = format!(
-        "title {}\nlinux /vmlinuz\ninitrd /initrd.img\noptions {}\n",
-        app.product(),
-        options.trim_end()
-    );
-    Ok(vec![
-        (format!("EFI/BOOT/{to}"), loader),
-        ("loader/loader.conf".into(), b"timeout 0\neditor no\n".to_vec()),
-        ("loader/entries/jos.conf".into(), entry.into_bytes()),
-        ("vmlinuz".into(), kernel.image.clone()),
-        ("initrd.img".into(), initrd),
-    ])
 }
 
 /// A FAT serial as `UUID=` of fstab(5) has it.

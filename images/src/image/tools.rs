@@ -50,7 +50,7 @@ pub(super) fn need_all() -> Result<(), ImageError> {
 }
 
 /// A command with a clean environment: what a caller has set (locale, mtools settings) changes no bytes.
-pub(super) fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     let found = on_path(Path::new(program)).unwrap_or_else(|| program.into());
     let mut command = Command::new(found);
     let inherited = std::env::var("PATH").unwrap_or_default();
@@ -78,7 +78,7 @@ pub(super) fn command(program: &str) -> Command {
 }
 
 /// Runs a command to its end and gives what it wrote to standard output.
-pub(super) fn run(command: &mut Command, input: Option<&[u8]>, help: &str) -> Result<Vec<u8>, ImageError> {
+pub(crate) fn run(command: &mut Command, input: Option<&[u8]>, help: &str) -> Result<Vec<u8>, ImageError> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let tool = tool.rsplit('/').next().unwrap_or(&tool).to_owned();
     let failed = |said: String| ImageError::Tool {

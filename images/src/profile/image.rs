@@ -94,6 +94,31 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
             problems.at(node, "/image/locale", message, "C.UTF-8 needs no further package");
         }
     }
+    if let Some(wifi) = &image.wifi {
+        match &wifi.country {
+            Some(country) if country.len() == 2 && country.bytes().all(|b| b.is_ascii_uppercase()) => {}
+            found => {
+                let (pointer, what) = match found {
+                    Some(country) => (
+                        "/image/wifi/country",
+                        format!("found {country:?}, expected two capital letters"),
+                    ),
+                    None => ("/image/wifi", "`country` is missing".to_owned()),
+                };
+                let help = "country = \"MX\": without it a radio keeps to what is allowed everywhere";
+                problems.at(node, pointer, what, help);
+            }
+        }
+        if let Some(ssid) = &wifi.ssid
+            && let Err(expected) = image::sound_ssid(ssid)
+        {
+            problems.at(node, "/image/wifi/ssid", expected, "as the access point shows it");
+        }
+        if wifi.passphrase.is_some() && wifi.ssid.is_none() {
+            let help = "name the network, or leave both to each device's seed";
+            problems.at(node, "/image/wifi/passphrase", "a passphrase without `ssid`", help);
+        }
+    }
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
     for (i, name) in image.packages.iter().enumerate() {
         if name.len() < 2 || !name.chars().all(word) || name.starts_with(['-', '.', '+']) {

@@ -271,7 +271,7 @@ pub struct ProfileFile {
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
-    /// The machines that images are made for: `amd64-uefi`. None: packages only.
+    /// The machines that images are made for: `amd64-uefi`, `arm64-uefi`, `raspberry-pi`. None: packages only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub boards: Vec<String>,
     /// The root file system to start from.
@@ -307,6 +307,25 @@ pub struct Image {
     /// Login users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<ImageUser>,
+    /// The wireless network that devices join.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wifi: Option<Wifi>,
+}
+
+/// The wireless network of an image; a device's seed may name another.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Wifi {
+    /// Where the devices stand, as two capital letters: radios keep to its rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// The network's name. Absent: each device's seed says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssid: Option<String>,
+    /// The file with its passphrase, one line, relative to the profile; an open network when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
 }
 
 /// How the root file system is mounted.

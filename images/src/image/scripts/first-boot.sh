@@ -2,6 +2,45 @@
 # What must not be the same on two devices, and what the image could not know: made once, at first boot.
 # Written by jos-image.
 set -u
+boot=/@BOOT@
+
+# put MODE FILE: its standard input, whole or not at all.
+put() {
+	mkdir -p "${2%/*}"
+	(umask 077 && cat > "$2.new") && chmod "$1" "$2.new" && sync "$2.new" && mv "$2.new" "$2"
+}
+
+# What only this device has, from the seed that lies on its boot partition.
+seed=$boot/jos-seed.txt
+if [ -f "$seed" ]; then
+	value() { tr -d '\r' < "$seed" | sed -n "s/^$1=//p" | head -n 1; }
+	name=$(value hostname | tr -cd 'a-z0-9-' | cut -c1-63)
+	if [ -n "$name" ]; then
+		echo "$name" | put 0644 /etc/hostname
+		hostname "$name"
+	fi
+	token=$(value token)
+	[ -z "$token" ] || echo "$token" | put 0600 /etc/jos/token
+	ssid=$(value wifi_ssid)
+	passphrase=$(value wifi_passphrase)
+	if [ -n "$ssid" ] && [ -r /usr/lib/jos-image/wifi ]; then
+		{
+			cat /usr/lib/jos-image/wifi
+			printf 'network={\n\tssid=%s\n' "$(printf %s "$ssid" | od -An -v -tx1 | tr -d ' \n')"
+			if [ -n "$passphrase" ]; then
+				printf '\tkey_mgmt=WPA-PSK WPA-PSK-SHA256 SAE\n\tieee80211w=1\n\tpsk="%s"\n' "$passphrase"
+			else
+				printf '\tkey_mgmt=NONE\n'
+			fi
+			printf '\tscan_ssid=1\n}\n'
+		} | put 0600 /etc/wpa_supplicant/jos.conf
+	fi
+	sync
+	# It has done its work; a card that changes hands tells nothing.
+	head -c "$(stat -c %s "$seed")" /dev/zero | dd of="$seed" conv=notrunc,fsync 2> /dev/null
+	rm "$seed"
+	sync -f "$boot"
+fi
 
 # The host name, from the device's own serial number where it has one.
 if [ -r /usr/lib/jos-image/hostname ] && [ ! -s /etc/hostname ]; then
@@ -14,7 +53,7 @@ if [ -r /usr/lib/jos-image/hostname ] && [ ! -s /etc/hostname ]; then
 	done
 	[ -n "$serial" ] || serial=$(cut -c1-8 /etc/machine-id)
 	name=$(sed "s/{serial}/$serial/" /usr/lib/jos-image/hostname | cut -c1-63)
-	echo "$name" > /etc/hostname
+	echo "$name" | put 0644 /etc/hostname
 	hostname "$name"
 fi
 
@@ -26,14 +65,17 @@ if command -v ssh-keygen > /dev/null; then
 	done
 fi
 
-# The root file system takes the rest of its disk.
-device=$(findmnt -n -o SOURCE /)
+# The last file system of the image takes the rest of its disk.
+device=$(findmnt -n -o SOURCE "@GROWS@")
 name=${device##*/}
 part=$(cat "/sys/class/block/$name/partition" 2> /dev/null)
 disk=$(readlink -f "/sys/class/block/$name/.." 2> /dev/null)
 disk=/dev/${disk##*/}
 if [ -n "$part" ] && [ -b "$disk" ]; then
-	sfdisk --quiet --no-reread --relocate gpt-bak-std "$disk"
+	# A GPT keeps a second copy of itself at the end; an MBR has none.
+	if [ "$(lsblk -d -n -o PTTYPE "$disk")" = gpt ]; then
+		sfdisk --quiet --no-reread --relocate gpt-bak-std "$disk"
+	fi
 	echo ',+' | sfdisk --quiet --no-reread --no-tell-kernel -N "$part" "$disk"
 	partx --update --nr "$part" "$disk"
 	resize2fs "$device"
