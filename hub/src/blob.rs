@@ -1,6 +1,7 @@
 //! Blobs: taken in piece by piece while they are hashed, given out whole or in part (RFC 9110 §14).
 
 use std::io::Read;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::actor::Actor;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
+use crate::metrics::count_all;
 use crate::store::audit::{self, Act};
 use crate::store::blobs::{self, CHUNK};
 use crate::store::{self, tenants};
@@ -105,7 +107,7 @@ async fn put(hub: &Hub, key: &str, number: u64, bytes: &[u8]) -> Done<()> {
 }
 
 /// Gives out a blob of a tenant. One of another tenant is not there.
-pub async fn serve(hub: &Hub, tenant: &str, sha256: &Sha256Hex, range: Option<&str>) -> Done<Response> {
+pub async fn serve(hub: &Arc<Hub>, tenant: &str, sha256: &Sha256Hex, range: Option<&str>) -> Done<Response> {
     let mut conn = hub.store.read().await?;
     let size = blobs::size(&mut conn, tenant, sha256.as_str()).await?;
     drop(conn);
@@ -146,15 +148,15 @@ fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
 }
 
 /// The bytes `from..to`, read as the other end takes them: at most two chunks are held.
-fn stream(hub: &Hub, sha256: Sha256Hex, from: u64, to: u64) -> Body {
+fn stream(hub: &Arc<Hub>, sha256: Sha256Hex, from: u64, to: u64) -> Body {
     let (pieces, waiting) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(1);
-    let store = hub.store.clone();
+    let hub = hub.clone();
     tokio::spawn(async move {
         let chunk = CHUNK as u64;
         let mut at = from;
         while at < to {
             let piece = async {
-                let mut conn = store.read().await?;
+                let mut conn = hub.store.read().await?;
                 blobs::chunk(&mut conn, sha256.as_str(), at / chunk).await
             };
             let piece = match piece.await {
@@ -171,6 +173,7 @@ fn stream(hub: &Hub, sha256: Sha256Hex, from: u64, to: u64) -> Body {
             if pieces.send(piece.map(Frame::data)).await.is_err() || over || length == 0 {
                 return;
             }
+            count_all(&hub.metrics.blob_bytes, length);
             at += length;
         }
     });

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jos_schemas::documents::hub::Sample;
 use jos_schemas::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,15 +84,39 @@ pub struct Slot {
 impl Slot {
     /// Takes in one heartbeat. Where it begins a new step, gives the one that is over.
     pub fn take_in(&mut self, telemetry: &BTreeMap<Name, Value>, now: i64) -> Option<Self> {
-        let start = now - now.rem_euclid(FINE);
-        let mut over = None;
-        if self.start != start {
-            let begun = Self {
-                start,
-                metrics: BTreeMap::new(),
-            };
-            over = Some(std::mem::replace(self, begun)).filter(|slot| !slot.metrics.is_empty());
+        let start = step_of(now);
+        let over = (self.start != start).then(|| std::mem::replace(self, Self::begun(start)));
+        self.add(telemetry);
+        over.filter(|slot| !slot.metrics.is_empty())
+    }
+
+    /// Takes in what a device measured before, each at its own time; a device's clock may be wrong, and nothing is of later
+    /// than `now`. Gives the steps that this fills and are over.
+    pub fn take_in_late(&mut self, samples: &[Sample], now: i64) -> Vec<Self> {
+        let mut over: BTreeMap<i64, Self> = BTreeMap::new();
+        for sample in samples {
+            let time = sample.time.unix().min(now);
+            if time < now - COARSE_KEPT {
+                continue;
+            }
+            let start = step_of(time);
+            if start >= self.start {
+                let full = self.take_in(&sample.telemetry, time);
+                over.extend(full.map(|slot| (slot.start, slot)));
+            } else {
+                let slot = over.entry(start).or_insert_with(|| Self::begun(start));
+                slot.add(&sample.telemetry);
+            }
         }
+        over.into_values().filter(|slot| !slot.metrics.is_empty()).collect()
+    }
+
+    fn begun(start: i64) -> Self {
+        let metrics = BTreeMap::new();
+        Self { start, metrics }
+    }
+
+    fn add(&mut self, telemetry: &BTreeMap<Name, Value>) {
         for (name, value) in numbers(telemetry) {
             let stat = Stat::of(value);
             if let Some(known) = self.metrics.get_mut(&name) {
@@ -100,7 +125,6 @@ impl Slot {
                 self.metrics.insert(name, stat);
             }
         }
-        over
     }
 
     /// Takes in a later step.
@@ -114,6 +138,11 @@ impl Slot {
             }
         }
     }
+}
+
+/// The step that a time lies in.
+fn step_of(time: i64) -> i64 {
+    time - time.rem_euclid(FINE)
 }
 
 /// The numbers of a heartbeat; those one level down as `network.rx`.

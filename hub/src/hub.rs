@@ -23,7 +23,7 @@ use crate::random;
 use crate::rates::Rates;
 use crate::seal::Seal;
 use crate::store::{self, Database, Store, StoreError};
-use crate::{api_token, names};
+use crate::{api_token, names, rotation};
 
 /// Under which the database keeps the fingerprint of the CA that its hub was made with.
 const OWN_CA: &str = "ca";
@@ -294,7 +294,6 @@ impl Hub {
             .then(|| keyfile::read_secret(&freshness))
             .transpose()?;
         let folder = Folder { certificate, freshness };
-        let challenge = dir.read_secret("challenge.key")?;
         let database = place.database(&dir)?;
         let store = Store::open(&database).await.map_err(of_store(&database))?;
         let found = async { store::meta(&mut *store.read().await?, OWN_CA).await };
@@ -307,9 +306,9 @@ impl Hub {
                 own: fingerprint.to_string(),
             });
         }
-        let challenges = hmac::Key::new(hmac::HMAC_SHA256, challenge.trim().as_bytes());
-        let seal = Seal::of(&challenges);
         let mut conn = store.read().await.map_err(of_store(&database))?;
+        let challenges = rotation::folder::key(&rotation::folder::settled(&dir, &mut conn).await?);
+        let seal = Seal::of(&challenges);
         let authorities = Authorities::read(&mut conn, &dir, &folder, &seal).await?;
         drop(conn);
         let hub = Self {

@@ -31,6 +31,8 @@ const WAITING: usize = 16_384;
 const BATCH: usize = 1024;
 /// Agents of one device, at most: a device that invents names fills no disk.
 const MOST_AGENTS: usize = 16;
+/// Batches of figures that are known by an agent's row: a device sends one after the other, each until it is acknowledged.
+const BATCHES: usize = 8;
 /// The code of a fetch that comes too late.
 pub(crate) const NOT_NOW: &str = "not-now";
 
@@ -269,8 +271,20 @@ async fn heartbeat_of(
     agent.outcome = said.outcome.or(agent.outcome);
     agent.floor = agent.floor.max(said.version.unwrap_or(0));
     agent.telemetry.clone_from(&said.telemetry);
-    if let Some(over) = agent.slot.take_in(&said.telemetry, now) {
-        history::add(conn, &device.id, name, &over).await?;
+    let over = match &said.figures {
+        None => Vec::from_iter(agent.slot.take_in(&said.telemetry, now)),
+        // Its answer was lost on the way: it has been taken.
+        Some(figures) if agent.batches.contains(&figures.batch) => Vec::new(),
+        Some(figures) => {
+            agent.batches.push(figures.batch.clone());
+            let known = agent.batches.len().saturating_sub(BATCHES);
+            agent.batches.drain(..known);
+            agent.figures_lost = figures.lost;
+            agent.slot.take_in_late(&figures.samples, now)
+        }
+    };
+    for over in &over {
+        history::add(conn, &device.id, name, over).await?;
     }
     agent.seen = now;
     // Only what was offered can be known: no device says that it is ahead.
@@ -341,6 +355,8 @@ async fn agent_of(conn: &mut Conn, device: &Device, name: &str) -> Done<Agent> {
         floor: 0,
         telemetry: std::collections::BTreeMap::new(),
         slot: Slot::default(),
+        batches: Vec::new(),
+        figures_lost: 0,
         seen: 0,
     })
 }

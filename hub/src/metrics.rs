@@ -37,6 +37,7 @@ counters! {
     reports "jos_hub_reports_total" "Reports that were acknowledged.";
     batches "jos_hub_batches_total" "Transactions that heartbeats and reports were written in.";
     states_served "jos_hub_states_served_total" "States that were sent to devices.";
+    blob_bytes "jos_hub_blob_bytes_total" "Bytes of blobs that were sent to devices.";
     pushes "jos_hub_pushes_total" "States and trust documents that were accepted.";
     rollouts_halted "jos_hub_rollouts_halted_total" "Rollouts that halted by themselves.";
     pushes_refused "jos_hub_pushes_refused_total" "States and trust documents that were refused.";
@@ -45,6 +46,11 @@ counters! {
 /// One more.
 pub fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// So many more.
+pub fn count_all(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
 }
 
 impl Metrics {

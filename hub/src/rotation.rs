@@ -4,6 +4,7 @@
 //! a hub that is taken over cannot say it. What keeps a device in reach that has not heard it is the new CA's certificate
 //! by the old one, which the hub shows with its own. [`crate::authorities`] draws the steps; decision 058 says why.
 
+pub mod folder;
 pub mod keys;
 mod show;
 

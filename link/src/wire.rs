@@ -50,6 +50,8 @@ pub const MAX_SMALL: usize = 64 << 10;
 pub const MAX_HEARTBEAT: usize = 128 << 10;
 /// Questions that are open for a device, at most; it looks at no more.
 pub const MAX_QUESTIONS: usize = 8;
+/// Samples in the figures of one heartbeat, at most.
+pub const MAX_SAMPLES: usize = 256;
 /// Header of a state's reply: its version.
 pub const VERSION_HEADER: &str = "jos-version";
 
@@ -120,6 +122,9 @@ pub struct HeartbeatReply {
     /// The certificate is worth renewing.
     #[serde(default)]
     pub renew: bool,
+    /// This hub takes telemetry of before, `figures` of a heartbeat: [`MAX_SAMPLES`] in each at most.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub figures: bool,
     /// What people at the hub want to know of this agent: [`MAX_QUESTIONS`] at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,

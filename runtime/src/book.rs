@@ -11,7 +11,7 @@ use jos_trust::{Digest, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, DiskError};
-use crate::ledger::{CHECKPOINT, Ledger, LedgerError};
+use crate::ledger::{CHECKPOINT, Ledger, LedgerError, LedgerHead};
 use crate::plane::streams_of;
 
 const FORMAT: u32 = 1;
@@ -74,6 +74,9 @@ pub struct Last {
     pub source: Source,
     /// When.
     pub time: Utc,
+    /// Where the ledger stood with the record of it as its last; not known of one that a program of before noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<LedgerHead>,
     /// Why, where it was not plainly good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
@@ -151,7 +154,7 @@ impl Book {
             ..Self::default()
         };
         let mut decisions: Map<u64, Decision> = Map::new();
-        ledger.read(&mut |record, _| {
+        ledger.read(&mut |record, hash| {
             if record.kind == "decision" {
                 if let Ok(decision) = own::read_value(&record.payload) {
                     decisions.insert(record.index, decision);
@@ -172,6 +175,7 @@ impl Book {
                 version: record.version,
                 source: record.source,
                 time: record.time.clone(),
+                record: Some(LedgerHead::of(record.index + 1, hash)),
                 reasons: report.reasons.clone(),
             });
             let good = matches!(report.outcome, OutcomeKind::Applied | OutcomeKind::Unchanged);

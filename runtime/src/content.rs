@@ -3,6 +3,9 @@
 //! Owns `incoming/` of one NAME, and puts what is small enough for the ledger to keep among its blobs. Whatever comes
 //! from elsewhere is counted against the size that the state names while it comes, then held against the hash; only
 //! what passed both has the name under which it is found. The network is behind [`Fetch`].
+//!
+//! What is too large for the ledger and is offered under its hash comes into `HASH.part`, which stays where its source
+//! breaks off or this process ends, and is gone on with the next time.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -10,11 +13,13 @@ use std::io::Read;
 use jos_trust::Digest;
 use jos_trust::digest::Hasher;
 
-use crate::disk::{Attrs, Disk, DiskError, Kind, Sink};
-use crate::world::Fetch;
+use crate::disk::{Attrs, Disk, DiskError, Kind, Short, Sink};
+use crate::world::{Fetch, Offered};
 
 /// Bytes of one piece.
 const PIECE: usize = 64 * 1024;
+/// How the name of a content ends that is not whole yet.
+pub(crate) const PART: &str = ".part";
 
 /// A content that a plan needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,12 +89,10 @@ impl<'d> Store<'d> {
 
     fn bring_one(&self, needed: &Needed, fetch: &dyn Fetch) -> Result<(), String> {
         let mut tried = Vec::new();
-        if let Some((place, mut content)) = fetch.offered(&needed.sha256.to_string()) {
-            let taken = self.take(needed, &mut |sink| sink.copy(&mut content, &needed.sha256, needed.size));
-            match taken {
-                Ok(()) => return Ok(()),
-                Err(e) => tried.push(format!("{place}: {e}")),
-            }
+        match self.take_offered(needed, fetch) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(why)) => tried.push(why),
+            None => {}
         }
         for url in &needed.urls {
             let taken = self.take(needed, &mut |sink| {
@@ -134,6 +137,65 @@ impl<'d> Store<'d> {
         Err(format!("content {}: {why}", needed.sha256))
     }
 
+    /// None where nobody offers it.
+    fn take_offered(&self, needed: &Needed, fetch: &dyn Fetch) -> Option<Result<(), String>> {
+        let sha256 = needed.sha256.to_string();
+        if needed.size <= self.kept {
+            let Offered { place, mut content, .. } = fetch.offered(&sha256, 0)?;
+            let taken = self.take(needed, &mut |sink| sink.copy(&mut content, &needed.sha256, needed.size));
+            return Some(taken.map_err(|e| format!("{place}: {e}")));
+        }
+        let part = format!("{}/{sha256}{PART}", self.incoming);
+        let begun = match self.begun(&part, needed.size) {
+            Ok(begun) => begun,
+            Err(e) => return Some(Err(e.to_string())),
+        };
+        if begun > 0 {
+            let offered = fetch.offered(&sha256, begun)?;
+            if offered.from == begun {
+                log::info!("content {sha256}: the first {begun} bytes are here already");
+                match self.go_on(&part, needed, offered) {
+                    // What was here is not the beginning of it, or what came is not the rest.
+                    Err((_, Short::Other(e))) => log::warn!("{e}; fetched anew"),
+                    done => return Some(done.map_err(|(place, short)| format!("{place}: {}", short.error()))),
+                }
+            } else if let Err(e) = self.data.remove(&part) {
+                return Some(Err(e.to_string()));
+            }
+        }
+        let done = self.go_on(&part, needed, fetch.offered(&sha256, 0)?);
+        Some(done.map_err(|(place, short)| format!("{place}: {}", short.error())))
+    }
+
+    /// How much of a content lies there. What cannot be its beginning goes.
+    fn begun(&self, part: &str, size: u64) -> Result<u64, DiskError> {
+        match self.data.lstat(part)? {
+            Some(meta) if meta.kind == Kind::File && meta.size <= size => Ok(meta.size),
+            Some(_) => self.data.remove(part).map(|()| 0),
+            None => Ok(0),
+        }
+    }
+
+    fn go_on(&self, part: &str, needed: &Needed, mut offered: Offered) -> Result<(), (String, Short)> {
+        let whole = part.strip_suffix(PART).unwrap_or(part);
+        let came = self
+            .data
+            .ensure_dir(&self.incoming)
+            // One that rotted where it waited.
+            .and_then(|()| self.data.remove(whole))
+            .map_err(Short::Disk)
+            .and_then(|()| self.data.grow(part, &mut offered.content, &needed.sha256, needed.size))
+            .and_then(|()| self.data.rename(part, whole).map_err(Short::Disk));
+        came.map_err(|short| {
+            if !matches!(short, Short::BrokeOff(_))
+                && let Err(e) = self.data.remove(part)
+            {
+                log::warn!("{e}");
+            }
+            (offered.place, short)
+        })
+    }
+
     fn take(
         &self,
         needed: &Needed,
@@ -154,11 +216,12 @@ impl<'d> Store<'d> {
         self.data.write_with(&path, attrs, &Vec::new(), None, fill)
     }
 
-    /// Removes what waits and is not among `needed`: also the temporary files of an earlier process.
+    /// Removes what waits, whole or not, and is not among `needed`: also the temporary files of an earlier process.
     pub(crate) fn keep_only(&self, needed: &BTreeSet<Digest>) -> Result<(), DiskError> {
         for name in self.data.list(&self.incoming)? {
             let Some(name) = name.to_str() else { continue };
-            if !name.parse::<Digest>().is_ok_and(|d| needed.contains(&d)) {
+            let digest = name.strip_suffix(PART).unwrap_or(name).parse::<Digest>();
+            if !digest.is_ok_and(|d| needed.contains(&d)) {
                 self.data.remove(&format!("{}/{name}", self.incoming))?;
             }
         }

@@ -28,6 +28,9 @@ pub struct Outcome {
     pub recorded: bool,
     /// The ledger afterwards.
     pub ledger: LedgerHead,
+    /// Where it stood with the record of this outcome as its last, where one was appended.
+    #[serde(skip)]
+    pub record: Option<LedgerHead>,
 }
 
 /// The payload of an `outcome` or `refused` record.

@@ -26,7 +26,8 @@ use crate::disk::Tap;
 use crate::outcome::Outcome;
 use crate::plane::{Plane, PlaneError, Setup};
 use crate::world::{
-    Clock, Fetch, Hub, Invocation, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services, World,
+    Clock, Fetch, Hub, Invocation, Offered, Probe, Processes, Ran, Random, ServiceCommand, ServiceState, Services,
+    World,
 };
 
 use documents::signed;
@@ -72,6 +73,10 @@ pub(crate) struct Machine {
     pub(crate) answer: Cell<Result<u16, &'static str>>,
     /// What a URL, or the machine itself under a hash, gives.
     pub(crate) shelf: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// The next content that is offered breaks off before this byte.
+    pub(crate) breaks_off: Cell<Option<usize>>,
+    /// From which byte contents were asked for.
+    pub(crate) asked_from: RefCell<Vec<u64>>,
     /// What is installed, by name; and what the repository has, with what each needs.
     pub(crate) installed: RefCell<BTreeMap<String, String>>,
     pub(crate) repository: RefCell<Vec<(&'static str, &'static str, &'static [&'static str])>>,
@@ -123,6 +128,8 @@ impl Machine {
             failing: RefCell::default(),
             answer: Cell::new(Ok(200)),
             shelf: RefCell::default(),
+            breaks_off: Cell::default(),
+            asked_from: RefCell::default(),
             installed: RefCell::default(),
             repository: RefCell::default(),
             on_run: RefCell::default(),
@@ -403,10 +410,32 @@ impl Probe for Machine {
     }
 }
 
+/// A source that breaks off.
+struct BrokenOff;
+
+impl io::Read for BrokenOff {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the line broke off"))
+    }
+}
+
 impl Fetch for Machine {
-    fn offered(&self, sha256: &str) -> Option<(String, Box<dyn io::Read>)> {
+    fn offered(&self, sha256: &str, from: u64) -> Option<Offered> {
         let bytes = self.shelf.borrow().get(sha256)?.clone();
-        Some(("the shelf".into(), Box::new(io::Cursor::new(bytes))))
+        self.asked_from.borrow_mut().push(from);
+        let broken = self.breaks_off.get().filter(|at| *at as u64 > from);
+        if broken.is_some() {
+            self.breaks_off.set(None);
+        }
+        let end = broken.unwrap_or(bytes.len());
+        let rest = bytes.get(from as usize..end).unwrap_or_default().to_vec();
+        let rest = io::Cursor::new(rest);
+        let content: Box<dyn io::Read> = match broken {
+            Some(_) => Box::new(io::Read::chain(rest, BrokenOff)),
+            None => Box::new(rest),
+        };
+        let place = "the shelf".into();
+        Some(Offered { place, from, content })
     }
     fn fetch(&self, url: &str, _: u64, into: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
         let bytes = self.shelf.borrow().get(url).cloned().ok_or("nobody answers")?;

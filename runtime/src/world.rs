@@ -169,13 +169,24 @@ pub trait Probe {
 
 /// Brings content from elsewhere. It is believed nothing: the plane counts and hashes what comes.
 pub trait Fetch {
-    /// Content that this machine offers under its SHA-256 (64 hex digits), and the place in words.
-    fn offered(&self, sha256: &str) -> Option<(String, Box<dyn std::io::Read>)>;
+    /// Content that this machine, or its hub, offers under its SHA-256 (64 hex digits); from its byte `from` on, where it
+    /// can be had so.
+    fn offered(&self, sha256: &str, from: u64) -> Option<Offered>;
     /// Hands the content of `url` over in pieces, and stops at the first that `into` refuses. Says so before any piece
     /// where the other side announces another size than `size`, and gives up on one that sends too slowly.
     fn fetch(&self, url: &str, size: u64, into: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String>;
     /// URL schemes that `fetch` can do.
     fn schemes(&self) -> &'static [&'static str];
+}
+
+/// A content that is offered.
+pub struct Offered {
+    /// Where it comes from, in words.
+    pub place: String,
+    /// At which of its bytes it begins: the one that was asked for, or 0.
+    pub from: u64,
+    /// From there to its end.
+    pub content: Box<dyn std::io::Read>,
 }
 
 /// Who sees the agent through its own upgrade: a copy of the program that began it, outside of every service of the

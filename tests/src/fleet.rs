@@ -1,5 +1,6 @@
 //! A hub and a device as real processes in one folder: what the tests of the loop between them stand on.
 
+mod ask;
 mod clock;
 mod disk;
 mod net;

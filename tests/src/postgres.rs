@@ -95,6 +95,8 @@ impl Drop for Database {
 #[derive(Debug)]
 pub struct Cluster {
     dir: TempDir,
+    /// What its server is told besides.
+    more: Vec<String>,
     process: Child,
 }
 
@@ -104,6 +106,46 @@ impl Cluster {
     /// # Panics
     /// If PostgreSQL is not there or does not come up.
     pub fn start() -> Self {
+        Self::made(&|_| Vec::new())
+    }
+
+    /// One that is reached by `localhost` and the port that is given back as well, over TLS with this certificate and key
+    /// (PEM), and by nothing else.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not there or does not come up.
+    pub fn over_tls(certificate: &str, key: &str) -> (Self, u16) {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = probe.local_addr().expect("an address").port();
+        drop(probe);
+        let cluster = Self::made(&|folder| {
+            let write = |name: &str, text: &str| {
+                let path = folder.join(name);
+                std::fs::write(&path, text).expect("a file");
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+                if is_root() {
+                    std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("it is ours");
+                }
+                path.display().to_string()
+            };
+            let hba = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
+            let settings = [
+                ("listen_addresses", "127.0.0.1".to_owned()),
+                ("port", port.to_string()),
+                ("ssl", "on".to_owned()),
+                ("ssl_cert_file", write("server.pem", certificate)),
+                ("ssl_key_file", write("server.key", key)),
+                ("hba_file", write("hba.conf", hba)),
+            ];
+            settings
+                .into_iter()
+                .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")])
+                .collect()
+        });
+        (cluster, port)
+    }
+
+    fn made(prepare: &dyn Fn(&Path) -> Vec<String>) -> Self {
         // The path of a socket has about 100 bytes.
         let dir = tempfile::Builder::new().prefix("jos-pg-").tempdir().expect("a folder");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -121,8 +163,9 @@ impl Cluster {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let process = Self::spawn(dir.path());
-        let mut cluster = Self { dir, process };
+        let more = prepare(dir.path());
+        let process = Self::spawn(dir.path(), &more);
+        let mut cluster = Self { dir, more, process };
         cluster.until_ready();
         cluster
     }
@@ -133,7 +176,7 @@ impl Cluster {
     /// If it does not come up again.
     pub fn crash(&mut self) {
         self.end();
-        self.process = Self::spawn(self.dir.path());
+        self.process = Self::spawn(self.dir.path(), &self.more);
         self.until_ready();
     }
 
@@ -141,7 +184,7 @@ impl Cluster {
         self.dir.path()
     }
 
-    fn spawn(folder: &Path) -> Child {
+    fn spawn(folder: &Path, more: &[String]) -> Child {
         let log = std::fs::File::options()
             .append(true)
             .create(true)
@@ -158,7 +201,7 @@ impl Cluster {
             "max_connections=200",
             "-k",
         ]);
-        as_nobody(command.arg(folder).arg("-D").arg(folder.join("data")))
+        as_nobody(command.arg(folder).args(more).arg("-D").arg(folder.join("data")))
             .current_dir(folder)
             .stdout(Stdio::null())
             .stderr(log)
@@ -171,6 +214,9 @@ impl Cluster {
         loop {
             let mut probe = program("pg_isready");
             probe.arg("-q").arg("-h").arg(self.dir.path());
+            if let Some(port) = self.more.iter().find_map(|text| text.strip_prefix("port=")) {
+                probe.args(["-p", port]);
+            }
             if probe.status().expect("pg_isready runs").success() {
                 return;
             }

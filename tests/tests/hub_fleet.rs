@@ -232,13 +232,8 @@ impl Fleet {
                 let known: BTreeSet<u64> = reports
                     .filter_map(|report| report["ledger"]["index"].as_u64())
                     .collect();
-                // Where a crash came between an outcome and its report, that names where the ledger stood afterwards.
-                let told = |at: &u64| {
-                    let next = own.range(at + 1..).next().copied().unwrap_or(u64::MAX);
-                    known.range(at..&next).next().is_some()
-                };
                 // A device's page shows the last twenty; those before were seen in earlier rounds.
-                let lost: Vec<&u64> = own.iter().rev().take(20).filter(|at| !told(at)).collect();
+                let lost: Vec<&u64> = own.iter().rev().take(20).filter(|at| !known.contains(at)).collect();
                 if lost.is_empty() {
                     Ok(seen)
                 } else {

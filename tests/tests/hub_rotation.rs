@@ -314,3 +314,69 @@ fn the_hubs_own_keys_are_replaced_and_devices_hear_the_time_by_the_new_ones() {
         live["link"]["freshness"] != heard
     });
 }
+
+#[test]
+fn a_backup_of_after_a_rotation_brings_a_hub_back_and_one_of_before_it_strands_no_device() {
+    if jos_tests::postgres::is_wanted() {
+        // There the database is restored by its own means.
+        return;
+    }
+    let mut hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&[], "");
+    device.enrol(&hub).ok();
+    device.start();
+    called(&device);
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    hub.until_reported(1, "applied");
+    hub.hub(&["backup", "--to", "before"]).ok();
+    rotate(&hub);
+    vouch(&hub);
+    until_over(&hub);
+    is_new_alone(&device);
+    hub.hub(&["backup", "--to", "after"]).ok();
+
+    hub.restore("after");
+    hub.push(2, &json!({ "apply": [device.file("a", "two\n")] }));
+    hub.until_reported(2, "applied");
+
+    // That hub is none for this device, which goes on with what is in force.
+    hub.restore("before");
+    device.until("it does not take a hub of the CA before", |live| {
+        live["link"]["trouble"]
+            .as_str()
+            .is_some_and(|why| why.contains("certificate"))
+    });
+    fs::write(device.path("www/a"), "tampered\n").expect("a file");
+    until_true("drift is put right", SOON, || {
+        device.content("a").as_deref() == Some("two\n")
+    });
+
+    // The right backup after all: nothing has to be done on the device.
+    hub.restore("after");
+    hub.push(3, &json!({ "apply": [device.file("a", "three\n")] }));
+    hub.until_reported(3, "applied");
+
+    // Where there is none but the one before: out with the device there, and a token for it, as for a new one.
+    hub.restore("before");
+    let id = hub.device()["device"]["id"].as_str().expect("an id").to_owned();
+    hub.remote(&["device", "revoke", &id, "--reason", "its hub was restored"])
+        .ok();
+    device.kill();
+    device
+        .enrol(&hub)
+        .exits(1)
+        .says("is enrolled already")
+        .says("state/identity and enrol again");
+    fs::remove_dir_all(device.path("state/identity")).expect("its keys");
+    device.enrol(&hub).ok();
+    device.start();
+    hub.push(4, &json!({ "apply": [device.file("a", "four\n")] }));
+    until("the device that was enrolled anew has applied it", SOON, || {
+        let content = device.content("a");
+        if content.as_deref() == Some("four\n") {
+            Ok(())
+        } else {
+            Err(format!("{content:?}\n{}", device.log()))
+        }
+    });
+}

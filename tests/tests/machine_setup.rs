@@ -15,7 +15,13 @@ const CHECKOUT: &str = "/opt/jos";
 /// A machine with the scripts and no other part of jos.
 fn bare() -> Machine {
     let machine = Machine::boot();
-    for script in ["setup", "lib/common.sh", "lib/toolchain.sh", "lib/packages.txt"] {
+    for script in [
+        "setup",
+        "lib/common.sh",
+        "lib/toolchain.sh",
+        "lib/library.sh",
+        "lib/packages.txt",
+    ] {
         let path = format!("scripts/{script}");
         machine.put(&workspace().join(&path), &format!("{CHECKOUT}/{path}"));
     }
@@ -117,4 +123,59 @@ fn only_offer(machine: &Machine, name: &str, version: &str) {
     machine
         .sh("rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*; echo 'deb [trusted=yes] file:/opt/shelf ./' >/etc/apt/sources.list")
         .ok();
+}
+
+/// What `script` prints once the scripts that choose a toolchain are read, with `cache` for the cache.
+fn beside(cache: &Path, script: &str) -> Ran {
+    let read = format!(
+        "set -euo pipefail; export JOS_CACHE={}; for part in common toolchain library; do . {}/scripts/lib/$part.sh; done; {script}",
+        cache.display(),
+        workspace().display()
+    );
+    sh("bash", &["-c", &read])
+}
+
+#[test]
+fn a_compiler_without_the_librarys_source_gets_debians_source_of_its_own_release() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let own = sh("rustc", &["--print", "sysroot"]).ok();
+    let rustlib = Path::new(own.text()).join("lib/rustlib");
+    let list = |dir: &Path| -> BTreeSet<_> {
+        let entries = fs::read_dir(dir).expect("a folder").flatten();
+        entries.map(|entry| entry.file_name()).collect()
+    };
+    let before = list(&rustlib);
+    let version = beside(
+        cache.path(),
+        "host_toolchain; library_beside \"$HOST_RUSTC\" \"$HOST_VERSION\" >&2; echo $HOST_VERSION",
+    )
+    .ok();
+    let sysroot = cache.path().join("rust").join(version.text());
+    let compiler = sysroot.join("bin/rustc").display().to_string();
+    assert_eq!(Path::new(sh(&compiler, &["--print", "sysroot"]).ok().text()), sysroot);
+    assert!(sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file());
+    let package = fs::read_to_string(sysroot.join("lib/rustlib/src/rust/package")).expect("what it is");
+    assert!(
+        package.starts_with(&format!("rust-src_{}+", version.text())),
+        "{package}"
+    );
+    // It compiles and links as the compiler does that it was put beside.
+    let main = cache.path().join("main.rs");
+    fs::write(&main, "fn main() { println!(\"{}\", std::env::args().count()); }").expect("written");
+    let program = cache.path().join("main").display().to_string();
+    sh(&compiler, &["-o", &program, &main.display().to_string()]).ok();
+    assert_eq!(sh(&program, &[]).ok().text(), "1");
+    assert_eq!(list(&rustlib), before, "the compiler's own folder is as it was");
+    assert_eq!(
+        list(&cache.path().join("rust")).len(),
+        1,
+        "nothing else is left in the cache"
+    );
+}
+
+#[test]
+fn where_debian_has_no_source_of_that_release_nothing_is_left_in_the_cache() {
+    let cache = tempfile::tempdir().expect("a folder");
+    beside(cache.path(), "host_toolchain; library_beside \"$HOST_RUSTC\" 1.0.0").exits(1);
+    assert_eq!(fs::read_dir(cache.path().join("rust")).expect("the folder").count(), 0);
 }

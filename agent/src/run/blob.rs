@@ -1,5 +1,5 @@
-//! Content of the hub's, by its hash: part by part over the line, resumed where a part does not come, no faster than the
-//! settings let. What comes is counted and hashed by the plane, as from anywhere.
+//! Content of the hub's, by its hash: part by part over the line, from any byte on, resumed where a part does not come, no
+//! faster than the settings let. What comes is counted, hashed and kept by the plane, as from anywhere.
 
 use std::time::{Duration, Instant};
 
@@ -25,15 +25,15 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    /// None where the hub has no such blob for this device.
-    pub(crate) fn open(line: &Line, sha256: &str) -> Option<Self> {
+    /// From its byte `from` on. None where the hub has no such blob for this device.
+    pub(crate) fn open(line: &Line, sha256: &str, from: u64) -> Option<Self> {
         if !line.leads() {
             return None;
         }
         let mut blob = Self {
             line: line.clone(),
             sha256: sha256.to_owned(),
-            at: 0,
+            at: from,
             held: Vec::new(),
             taken: 0,
             over: false,

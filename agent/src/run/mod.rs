@@ -12,6 +12,7 @@
 pub(crate) mod blob;
 pub(crate) mod confine;
 pub(crate) mod fetcher;
+mod figures;
 mod flow;
 pub(crate) mod half;
 pub(crate) mod line;

@@ -21,6 +21,7 @@ use jos_trust::state::Channel;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::confine::{self, Mechanism};
+use super::figures::Figures;
 use super::flow;
 use super::half::Half;
 use super::line::Line;
@@ -66,6 +67,7 @@ pub(crate) fn daemon(given: &Given, once: bool) -> Done {
     } else {
         agent.serve(&signals)
     };
+    agent.figures.settle();
     agent.live.phase = "stopped".into();
     agent.live.next_wake = None;
     agent.live.fetcher = None;
@@ -108,6 +110,7 @@ struct Agent<'w> {
     live: Live,
     line: &'w Line,
     host: Option<Host>,
+    figures: Figures,
     /// The node of the runtime, where the settings ask for one.
     #[cfg(feature = "full")]
     node: Option<super::node::Node>,
@@ -139,6 +142,7 @@ impl<'w> Agent<'w> {
             ..Live::default()
         };
         let (given, started) = (given.clone(), Instant::now());
+        let figures = Figures::open(&settings.state_dir, settings.name.as_str());
         let session = format!("s{}", crate::files::unlike_any_other().map_err(Failure::failed)?);
         let mut agent = Self {
             given,
@@ -154,6 +158,7 @@ impl<'w> Agent<'w> {
             live,
             line,
             host: None,
+            figures,
             #[cfg(feature = "full")]
             node: None,
             session,

@@ -5,13 +5,13 @@
 //! in an endless download keeps it from every newer state). `https` waits for a TLS library; the plane refuses it by name.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use jos_runtime::world::Fetch;
+use jos_runtime::world::{Fetch, Offered};
 
 use super::probe::{connect, parts};
 use crate::run::blob::Blob;
@@ -53,10 +53,14 @@ pub(crate) struct Web {
 }
 
 impl Fetch for Web {
-    fn offered(&self, sha256: &str) -> Option<(String, Box<dyn Read>)> {
-        self.in_folder(sha256).or_else(|| {
-            let blob = Blob::open(&self.line, sha256)?;
-            Some(("the hub".to_owned(), Box::new(blob) as Box<dyn Read>))
+    fn offered(&self, sha256: &str, from: u64) -> Option<Offered> {
+        self.in_folder(sha256, from).or_else(|| {
+            let blob = Blob::open(&self.line, sha256, from)?;
+            Some(Offered {
+                place: "the hub".to_owned(),
+                from,
+                content: Box::new(blob),
+            })
         })
     }
 
@@ -90,13 +94,20 @@ impl Fetch for Web {
 }
 
 impl Web {
-    fn in_folder(&self, sha256: &str) -> Option<(String, Box<dyn Read>)> {
+    fn in_folder(&self, sha256: &str, from: u64) -> Option<Offered> {
         let path = self.folder.as_ref()?.join(sha256);
         // Not a FIFO that never ends, nor a link to one.
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
+        let mut file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
         let regular = file.metadata().is_ok_and(|m| m.is_file());
-        regular.then(|| (path.display().to_string(), Box::new(file) as Box<dyn Read>))
+        if !regular || file.seek(SeekFrom::Start(from)).is_err() {
+            return None;
+        }
+        Some(Offered {
+            place: path.display().to_string(),
+            from,
+            content: Box::new(file),
+        })
     }
 
     /// Hands the body over, as long as every span brings enough.
@@ -317,10 +328,12 @@ mod tests {
             ..Web::default()
         };
         let mut text = String::new();
-        web.offered("aa").unwrap().1.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "content");
+        web.offered("aa", 0).unwrap().content.read_to_string(&mut text).unwrap();
+        let mut rest = web.offered("aa", 3).unwrap();
+        rest.content.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), rest.from), ("contenttent", 3));
         for name in ["bb", "cc", "dd"] {
-            assert!(web.offered(name).is_none(), "{name}");
+            assert!(web.offered(name, 0).is_none(), "{name}");
         }
     }
 }

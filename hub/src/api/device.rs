@@ -95,6 +95,13 @@ pub async fn heartbeat(
     } = known(&app, &caller).await?;
     limited(&app.hub, &device)?;
     let heartbeat = body::document::<Heartbeat>(&bytes)?.value;
+    let samples = heartbeat.figures.as_ref().map_or(0, |figures| figures.samples.len());
+    if samples > wire::MAX_SAMPLES {
+        let most = wire::MAX_SAMPLES;
+        return Err(Fault::malformed(format!(
+            "figures: found {samples} samples, expected {most} at most"
+        )));
+    }
     let (name, nonce) = (heartbeat.name.clone(), heartbeat.nonce.clone());
     let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
     let said = Said::Heartbeat(Box::new(heartbeat));
@@ -143,6 +150,7 @@ pub async fn heartbeat(
         trust,
         held,
         hub_ca: keys.word(&device.tenant),
+        figures: true,
         questions,
         renew: device.not_after - now < third || (keys.is_of_before(peer.issuer) && hub.may_renew_early()),
     }))

@@ -6,9 +6,13 @@ use clap::Subcommand;
 use jos_ui::words::counted;
 use serde_json::{Value, json};
 
-use super::door::{Door, Sent, Where};
+use super::door::{Door, Sent, Where, failed_to_open, runtime};
 use super::rows;
 use super::ui::{Done, Failure, Ui, moment, table, text};
+use crate::actor::{Actor, local};
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::rotation::folder;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -65,7 +69,8 @@ Example:
   jos-hub trust push trust.v3.json --data /var/lib/jos-hub
 
 A freshness key speaks to a tenant's devices once the tenant's trust document names it; the one before goes when none
-names it. A server key needs nobody's word: each hub makes itself another one.")]
+names it. A server key needs nobody's word: each hub makes itself another one. The folder's challenge.key is replaced while
+every hub on the database is ended; the others' folders need the new file before they are started again.")]
     Rotate {
         /// Which one
         key: Which,
@@ -82,6 +87,8 @@ pub(super) enum Which {
     Freshness,
     /// What the hub's listeners show
     Server,
+    /// What seals the keys in the database and makes challenges; on the hub's machine, while no hub on the database runs
+    Challenge,
 }
 
 pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
@@ -130,6 +137,12 @@ pub(super) fn run(command: &Command, place: &Where, ui: &Ui) -> Done {
 }
 
 pub(super) fn keys(command: &KeyCommand, place: &Where, ui: &Ui) -> Done {
+    if let KeyCommand::Rotate {
+        key: Which::Challenge, ..
+    } = command
+    {
+        return rotate_folder(place, ui);
+    }
     let door = place.open()?;
     let (shown, out) = match command {
         KeyCommand::Show => (door.json("GET", "/api/v1/keys", Sent::Nothing)?, None),
@@ -158,10 +171,35 @@ pub(super) fn keys(command: &KeyCommand, place: &Where, ui: &Ui) -> Done {
     Ok(())
 }
 
+/// On the hub's own machine alone: the key lies in its folder, and nowhere else.
+fn rotate_folder(place: &Where, ui: &Ui) -> Done {
+    let place = place.place("key rotate challenge")?;
+    let runtime = runtime()?;
+    let sealed = runtime.block_on(async {
+        let hub = Hub::open(&place, Clock::default()).await;
+        let hub = hub.map_err(|error| failed_to_open(&error))?;
+        let sealed = folder::rotate(&hub, &Actor(local())).await;
+        let sealed = sealed.map_err(|fault| Failure::failed(fault.to_string()))?;
+        hub.store.close().await;
+        Ok::<_, Failure>(sealed)
+    })?;
+    let file = place.data.join("challenge.key");
+    let keys = counted(sealed as u64, "key");
+    ui.result(
+        &json!({ "file": file, "sealed": sealed }),
+        format!(
+            "{} is another one, and {keys} in the database sealed by it; start the hub again, and bring the file to every other \
+             hub's folder on this database before that is started",
+            file.display()
+        ),
+    );
+    Ok(())
+}
+
 fn rotated(door: &Door, key: Which) -> Result<Value, Failure> {
     let path = match key {
         Which::Freshness => "/api/v1/keys/freshness",
-        Which::Server => "/api/v1/keys/server",
+        Which::Server | Which::Challenge => "/api/v1/keys/server",
     };
     door.json("POST", path, Sent::Nothing)
 }

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::word::Word;
 use crate::tls;
 
 /// For a connection to come up.
@@ -74,13 +75,26 @@ impl Drop for Connection {
 pub(super) type Own = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 impl Connector {
-    /// TLS for a device with this certificate, or for a stranger.
-    pub(super) fn tls(&self, own: Option<Own>) -> Result<Arc<ClientConfig>, Trouble> {
+    /// TLS for a device with this certificate, or for a stranger. `word` is the CA that it has by its admins' word, which
+    /// it believes beside the one of its token, and alone once that has signed its own certificate.
+    pub(super) fn tls(&self, own: Option<Own>, word: Option<&Word>) -> Result<Arc<ClientConfig>, Trouble> {
         let failed = |error: rustls::Error| Trouble::of("tls", &error);
         let builder = ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(failed)?
-            .with_root_certificates(self.roots.clone());
+            .with_root_certificates(match word {
+                None => self.roots.clone(),
+                Some(word) => {
+                    let alone = own.as_ref().is_some_and(|(certificate, _)| word.signed(certificate));
+                    let mut roots = if alone {
+                        RootCertStore::empty()
+                    } else {
+                        RootCertStore::clone(&self.roots)
+                    };
+                    roots.add(word.ca.clone()).map_err(failed)?;
+                    Arc::new(roots)
+                }
+            });
         let mut config = match own {
             Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).map_err(failed)?,
             None => builder.with_no_client_auth(),

@@ -8,6 +8,7 @@ use hyper::header::{ETAG, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use jos_link::backoff::{Backoff, Jitter};
 use jos_link::wire::{Enrolled, HeartbeatReply, Problem, RenewRequest, path};
+use jos_schemas::text::Name;
 use jos_trust::root::Received;
 use jos_trust::{SecretKey, TrustRoot, sha256};
 use rcgen::{CertificateParams, KeyPair};
@@ -20,20 +21,25 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::connection::{Connection, Own, Reply, Trouble};
 use super::fleet::Fleet;
+use super::word::Word;
 use crate::{ca, random};
 
 /// For a reply that does not wait on purpose.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Beyond the wait that a long poll asks for.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// What a device keeps.
-struct Device {
+pub(super) struct Device {
     number: usize,
-    fleet: Arc<Fleet>,
+    pub(super) fleet: Arc<Fleet>,
     jitter: Jitter,
     key: KeyPair,
-    id: String,
+    pub(super) id: String,
+    pub(super) tenant: Option<Name>,
+    pub(super) certificate: String,
+    /// What its admins said of the hub's CA.
+    pub(super) word: Option<Word>,
     tls: Option<Arc<ClientConfig>>,
     session: String,
     tag: Option<String>,
@@ -42,6 +48,14 @@ struct Device {
     records: u64,
     calls: u64,
     silent: bool,
+}
+
+/// What follows a heartbeat.
+enum Then {
+    Poll,
+    /// There is something that the hub waits to hear.
+    CallAgain,
+    ConnectAnew,
 }
 
 /// Lives until told to end.
@@ -94,6 +108,9 @@ impl Device {
             number,
             key,
             id: String::new(),
+            tenant: None,
+            certificate: String::new(),
+            word: None,
             tls: None,
             tag: None,
             version: None,
@@ -132,7 +149,7 @@ impl Device {
             "facts": { "hostname": format!("simulated-{}", self.number), "simulated": "yes" },
         });
         let began = Instant::now();
-        let mut stranger = connector.connect(self.number, connector.tls(None)?).await?;
+        let mut stranger = connector.connect(self.number, connector.tls(None, None)?).await?;
         let body = request.to_string().into_bytes();
         let reply = stranger
             .ask(Method::POST, path::ENROL, None, Some(body), PATIENCE)
@@ -140,15 +157,22 @@ impl Device {
         let enrolled: Enrolled = read(&reply, StatusCode::OK)?;
         self.fleet.figures.enrol.add(began.elapsed());
         self.id = enrolled.device;
-        self.take(&enrolled.certificate.certificate)
+        self.tenant = Some(enrolled.tenant);
+        self.take(enrolled.certificate.certificate)
     }
 
-    /// Shows this certificate from now on.
-    fn take(&mut self, certificate: &str) -> Result<(), Trouble> {
-        let certificate = ca::der(certificate).ok_or_else(|| Trouble("certificate: no PEM".to_owned()))?;
+    /// Shows this certificate from the next connection on.
+    fn take(&mut self, certificate: String) -> Result<(), Trouble> {
+        self.certificate = certificate;
+        self.lead()
+    }
+
+    /// What it shows and believes now is what its next connection begins with.
+    pub(super) fn lead(&mut self) -> Result<(), Trouble> {
+        let certificate = ca::der(&self.certificate).ok_or_else(|| Trouble("certificate: no PEM".to_owned()))?;
         let key = PrivateKeyDer::from_pem_slice(self.key.serialize_pem().as_bytes());
         let own: Own = (certificate, key.map_err(|error| Trouble(format!("key: {error}")))?);
-        self.tls = Some(self.fleet.connector.tls(Some(own))?);
+        self.tls = Some(self.fleet.connector.tls(Some(own), self.word.as_ref())?);
         Ok(())
     }
 
@@ -163,7 +187,8 @@ impl Device {
                     let _connected = Connected::new(&self.fleet);
                     backoff.reset();
                     match self.calls(&mut connection).await {
-                        Ok(()) => return,
+                        // It has another certificate to show.
+                        Ok(()) => continue,
                         Err(trouble) => trouble,
                     }
                 }
@@ -173,10 +198,14 @@ impl Device {
         }
     }
 
-    /// Heartbeats, with a long poll in between.
+    /// Heartbeats, with a long poll in between. Ends where the device goes on over another connection.
     async fn calls(&mut self, connection: &mut Connection) -> Result<(), Trouble> {
         loop {
-            self.heartbeat(connection).await?;
+            match self.heartbeat(connection).await? {
+                Then::Poll => {}
+                Then::CallAgain => continue,
+                Then::ConnectAnew => return Ok(()),
+            }
             let interval = u64::try_from(self.fleet.asked.interval.as_millis()).unwrap_or(u64::MAX);
             let next = Instant::now() + Duration::from_millis(self.jitter.around(interval));
             while Instant::now() < next && !self.silent {
@@ -189,7 +218,7 @@ impl Device {
         }
     }
 
-    async fn heartbeat(&mut self, connection: &mut Connection) -> Result<(), Trouble> {
+    async fn heartbeat(&mut self, connection: &mut Connection) -> Result<Then, Trouble> {
         self.calls += 1;
         let nonce = format!("n{}", self.calls);
         let mut said = json!({
@@ -199,6 +228,9 @@ impl Device {
         if let (Some(version), Some(outcome)) = (self.version, self.outcome) {
             said["version"] = version.into();
             said["outcome"] = outcome.into();
+        }
+        if let Some(word) = &self.word {
+            said["hub_ca"] = word.number.into();
         }
         let began = Instant::now();
         let body = said.to_string().into_bytes();
@@ -213,6 +245,12 @@ impl Device {
         if let Some(newest) = reply.trust {
             self.walk(connection, newest).await?;
         }
+        // As a real one: after the trust document, whose keys may have signed it, and before the renewal.
+        let known = self.word.as_ref().map_or(0, |word| word.number);
+        if reply.hub_ca.is_some_and(|newest| newest > known) {
+            self.learn(connection).await?;
+            return Ok(Then::CallAgain);
+        }
         for question in &reply.questions {
             self.answer(connection, &question.id).await?;
         }
@@ -222,9 +260,10 @@ impl Device {
                 .ask(Method::POST, path::RENEW, None, request.ok(), PATIENCE)
                 .await?;
             let certificate: jos_link::wire::Certificate = read(&reply, StatusCode::OK)?;
-            self.take(&certificate.certificate)?;
+            self.take(certificate.certificate)?;
+            return Ok(Then::ConnectAnew);
         }
-        Ok(())
+        Ok(Then::Poll)
     }
 
     /// There is nothing behind it that could be told.
@@ -374,7 +413,7 @@ impl Device {
 /// Between what is counted and how long the hub asked to wait.
 const RETRY: &str = " | retry after ";
 
-fn refused(reply: &Reply) -> Trouble {
+pub(super) fn refused(reply: &Reply) -> Trouble {
     let code = serde_json::from_slice::<Problem>(&reply.body).map(|problem| problem.code);
     let code = code.unwrap_or_else(|_| "no reason".to_owned());
     let after = reply.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());

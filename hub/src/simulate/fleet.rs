@@ -10,6 +10,7 @@ use jos_trust::{TrustRoot, sha256};
 use super::Asked;
 use super::connection::{Connector, Trouble};
 use super::figures::Figures;
+use super::word::Word;
 
 /// The fleet.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Fleet {
     /// The tenant's trust document, as far as it was walked.
     pub(super) root: tokio::sync::Mutex<Option<TrustRoot>>,
     verified: Mutex<HashMap<String, Result<u64, String>>>,
+    pub(super) words: Mutex<HashMap<String, Result<Word, String>>>,
 }
 
 impl Fleet {
@@ -33,6 +35,7 @@ impl Fleet {
             enrolling: tokio::sync::Semaphore::new(64),
             root: tokio::sync::Mutex::default(),
             verified: Mutex::default(),
+            words: Mutex::default(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Fleet {
     /// What failed under one trust document may be good under the next.
     pub(super) fn forget_verdicts(&self) {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// A lot between 0 and 999,999 for a device and an occasion: the same in each run with the same seed.

@@ -2,13 +2,14 @@
 //! the real wire. Only the apply is pretended: what a state asks for is not done, and how it ends is drawn by lot.
 //!
 //! What a hub cannot tell from real devices: mutual TLS on a connection that is kept, heartbeats with jitter, a long poll
-//! in between, a report for each version. What is shared by the whole fleet, to leave the machine to the hub: the trust
-//! document and the verification of each version, done once.
+//! in between, a report for each version, the way to another CA. What is shared by the whole fleet, to leave the machine to
+//! the hub: the trust document and the verification of each version and of each word on the CA, done once.
 
 mod connection;
 mod device;
 pub mod figures;
 mod fleet;
+mod word;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;

@@ -45,6 +45,11 @@ pub struct Agent {
     /// The step of its history that is being filled.
     #[serde(skip)]
     pub slot: Slot,
+    /// The batches of figures that were taken last.
+    #[serde(skip)]
+    pub batches: Vec<String>,
+    /// How often it has had to give up what it measured, for want of room while no hub was there.
+    pub figures_lost: u64,
     /// When it last called, in seconds since 1970.
     pub seen: i64,
 }
@@ -118,12 +123,13 @@ pub async fn put_all(conn: &mut Conn, said: &[(&str, &Agent)]) -> Stored<()> {
     for part in parts(said) {
         let sql = fixed(format!(
             "INSERT INTO agents (device, name, session, sessions, program, features, version, outcome, head_index, head_hash, \
-             floor, telemetry, slot, seen) VALUES {} \
+             floor, telemetry, slot, seen, batches, figures_lost) VALUES {} \
              ON CONFLICT (device, name) DO UPDATE SET session = excluded.session, sessions = excluded.sessions, \
              program = excluded.program, features = excluded.features, version = excluded.version, \
              outcome = excluded.outcome, head_index = excluded.head_index, head_hash = excluded.head_hash, \
-             floor = excluded.floor, telemetry = excluded.telemetry, slot = excluded.slot, seen = excluded.seen",
-            places(part.len(), 14, 1)
+             floor = excluded.floor, telemetry = excluded.telemetry, slot = excluded.slot, seen = excluded.seen, \
+             batches = excluded.batches, figures_lost = excluded.figures_lost",
+            places(part.len(), 16, 1)
         ));
         let query = part.iter().fold(sqlx::query(sql), |query, (device, agent)| {
             query
@@ -141,6 +147,8 @@ pub async fn put_all(conn: &mut Conn, said: &[(&str, &Agent)]) -> Stored<()> {
                 .bind(to_json(&agent.telemetry))
                 .bind(to_json(&agent.slot))
                 .bind(agent.seen)
+                .bind(to_json(&agent.batches))
+                .bind(signed(agent.figures_lost))
         });
         query.execute(&mut *conn).await?;
     }
@@ -308,6 +316,8 @@ fn read(row: &AnyRow) -> Stored<Agent> {
         floor: count(row, "floor")?,
         telemetry: json(row, "telemetry", "agents.telemetry")?,
         slot: json(row, "slot", "agents.slot")?,
+        batches: json(row, "batches", "agents.batches")?,
+        figures_lost: count(row, "figures_lost")?,
         seen: row.try_get("seen")?,
     })
 }

@@ -102,6 +102,16 @@ pub async fn set_standing(conn: &mut Conn, number: u64, standing: Standing) -> S
     Ok(())
 }
 
+/// Another seal on the key of one.
+pub async fn set_secret(conn: &mut Conn, number: u64, sealed: String) -> Stored<()> {
+    sqlx::query("UPDATE authorities SET secret = $2 WHERE number = $1")
+        .bind(signed(number))
+        .bind(sealed)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 fn read(row: &AnyRow) -> Stored<Authority> {
     let word: String = row.try_get("standing")?;
     let standing = Standing::ALL.iter().find(|(_, known)| *known == word);

@@ -5,9 +5,9 @@ use sqlx::Row;
 use super::{Conn, Stored, json, to_json};
 use crate::history::{COARSE, FINE, Slot};
 
-/// Keeps a step that is over; one that is there stays.
+/// Keeps a step that is over, with what is there of it already.
 pub async fn add(conn: &mut Conn, device: &str, name: &str, slot: &Slot) -> Stored<()> {
-    sqlx::query(
+    let new = sqlx::query(
         "INSERT INTO history (device, name, step, start, metrics) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (device, name, step, start) DO NOTHING",
     )
@@ -16,8 +16,11 @@ pub async fn add(conn: &mut Conn, device: &str, name: &str, slot: &Slot) -> Stor
     .bind(FINE)
     .bind(slot.start)
     .bind(to_json(&slot.metrics))
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    if new.rows_affected() == 0 {
+        into(conn, device, name, (FINE, slot.start), slot).await?;
+    }
     Ok(())
 }
 
@@ -64,37 +67,44 @@ pub async fn merge(conn: &mut Conn, until: i64, most: u32) -> Stored<u32> {
     Ok(u32::try_from(rows.len()).unwrap_or(u32::MAX))
 }
 
-async fn into_hour(conn: &mut Conn, device: &str, name: &str, fine: &Slot) -> Stored<()> {
-    let hour = fine.start.div_euclid(COARSE) * COARSE;
-    let place = "WHERE device = $1 AND name = $2 AND step = $3 AND start = $4";
-    let of = super::fixed(format!("SELECT metrics FROM history {place}"));
+const PLACE: &str = "WHERE device = $1 AND name = $2 AND step = $3 AND start = $4";
+
+/// Adds what came later to the step of this length that begins then.
+async fn into(conn: &mut Conn, device: &str, name: &str, (step, start): (i64, i64), later: &Slot) -> Stored<()> {
+    let of = super::fixed(format!("SELECT metrics FROM history {PLACE}"));
     let known = sqlx::query(of)
         .bind(device.to_owned())
         .bind(name.to_owned())
-        .bind(COARSE)
-        .bind(hour)
+        .bind(step)
+        .bind(start)
         .fetch_optional(&mut *conn)
         .await?;
     let mut whole = Slot {
-        start: hour,
+        start,
         metrics: known
             .map(|row| json(&row, "metrics", "history.metrics"))
             .transpose()?
             .unwrap_or_default(),
     };
-    whole.merge(fine);
+    whole.merge(later);
     sqlx::query(
         "INSERT INTO history (device, name, step, start, metrics) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (device, name, step, start) DO UPDATE SET metrics = excluded.metrics",
     )
     .bind(device.to_owned())
     .bind(name.to_owned())
-    .bind(COARSE)
-    .bind(hour)
+    .bind(step)
+    .bind(start)
     .bind(to_json(&whole.metrics))
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    let gone = super::fixed(format!("DELETE FROM history {place}"));
+    Ok(())
+}
+
+async fn into_hour(conn: &mut Conn, device: &str, name: &str, fine: &Slot) -> Stored<()> {
+    let hour = fine.start.div_euclid(COARSE) * COARSE;
+    into(conn, device, name, (COARSE, hour), fine).await?;
+    let gone = super::fixed(format!("DELETE FROM history {PLACE}"));
     sqlx::query(gone)
         .bind(device.to_owned())
         .bind(name.to_owned())

@@ -113,6 +113,15 @@ pub async fn list(conn: &mut Conn, device: &str) -> Stored<Vec<Asked>> {
     rows.iter().map(read).collect()
 }
 
+/// All that is known of all, by device, the newest first.
+pub async fn all(conn: &mut Conn) -> Stored<Vec<Asked>> {
+    let sql = fixed(format!(
+        "SELECT {COLUMNS} FROM questions ORDER BY device, asked DESC, id DESC"
+    ));
+    let rows = sqlx::query(sql).fetch_all(conn).await?;
+    rows.iter().map(read).collect()
+}
+
 /// The devices that are asked something now.
 pub async fn devices(conn: &mut Conn, now: i64) -> Stored<HashSet<String>> {
     let rows = sqlx::query("SELECT DISTINCT device FROM questions WHERE answered IS NULL AND expires > $1")

@@ -3,7 +3,7 @@
 use super::database::{CHANNEL, Database};
 
 /// Rises when the tables change. A program opens its own, and brings older ones that it has the steps for up to it.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 /// The format that [`TABLES`] makes; the steps lead on from there.
 const FIRST: u32 = 3;
 
@@ -131,5 +131,10 @@ const STEPS: &[&[&str]] = &[
          about TEXT NOT NULL, most BIGINT, path TEXT, asked BIGINT NOT NULL, asked_by TEXT NOT NULL, expires BIGINT NOT NULL, \
          answered BIGINT, answer TEXT)",
         "CREATE INDEX questions_by_device ON questions (device, asked)",
+    ],
+    // 6: what devices measured while no hub was there.
+    &[
+        "ALTER TABLE agents ADD COLUMN batches TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE agents ADD COLUMN figures_lost BIGINT NOT NULL DEFAULT 0",
     ],
 ];

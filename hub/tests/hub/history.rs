@@ -68,3 +68,80 @@ fn what_a_device_measures_is_kept_in_steps_and_summed_up() {
         "{left}"
     );
 }
+
+fn sample(time: i64, load: f64) -> Value {
+    let time = jos_schemas::text::Utc::from_unix(time).to_string();
+    json!({ "time": time, "telemetry": { "load": load } })
+}
+
+/// The counts of `load` by step, the oldest first.
+fn loads(running: &Running, device: &crate::common::Device) -> Vec<(i64, u64)> {
+    let path = format!("/api/v1/devices/{}/history?agent=portal&metric=load&since=0", device.id);
+    let steps = running.get(&path);
+    let number = |value: &Value| value.as_i64().expect("a number");
+    let of = |step: &Value| {
+        let count = step["metrics"]["load"]["count"].as_u64().expect("a count");
+        (number(&step["start"]), count)
+    };
+    steps.as_array().expect("steps").iter().map(of).collect()
+}
+
+#[test]
+fn figures_of_before_stand_at_their_own_time_and_a_batch_that_comes_again_counts_once() {
+    let running = Running::new();
+    let device = running.device(&json!({}));
+    let (status, reply) = device.heartbeat(&json!({ "telemetry": { "load": 1.0 } }));
+    assert_eq!((status, &reply["figures"]), (200, &json!(true)), "{reply}");
+    running.clock.advance(3600);
+    let now = running.hub.clock.now();
+    let step = now - now.rem_euclid(300);
+    let at = [step - 3000, step - 2999, step - 1500, step, now + 86_400];
+    let samples: Vec<Value> = at.iter().map(|time| sample(*time, 2.0)).collect();
+    // Telemetry beside them is what a page shows, and counts no more.
+    let said = json!({ "telemetry": { "load": 9.0 }, "figures": { "batch": "b-1", "lost": 3, "samples": samples } });
+    for _ in 0..3 {
+        assert_eq!(device.heartbeat(&said).0, 200);
+    }
+    let first = loads(&running, &device)[0];
+    let expected = vec![first, (step - 3000, 2), (step - 1500, 1), (step, 2)];
+    assert_eq!(
+        loads(&running, &device),
+        expected,
+        "a clock that is ahead is not believed"
+    );
+    let shown = running.get(&format!("/api/v1/devices/{}", device.id));
+    let said = &shown["agents"][0]["said"];
+    assert_eq!(
+        (&said["telemetry"]["load"], &said["figures_lost"]),
+        (&json!(9.0), &json!(3))
+    );
+
+    // More of a step that is over is added to it; the batch before is still known, also after a restart of the hub.
+    let more = json!({ "figures": { "batch": "b-2", "lost": 3, "samples": [sample(step - 1499, 4.0)] } });
+    assert_eq!(device.heartbeat(&more).0, 200);
+    assert_eq!(device.heartbeat(&more).0, 200);
+    let once = json!({ "figures": { "batch": "b-1", "lost": 3, "samples": samples } });
+    assert_eq!(device.heartbeat(&once).0, 200);
+    assert_eq!(
+        loads(&running, &device),
+        [first, (step - 3000, 2), (step - 1500, 2), (step, 2)]
+    );
+
+    // Steps of before two days ago become hours as all do, with what is there of them.
+    running.clock.advance(FINE_KEPT + 2 * 3600);
+    running.runtime.block_on(age(&running.hub)).expect("it is merged");
+    let late =
+        json!({ "figures": { "batch": "b-3", "lost": 3, "samples": [sample(step - 1498, 4.0), sample(0, 1.0)] } });
+    assert_eq!(device.heartbeat(&late).0, 200);
+    running.runtime.block_on(age(&running.hub)).expect("it is merged");
+    let counted: u64 = loads(&running, &device).iter().map(|(_, count)| count).sum();
+    assert_eq!(
+        counted,
+        1 + 2 + 3 + 2,
+        "and what is older than the history is not taken up"
+    );
+
+    let many: Vec<Value> = (0..257).map(|_| sample(now, 1.0)).collect();
+    let (status, refusal) = device.heartbeat(&json!({ "figures": { "batch": "b-4", "samples": many } }));
+    assert_eq!((status, &refusal["code"]), (400, &json!("malformed")), "{refusal}");
+}

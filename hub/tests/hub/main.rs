@@ -6,6 +6,8 @@ mod browser;
 mod chromium;
 mod common;
 mod config;
+mod database_tls;
+mod folder_key;
 mod history;
 mod identity;
 mod load;

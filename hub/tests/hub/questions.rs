@@ -90,6 +90,13 @@ fn a_question_comes_with_the_next_call_and_the_answer_is_kept() {
         of(&logs)["answered"].is_i64() && of(&logs)["asked_by"] == "token:admin",
         "{all}"
     );
+    // An export has all of it.
+    let exported = running.get("/api/v1/export")["questions"].clone();
+    assert_eq!(exported.as_array().map(Vec::len), Some(2), "{exported}");
+    assert!(
+        exported.as_array().into_iter().flatten().any(|one| *one == of(&logs)),
+        "{exported}"
+    );
     // Who asked is written down; what was told is not.
     let log = running.get("/api/v1/audit?limit=2");
     let entry = &log["entries"][0];

@@ -136,3 +136,60 @@ fn a_simulated_device_says_that_there_is_nothing_to_tell() {
     });
     assert_eq!(asked[0]["answer"]["refused"], "simulated", "{asked}");
 }
+
+#[test]
+fn simulated_devices_follow_their_hub_to_another_ca_as_real_ones_do() {
+    let running = Running::trusted();
+    // One that does not know the word yet keeps the hub from going over before all are there.
+    let last = running.device(&json!({}));
+    let (_, shown) = running.admin("POST", "/api/v1/ca/rotation", &Value::Null);
+    let word = signed(&shown["tenants"][0]["document"], "jos.hub_ca", &[&admin_key()]);
+    assert_eq!(running.admin("POST", "/api/v1/ca/words", &word).0, 200);
+    let token = running.token(&json!({ "uses": 5 }));
+    let soon = |what: &str, so: &dyn Fn(&Value) -> bool| {
+        jos_tests::wait::until_true(what, std::time::Duration::from_secs(60), || {
+            so(&running.get("/api/v1/ca/rotation"))
+        });
+    };
+    let figures = std::thread::scope(|scope| {
+        let fleet = scope.spawn(|| simulate(&running, &token, &["--devices", "5", "--for", "30"]));
+        soon("they say that they know it", &|shown| shown["devices"]["know"] == 5);
+        assert_eq!(last.heartbeat(&json!({ "hub_ca": 2 })).0, 200);
+        soon("the hub goes over", &|shown| shown["phase"] != "learning");
+        assert_eq!(last.renew(&last.key, "x").0, 200);
+        soon("all have certificates of the new one", &|shown| {
+            shown["phase"] == "none"
+        });
+        fleet.join().expect("it runs")
+    });
+    assert_eq!(
+        (&figures["connected"], &figures["errors"]),
+        (&json!(5), &json!({})),
+        "{figures}"
+    );
+}
+
+#[test]
+fn simulated_devices_take_a_ca_from_nobody_but_their_admins() {
+    let running = Running::trusted();
+    let last = running.device(&json!({}));
+    let (_, shown) = running.admin("POST", "/api/v1/ca/rotation", &Value::Null);
+    let word = signed(&shown["tenants"][0]["document"], "jos.hub_ca", &[&admin_key()]);
+    assert_eq!(running.admin("POST", "/api/v1/ca/words", &word).0, 200);
+    // The hub is taken over, and gives out another word under the same number.
+    let mut forged = word.clone();
+    let first = std::fs::read_to_string(running.hub.dir.file("ca.pem")).expect("the first CA");
+    forged["ca"] = first.into();
+    assert_ne!(forged["ca"], word["ca"]);
+    running.runtime.block_on(async {
+        let mut tx = running.hub.store.write().await.expect("a transaction");
+        let change = sqlx::query("UPDATE hub_cas SET bytes = $1").bind(forged.to_string().into_bytes());
+        change.execute(&mut *tx).await.expect("it is done");
+        tx.commit().await.expect("it is done");
+    });
+    let token = running.token(&json!({ "uses": 2 }));
+    let figures = simulate(&running, &token, &["--devices", "2", "--for", "5"]);
+    assert!(figures["errors"].to_string().contains("hub CA: "), "{figures}");
+    assert_eq!(running.get("/api/v1/ca/rotation")["devices"]["know"], 0);
+    drop(last);
+}

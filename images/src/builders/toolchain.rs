@@ -111,8 +111,7 @@ pub fn host() -> Result<Rust, BuildError> {
 
 /// The compiler on PATH with the library's source beside it, as `scripts/setup` puts them together in the cache where
 /// rustup has no source to give: a folder by the compiler's release, good only while it still is that very compiler.
-fn joined(cache: &Path) -> Option<Rust> {
-    let own = Rust::ask(&on_path("rustc")?, &on_path("cargo")?)?;
+fn joined(own: &Rust, cache: &Path) -> Option<Rust> {
     let bin = cache.join("rust").join(own.release()?).join("bin");
     Rust::ask(&bin.join("rustc"), &bin.join("cargo")).filter(|rust| rust.version == own.version)
 }
@@ -124,18 +123,19 @@ fn joined(cache: &Path) -> Option<Rust> {
 pub fn cross(cache: &Path) -> Result<Rust, BuildError> {
     let with_source = |rust: &Rust| rust.library_source().is_some();
     let [own, distribution] = candidates();
-    let ask = |(rustc, cargo): (PathBuf, PathBuf)| Rust::ask(&rustc, &cargo).filter(with_source);
-    own.and_then(ask)
-        .or_else(|| joined(cache).filter(with_source))
-        .or_else(|| distribution.and_then(ask))
-        .ok_or_else(|| {
-            BuildError::Missing {
-        what: format!("a Rust toolchain of at least {}.{} with the standard library's source", MINIMUM.0, MINIMUM.1),
+    let ask = |(rustc, cargo): (PathBuf, PathBuf)| Rust::ask(&rustc, &cargo);
+    let own = own.and_then(ask);
+    let beside = own.as_ref().and_then(|own| joined(own, cache));
+    let mut all = [own, beside, distribution.and_then(ask)].into_iter().flatten();
+    all.find(with_source).ok_or_else(|| BuildError::Missing {
+        what: format!(
+            "a Rust toolchain of at least {}.{} with the standard library's source",
+            MINIMUM.0, MINIMUM.1
+        ),
         help: "run scripts/setup --for cross (Debian's rustc-web, cargo-web and rust-web-src), or bring programs that \
                are built already: --builder prebuilt=DIR"
             .into(),
-    }
-        })
+    })
 }
 
 /// jemalloc, where this machine has it. rustup's compiler carries it within, a distribution's allocates by the C library,
@@ -219,4 +219,53 @@ pub fn cargo_home() -> Option<PathBuf> {
         .filter(|v| !v.is_empty())
         .map(PathBuf::from);
     set.or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cargo")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A compiler of `release` in `dir`, which says that `dir` is its sysroot.
+    fn compiler(dir: &Path, release: &str, commit: &str) -> Rust {
+        let bin = dir.join("bin");
+        fs::create_dir_all(&bin).expect("a folder");
+        let words = format!(
+            "#!/bin/sh\ncase $1 in\n-vV) printf 'rustc {release}\\ncommit-hash: {commit}\\nhost: x\\nrelease: {release}\\n' ;;\n*) echo {} ;;\nesac\n",
+            dir.display()
+        );
+        for name in ["rustc", "cargo"] {
+            fs::write(bin.join(name), &words).expect("written");
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("a program");
+        }
+        Rust::ask(&bin.join("rustc"), &bin.join("cargo")).expect("it answers")
+    }
+
+    #[test]
+    fn the_librarys_source_in_the_cache_serves_only_the_very_compiler_that_it_was_put_beside() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let own = compiler(&dir.path().join("own"), "1.99.0", "abc");
+        let cache = dir.path().join("cache");
+        assert!(joined(&own, &cache).is_none(), "there is none yet");
+        let beside = cache.join("rust/1.99.0");
+        compiler(&beside, "1.99.0", "abc");
+        let source = beside.join("lib/rustlib/src/rust");
+        fs::create_dir_all(source.join("library/std")).expect("a folder");
+        fs::write(source.join("package"), "rust-src_1.99.0+dfsg1-1_all\n").expect("written");
+        let found = joined(&own, &cache).expect("it is that compiler");
+        assert_eq!(found.library_source(), Some(source.join("library")));
+        assert_eq!(
+            found.library_package().as_deref(),
+            Some("library: rust-src_1.99.0+dfsg1-1_all")
+        );
+        assert_eq!(own.library_package(), None);
+        // A nightly of the same number is another compiler.
+        compiler(&beside, "1.99.0", "def");
+        assert!(joined(&own, &cache).is_none());
+        // An update leaves the old one behind.
+        let newer = compiler(&dir.path().join("own"), "1.100.0", "ghi");
+        assert!(joined(&newer, &cache).is_none());
+    }
 }

@@ -86,8 +86,10 @@ impl Build<'_> {
         if self.sight.content.has(needed) {
             return "at hand".into();
         }
-        if let Some((place, _)) = self.sight.fetch.offered(&needed.sha256.to_string()) {
-            return format!("from {place}");
+        // Its last byte is enough to know.
+        let last = needed.size.saturating_sub(1);
+        if let Some(offered) = self.sight.fetch.offered(&needed.sha256.to_string(), last) {
+            return format!("from {}", offered.place);
         }
         let schemes = self.sight.fetch.schemes();
         let usable = |url: &&String| schemes.iter().any(|s| url.split("://").next() == Some(s));

@@ -9,6 +9,7 @@
 
 mod clean;
 mod error;
+mod grow;
 mod mounts;
 mod ops;
 mod stream;
@@ -28,6 +29,7 @@ use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 pub use error::DiskError;
+pub(crate) use grow::Short;
 pub(crate) use stream::Sink;
 use walk::{Handle, Way};
 

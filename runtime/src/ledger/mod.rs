@@ -56,7 +56,7 @@ use jos_schemas::documents::ledger::Record;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{Name, Sha256Hex, Utc};
 use jos_trust::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::disk::{Disk, DiskError};
@@ -148,7 +148,8 @@ impl LedgerError {
 }
 
 /// How many records there are, and the hash of the last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LedgerHead {
     /// Number of records.
     pub count: u64,
@@ -157,7 +158,7 @@ pub struct LedgerHead {
 }
 
 impl LedgerHead {
-    fn of(count: u64, hash: &Digest) -> Self {
+    pub(crate) fn of(count: u64, hash: &Digest) -> Self {
         Self {
             count,
             hash: hash.to_hex(),
@@ -337,6 +338,18 @@ impl<'d> Ledger<'d> {
 
     /// The same, picked by what can be seen without reading payloads.
     pub fn last_line(&self, wanted: &dyn Fn(&Line<'_>) -> bool) -> Result<Option<Record>, LedgerError> {
+        Ok(self.last_found(wanted)?.map(|(record, _)| record))
+    }
+
+    /// [`Ledger::last_where`], with where the ledger stood when that was its last record.
+    pub(crate) fn last_placed(
+        &self,
+        wanted: &dyn Fn(&Record) -> bool,
+    ) -> Result<Option<(Record, LedgerHead)>, LedgerError> {
+        self.last_found(&|line| line.record().is_ok_and(|record| wanted(&record)))
+    }
+
+    fn last_found(&self, wanted: &dyn Fn(&Line<'_>) -> bool) -> Result<Option<(Record, LedgerHead)>, LedgerError> {
         for number in (self.tail.segment.saturating_sub(1)..=self.tail.segment).rev() {
             let Some(mut bytes) = segment::read(self.disk, &self.dir, number)? else {
                 continue;
@@ -353,7 +366,7 @@ impl<'d> Ledger<'d> {
             });
             scan.end?;
             if let Some(line) = found {
-                return line.record().map(Some);
+                return Ok(Some((line.record()?, LedgerHead::of(line.index + 1, &line.hash))));
             }
         }
         Ok(None)

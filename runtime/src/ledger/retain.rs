@@ -138,7 +138,10 @@ fn names_below(disk: &Disk, path: &str, found: &mut BTreeSet<Digest>) -> Result<
                 if let Some(name) = name.to_str() {
                     // A file there may itself be named by a hash: an undo copy, a state.
                     found.extend(name.split('.').next().and_then(|stem| stem.parse::<Digest>().ok()));
-                    names_below(disk, &format!("{path}/{name}"), found)?;
+                    // What has come of a content so far names nothing.
+                    if !name.ends_with(crate::content::PART) {
+                        names_below(disk, &format!("{path}/{name}"), found)?;
+                    }
                 }
             }
         }

@@ -127,16 +127,18 @@ impl Plane<'_> {
         let cause = format!("#{decision}");
         let same = |r: &jos_schemas::documents::ledger::Record| r.cause.as_ref() == Some(&cause);
         let value = payload(&report);
-        let known = ledger
-            .last_where(&same)?
-            .is_some_and(|r| r.payload.get("outcome") == value.get("outcome"));
-        if known {
+        let found = ledger.last_placed(&same)?;
+        let found = found.filter(|(r, _)| r.payload.get("outcome") == value.get("outcome"));
+        let known = found.is_some();
+        let record = if let Some((_, place)) = found {
             // It may be the record of a process that was killed before its fsync, and the journal goes next.
             self.settle_ledger()?;
+            Some(place)
         } else {
             let value = self.shrink(value)?;
             ledger.append(vec![self.entry(source, version, Some(decision), "outcome", value)?])?;
-        }
+            Some(ledger.head())
+        };
         let mut book = self.book(&ledger)?;
         let good = matches!(report.kind, OutcomeKind::Applied | OutcomeKind::Unchanged);
         if let (Some((counter, content)), true) = (&trial.adopts, good) {
@@ -194,13 +196,14 @@ impl Plane<'_> {
                 }
             })?;
         }
-        book.last = Some(self.last(source, version, &report)?);
+        book.last = Some(self.last(source, version, &report, record.clone())?);
         book.save(&self.data, &self.at("state.json"))?;
         self.claim(None)?;
         self.forget_states()?;
         self.drop_content();
         self.after_turn(&mut ledger)?;
-        Ok(self.outcome(&ledger, source, version, report, !known))
+        let outcome = self.outcome(&ledger, source, version, report, !known);
+        Ok(Outcome { record, ..outcome })
     }
 
     /// Makes durable what stands at the end of the ledger.

@@ -174,8 +174,10 @@ impl Plane<'_> {
         report.reasons = reasons;
         let entry = self.entry(Source::Drift, Some(version), None, "outcome", payload(&report))?;
         ledger.append(vec![entry])?;
+        let record = Some(ledger.head());
         self.note_last(&ledger, Source::Drift, Some(version), &report)?;
-        Ok(self.outcome(&ledger, Source::Drift, Some(version), report, true))
+        let outcome = self.outcome(&ledger, Source::Drift, Some(version), report, true);
+        Ok(Outcome { record, ..outcome })
     }
 
     /// A new decision, or the earlier one when the very same set drifted again within a day.
@@ -231,6 +233,7 @@ impl Plane<'_> {
         }
         let entry = self.entry(Source::Drift, Some(version), None, "outcome", payload(&report))?;
         ledger.append(vec![entry])?;
+        let record = Some(ledger.head());
         let drift = Drift {
             set,
             decision: None,
@@ -239,12 +242,13 @@ impl Plane<'_> {
         };
         let book = Book {
             drift: Some(drift),
-            last: Some(self.last(Source::Drift, Some(version), &report)?),
+            last: Some(self.last(Source::Drift, Some(version), &report, record.clone())?),
             ..book.clone()
         };
         book.save(&self.data, &self.at("state.json"))?;
         self.after_turn(&mut ledger)?;
-        Ok(self.outcome(&ledger, Source::Drift, Some(version), report, true))
+        let outcome = self.outcome(&ledger, Source::Drift, Some(version), report, true);
+        Ok(Outcome { record, ..outcome })
     }
 }
 

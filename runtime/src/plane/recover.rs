@@ -141,7 +141,9 @@ impl Plane<'_> {
         let report = Report::new(OutcomeKind::RolledBack).because(vec![reason.to_owned()]);
         let entry = self.entry(last.source, last.version, Some(last.index), "outcome", payload(&report))?;
         ledger.append(vec![entry])?;
+        let record = Some(ledger.head());
         self.note_last(&ledger, last.source, last.version, &report)?;
-        Ok(Some(self.outcome(&ledger, last.source, last.version, report, true)))
+        let outcome = self.outcome(&ledger, last.source, last.version, report, true);
+        Ok(Some(Outcome { record, ..outcome }))
     }
 }

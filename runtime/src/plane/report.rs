@@ -7,7 +7,7 @@ use super::record::payload;
 use super::{Plane, PlaneError};
 use crate::book::Last;
 use crate::gate::Refusal;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerHead};
 use crate::outcome::{Outcome, Report, outcome_word};
 use crate::plan::Plan;
 
@@ -37,10 +37,13 @@ impl Plane<'_> {
         if !repeated {
             let entry = self.entry(source, version, None, "refused", payload)?;
             ledger.append(vec![entry])?;
+            let record = Some(ledger.head());
             self.note_last(&ledger, source, version, &report)?;
             self.after_turn(&mut ledger)?;
+            let outcome = self.outcome(&ledger, source, version, report, true);
+            return Ok(Outcome { record, ..outcome });
         }
-        Ok(self.outcome(&ledger, source, version, report, !repeated))
+        Ok(self.outcome(&ledger, source, version, report, false))
     }
 
     pub(super) fn outcome(
@@ -74,9 +77,11 @@ impl Plane<'_> {
             report,
             recorded,
             ledger: ledger.head(),
+            record: None,
         }
     }
 
+    /// Notes the outcome whose record was appended to the ledger just now.
     pub(super) fn note_last(
         &self,
         ledger: &Ledger<'_>,
@@ -85,17 +90,24 @@ impl Plane<'_> {
         report: &Report,
     ) -> Result<(), PlaneError> {
         let mut book = self.book(ledger)?;
-        book.last = Some(self.last(source, version, report)?);
+        book.last = Some(self.last(source, version, report, Some(ledger.head()))?);
         Ok(book.save(&self.data, &self.at("state.json"))?)
     }
 
-    pub(super) fn last(&self, source: Source, version: Option<u64>, report: &Report) -> Result<Last, PlaneError> {
+    pub(super) fn last(
+        &self,
+        source: Source,
+        version: Option<u64>,
+        report: &Report,
+        record: Option<LedgerHead>,
+    ) -> Result<Last, PlaneError> {
         let reasons = report.reasons.iter().chain(&report.left).cloned().collect();
         Ok(Last {
             outcome: report.kind,
             version,
             source,
             time: self.now()?,
+            record,
             reasons,
         })
     }

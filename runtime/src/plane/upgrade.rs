@@ -182,8 +182,8 @@ impl Plane<'_> {
         let ledger = self.look_at_ledger()?;
         let cause = format!("#{}", self.cause_of(&ledger, trial)?);
         let ours = |r: &Record| r.kind == "outcome" && r.cause.as_ref() == Some(&cause);
-        let found = ledger.last_where(&ours)?;
-        let report = found.and_then(|r| {
+        let (found, record) = ledger.last_placed(&ours)?.unzip();
+        let report = found.and_then(|r: Record| {
             let kind = || serde_json::from_value::<OutcomeKind>(r.payload["outcome"].clone()).ok();
             own::read_value::<Report>(&r.payload)
                 .ok()
@@ -191,7 +191,8 @@ impl Plane<'_> {
         });
         let report =
             report.unwrap_or_else(|| Report::new(OutcomeKind::Broken).because(vec!["no outcome was recorded".into()]));
-        Ok(self.outcome(&ledger, trial.source, version(trial.version), report, true))
+        let outcome = self.outcome(&ledger, trial.source, version(trial.version), report, true);
+        Ok(Outcome { record, ..outcome })
     }
 
     /// The guardian's whole life: with `forward` it goes on with the trial of that tag, else it takes back what it finds.

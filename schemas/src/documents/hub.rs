@@ -263,8 +263,40 @@ pub struct Heartbeat {
     #[cfg_attr(feature = "json-schema", schemars(range(min = 2, max = 9_007_199_254_740_991_u64)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub_ca: Option<u64>,
-    /// The fields that policy lets out.
+    /// The fields that policy lets out, as they are now.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub telemetry: BTreeMap<Name, Value>,
+    /// Those of before that no hub has acknowledged; the hub's history has these then, and not `telemetry`. Said to hubs
+    /// that take them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
+}
+
+/// Telemetry that a device kept until a hub takes it. A hub takes a batch once, however often it comes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Figures {
+    /// Chosen at random for this batch, which is the same whenever it is sent.
+    #[serde(deserialize_with = "ruled::text::<_, ruled::Id>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "ruled::Id"))]
+    pub batch: String,
+    /// How many the device has had to give up for want of room, ever.
+    #[serde(default, deserialize_with = "ruled::int::<_, _, 0, 9_007_199_254_740_991>")]
+    #[cfg_attr(feature = "json-schema", schemars(range(min = 0, max = 9_007_199_254_740_991_u64)))]
+    pub lost: u64,
+    /// The oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// What a device measured at one time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// When, by the device's reading.
+    pub time: Utc,
+    /// As in a heartbeat.
     pub telemetry: BTreeMap<Name, Value>,
 }
 

@@ -2,6 +2,7 @@
 //! Nothing that comes is believed: states, trust documents and the time are verified here, by the root half.
 
 mod answer;
+mod figures;
 mod floor;
 mod news;
 mod report;
@@ -35,6 +36,14 @@ pub(super) struct Host {
     nonce: String,
     floor_nonce: String,
     telemetry: Telemetry,
+    /// Milliseconds between heartbeats.
+    interval: u64,
+    /// When figures are taken without a heartbeat.
+    figures_due: u64,
+    /// The hub that answered last takes those of before.
+    takes_figures: bool,
+    /// The batch of them in the heartbeat that is on its way.
+    telling: Option<String>,
     /// The number of the report that is on its way.
     reporting: Option<u64>,
     /// How often it answers what people ask.
@@ -116,6 +125,10 @@ impl Agent<'_> {
             nonce: String::new(),
             floor_nonce: String::new(),
             telemetry: Telemetry::default(),
+            interval: u64::from(self.settings.interval) * 1000,
+            figures_due: self.now(),
+            takes_figures: false,
+            telling: None,
             reporting: None,
             answers: answer::Quota::default(),
             told: Link::default(),
@@ -187,7 +200,7 @@ impl Agent<'_> {
         let Some(mut host) = self.host.take() else {
             return u64::MAX;
         };
-        let wake = self.drive(&mut host);
+        let wake = self.drive(&mut host).min(self.keep_figures(&mut host));
         host.told.trouble = host.turn.trouble().map(str::to_owned);
         host.told.waiting = self.spool().waiting();
         host.told.fetcher = self.line.pid();
@@ -249,6 +262,7 @@ impl Agent<'_> {
             };
             if let Took::Reply(reply) = &took {
                 host.put = false;
+                self.refused_figures(host, reply);
                 match reply {
                     Reply::Answer { .. } => host.told.last_contact = Some(self.clock()),
                     // A half that reaches nobody is started anew: it reads of name servers what it could read at its start.

@@ -10,6 +10,7 @@ use crate::fault::Done;
 use crate::store::alarms::{self, Alarm};
 use crate::store::audit::{self, Entry};
 use crate::store::devices::{self, Device};
+use crate::store::questions::{self, Asked};
 use crate::store::rollouts::{self, RolloutRow};
 use crate::store::states::{self, StateRow};
 use crate::store::tenants::{self, Tenant};
@@ -44,7 +45,7 @@ pub struct Audit {
     broken: Option<u64>,
 }
 
-/// Everything but secrets, the content of blobs, and what devices answered.
+/// Everything but secrets and the content of blobs.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Export {
     /// Tenants.
@@ -59,6 +60,8 @@ pub struct Export {
     rollouts: Vec<RolloutRow>,
     /// Alarms, the cleared ones too.
     alarms: Vec<Alarm>,
+    /// What people asked of devices, and what those answered.
+    questions: Vec<Asked>,
     /// The audit log, the newest first.
     audit: Vec<Entry>,
 }
@@ -102,6 +105,7 @@ pub async fn export(State(app): State<App>) -> Done<Json<Export>> {
         states: states::list(&mut conn, None).await?,
         rollouts: rollouts::list(&mut conn, None).await?,
         alarms: alarms::list(&mut conn, None, None, true).await?,
+        questions: questions::all(&mut conn).await?,
         audit: audit::list(&mut conn, None, u64::MAX, u32::MAX).await?,
     }))
 }

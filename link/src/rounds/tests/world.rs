@@ -191,6 +191,7 @@ impl World {
                     trust: Some(self.trust),
                     hub_ca: (self.hub_ca > 0).then_some(self.hub_ca),
                     held: None::<Held>,
+                    figures: false,
                     questions: self.questions.clone(),
                     renew: left < 14 * DAY / 3,
                 };

@@ -89,6 +89,80 @@ fn refused(m: &Machine, version: u64, step: Value, why: &str) {
     assert_eq!((incoming(m), blobs.count()), (0, 0));
 }
 
+/// Large content under its hash, and a plan that was refused because it broke off before byte `at`.
+fn broken_off(m: &Machine, content: &[u8], at: usize) -> Value {
+    m.shelf
+        .borrow_mut()
+        .insert(sha256(content).to_string(), content.to_vec());
+    m.breaks_off.set(Some(at));
+    let spec = json!([from("/srv/x", content, &[])]);
+    let outcome = m.apply(1, spec.clone());
+    assert_eq!(outcome.kind, OutcomeKind::Refused, "{outcome}");
+    assert!(
+        outcome.reasons[0].contains("the line broke off"),
+        "{:?}",
+        outcome.reasons
+    );
+    assert_eq!(incoming(m), 1);
+    m.asked_from.borrow_mut().clear();
+    spec
+}
+
+/// Where the content lies that has come so far.
+fn part(m: &Machine, content: &[u8]) -> std::path::PathBuf {
+    m.data().join(format!("portal/incoming/{}.part", sha256(content)))
+}
+
+/// From which bytes it was fetched; looks at its last one are none.
+fn fetched_from(m: &Machine, content: &[u8]) -> Vec<u64> {
+    let last = content.len() as u64 - 1;
+    m.asked_from.take().into_iter().filter(|from| *from != last).collect()
+}
+
+#[test]
+fn large_content_that_broke_off_is_gone_on_with_and_only_its_rest_is_fetched() {
+    let m = Machine::new();
+    let mut content = large(b'a');
+    content[4_000_000] = b'b';
+    let spec = broken_off(&m, &content, 3_000_001);
+    // Each try makes a plane of its own: this is the next start of the program.
+    assert_eq!(m.apply(1, spec).kind, OutcomeKind::Applied);
+    assert!(std::fs::read(m.at("/srv/x")).unwrap() == content);
+    assert_eq!((fetched_from(&m, &content), incoming(&m)), (vec![3_000_001], 0));
+}
+
+#[test]
+fn what_a_power_cut_left_of_a_content_is_thrown_away_where_it_is_not_its_beginning() {
+    let content = large(b'a');
+    let junk = |m: &Machine, length: usize| std::fs::write(part(m, &content), vec![b'j'; length]).unwrap();
+    for (length, expected) in [
+        (2_000_000, vec![2_000_000, 0]),
+        (content.len() + 1, vec![0]),
+        (0, vec![0]),
+    ] {
+        let m = Machine::new();
+        let spec = broken_off(&m, &content, 1000);
+        junk(&m, length);
+        assert_eq!(m.apply(1, spec).kind, OutcomeKind::Applied, "{length} bytes");
+        assert!(std::fs::read(m.at("/srv/x")).unwrap() == content);
+        assert_eq!((fetched_from(&m, &content), incoming(&m)), (expected, 0));
+    }
+    // All of it, and killed before it had its name.
+    let m = Machine::new();
+    let spec = broken_off(&m, &content, 1000);
+    std::fs::write(part(&m, &content), &content).unwrap();
+    assert_eq!(m.apply(1, spec).kind, OutcomeKind::Applied);
+    assert_eq!(fetched_from(&m, &content), [content.len() as u64]);
+}
+
+#[test]
+fn what_came_of_a_content_goes_with_the_version_that_wanted_it() {
+    let m = Machine::new();
+    broken_off(&m, &large(b'a'), 1_000_000);
+    assert_eq!(m.apply(2, json!([file("/srv/y", "y")])).kind, OutcomeKind::Applied);
+    assert_eq!(incoming(&m), 0);
+}
+
 #[test]
 fn mix_and_match_a_blob_that_is_not_the_one_signed() {
     let m = Machine::new();

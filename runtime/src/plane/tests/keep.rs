@@ -219,6 +219,28 @@ fn a_flash_never_fills_and_history_begins_at_a_signed_checkpoint() {
     );
 }
 
+#[test]
+fn an_outcome_names_its_own_record_also_where_a_checkpoint_follows_it() {
+    let m = small(64 << 10);
+    let mut followed = 0;
+    for version in 1..=40 {
+        let outcome = m.apply(version, spec(version));
+        let record = outcome.record.clone();
+        followed += usize::from(record.as_ref() != Some(&outcome.ledger));
+        let plane = m.plane();
+        let ledger = plane.look_at_ledger().unwrap();
+        let own = ledger.last_placed(&|r| r.kind == "outcome").unwrap();
+        assert_eq!(record, own.map(|(_, place)| place), "version {version}");
+        assert_eq!(plane.status().unwrap().last.unwrap().record, record);
+        // The same where only the ledger is left, as far back as it goes.
+        std::fs::remove_file(m.data().join("portal/state.json")).unwrap();
+        if let Some(last) = plane.status().unwrap().last {
+            assert_eq!(last.record, record, "version {version}");
+        }
+    }
+    assert!(followed > 0, "no checkpoint followed an outcome");
+}
+
 fn whole_or_not(m: &Machine) -> Result<(), String> {
     m.plane().verify_ledger().map(drop).map_err(|e| e.to_string())
 }

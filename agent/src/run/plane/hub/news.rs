@@ -19,6 +19,7 @@ const CLOCK_OFF: i64 = 60;
 
 impl Agent<'_> {
     pub(super) fn heard(&mut self, host: &mut Host, reply: HeartbeatReply) -> Result<(), String> {
+        self.told_figures(host, reply.figures);
         host.told.offered = Some(reply.freshness.offered).filter(|v| *v > 0);
         host.told.held = reply.held.as_ref().and_then(|held| serde_json::to_value(held).ok());
         let Some(identity) = self.settings.identity.clone() else {

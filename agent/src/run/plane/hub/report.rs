@@ -23,7 +23,9 @@ impl Agent<'_> {
         let Some(version) = outcome.version.filter(|v| *v > 0 && outcome.recorded) else {
             return;
         };
-        let Some(ledger) = head(&outcome.ledger) else { return };
+        let Some(ledger) = head(outcome.record.as_ref().unwrap_or(&outcome.ledger)) else {
+            return;
+        };
         let reasons = outcome.reasons.iter().chain(&outcome.left).cloned().collect::<Vec<_>>();
         let changed = u32::try_from(outcome.changes.len()).unwrap_or(u32::MAX);
         self.keep_report(version, outcome.kind, &reasons, changed, ledger);
@@ -35,10 +37,14 @@ impl Agent<'_> {
         let Some(last) = status.last.filter(|l| l.source == Source::Hub) else {
             return;
         };
-        let (Some(version), Some(ledger)) = (last.version.filter(|v| *v > 0), head(&status.ledger)) else {
+        // A program of before did not note which record it was.
+        let record = last.record.as_ref();
+        let (Some(version), Some(ledger)) = (last.version.filter(|v| *v > 0), head(record.unwrap_or(&status.ledger)))
+        else {
             return;
         };
-        if !self.spool().said(&said(version, last.outcome)) {
+        let noted = record.and(Some(&ledger));
+        if !self.spool().said(&said(version, last.outcome, noted)) {
             self.keep_report(version, last.outcome, &last.reasons, 0, ledger);
         }
     }
@@ -73,7 +79,7 @@ impl Agent<'_> {
         };
         let kept = own::write(&report)
             .map_err(|e| e.to_string())
-            .and_then(|bytes| self.spool().push(&bytes, &said(version, outcome)));
+            .and_then(|bytes| self.spool().push(&bytes, &said(version, outcome, Some(&report.ledger))));
         match kept {
             Ok(()) => {
                 if let Some(host) = &mut self.host {
@@ -85,8 +91,13 @@ impl Agent<'_> {
     }
 }
 
-fn said(version: u64, outcome: OutcomeKind) -> String {
-    format!("{version} {}", jos_runtime::outcome_word(outcome))
+/// What a report reports, for the spool. The same version may come to the same outcome twice: the record tells them apart.
+fn said(version: u64, outcome: OutcomeKind, record: Option<&LedgerHead>) -> String {
+    let word = jos_runtime::outcome_word(outcome);
+    match record {
+        Some(LedgerHead { index, hash }) => format!("{version} {word} #{index} {hash}"),
+        None => format!("{version} {word}"),
+    }
 }
 
 /// As the hub anchors it: the index of the last record, where there is one.

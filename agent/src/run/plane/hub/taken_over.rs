@@ -52,8 +52,10 @@ fn lies(dice: &mut Dice, www: &Path) -> Vec<u8> {
     let any: Value = match dice.roll(9) {
         0 => signed(&state, "jos.agent.desired_state", &key),
         1 => state,
-        2 => json!({"freshness": freshness, "trust": dice.roll(4), "renew": dice.roll(2) == 1, "hub_ca": dice.roll(9),
-            "questions": questions(dice)}),
+        2 => {
+            json!({"freshness": freshness, "figures": dice.roll(2) == 1, "trust": dice.roll(4), "renew": dice.roll(2) == 1, "hub_ca": dice.roll(9),
+            "questions": questions(dice)})
+        }
         3 => json!({"device": "evil", "tenant": "evil", "certificate": certificate}),
         4 => signed(&trust(&key), "jos.trust", &key),
         5 => json!({"challenge": "c"}),

@@ -69,14 +69,12 @@ impl Agent<'_> {
     fn heartbeat(&mut self, host: &mut Host) -> Result<Heartbeat, String> {
         let status = self.plane.status().map_err(|e| e.to_string())?;
         let wishes = self.plane.wishes().unwrap_or_default();
-        host.turn
-            .set_interval(wishes.interval.unwrap_or(self.settings.interval));
+        let interval = wishes.interval.unwrap_or(self.settings.interval);
+        host.turn.set_interval(interval);
+        host.interval = u64::from(interval.max(1)) * 1000;
         host.nonce = format!("n{}", crate::files::unlike_any_other().map_err(|e| e.to_string())?);
-        let custom = self.settings.metrics();
-        let services = (self.world.services, &wishes.services);
-        let telemetry = host
-            .telemetry
-            .read(&self.settings.state_dir, services, custom.as_deref());
+        let telemetry = self.measure(host, &wishes);
+        let figures = self.tell_figures(host, &telemetry);
         let in_force = status.in_force.iter().find(|s| s.stream == Stream::State);
         Ok(Heartbeat {
             schema: None,
@@ -91,6 +89,7 @@ impl Agent<'_> {
             nonce: host.nonce.clone(),
             hub_ca: host.turn.hub_ca(),
             telemetry,
+            figures,
         })
     }
 }
