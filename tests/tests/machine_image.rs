@@ -92,6 +92,50 @@ fn page(text: &str) -> Value {
     json!({ "type": "file", "path": "/etc/kiosk/page", "content": text, "mode": "0644" })
 }
 
+/// A device whose root is never written to keeps what makes it this device, and what its agent knows; nothing else.
+fn a_read_only_root_forgets_all_but_who_it_is(board: Board) {
+    let hub = Hub::known_as("127.0.0.1", HOST);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (profile, words) = profile_of(&hub, board, dir.path());
+    let text = fs::read_to_string(&profile).expect("the profile");
+    fs::write(&profile, text.replace("[image]\n", "[image]\nroot = \"ro\"\n")).expect("a scratch folder");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let image = only(&image::make(&profile, board.cpu(), &words, dir.path()), ".img");
+    let mut machine = Flashed::new(board, &image);
+    machine.power_on();
+    let device = enrolled(&hub, &machine);
+    hub.push(1, &json!({ "apply": [page("one\n")] }));
+    reported(&hub, &machine, 1, "applied");
+    let slow = json!({ "type": "shell", "command": "logger JOS-IN-THE-MIDDLE; exec sleep 3600" });
+    hub.push(2, &json!({ "apply": [page("two\n"), slow] }));
+    machine.until_it_says("JOS-IN-THE-MIDDLE");
+    machine.power_cut();
+    let machine_id = image::file(&machine.part(3), "/identity/etc/machine-id").ok().stdout;
+    assert_eq!(machine_id.trim().len(), 32);
+
+    hub.push(3, &json!({ "apply": [page("three\n")] }));
+    machine.power_on();
+    reported(&hub, &machine, 3, "applied");
+    machine.power_cut();
+    assert_eq!(enrolled(&hub, &machine)["id"], device["id"], "it is another device now");
+    let data = machine.part(3);
+    assert_eq!(image::file(&data, "/identity/etc/machine-id").ok().stdout, machine_id);
+    assert!(
+        image::file(&data, "/identity/etc/hostname")
+            .ok()
+            .text()
+            .starts_with("kiosk-")
+    );
+    assert!(
+        fs::metadata(&data).expect("a file").len() > 1 << 30,
+        "the data has not grown"
+    );
+    // Not a byte of the root has changed.
+    let root = image::root_of(&image);
+    let (before, after) = (root.to_str().expect("text"), machine.bytes(2));
+    run(Command::new("cmp").args([before, after.to_str().expect("text")])).ok();
+}
+
 /// The whole way, on any board.
 fn from_image_to_the_field_and_back_from_a_power_cut(board: Board) {
     let hub = Hub::known_as("127.0.0.1", HOST);
@@ -261,6 +305,12 @@ fn qemu_amd64_uefi_image_enrols_applies_loses_its_power_and_comes_back_whole() {
 #[ignore = "soak: emulates another CPU for minutes"]
 fn qemu_arm64_uefi_image_made_on_another_cpu_enrols_applies_loses_its_power_and_comes_back_whole() {
     from_image_to_the_field_and_back_from_a_power_cut(Board::Arm64Uefi);
+}
+
+#[test]
+#[ignore = "soak: a second image, and its boots, for minutes"]
+fn qemu_amd64_uefi_image_with_a_read_only_root_keeps_who_it_is_and_forgets_the_rest() {
+    a_read_only_root_forgets_all_but_who_it_is(Board::Amd64Uefi);
 }
 
 #[test]
