@@ -8,6 +8,7 @@
 //! | [`bake`] | what a package holds |
 //! | [`formats`] | the bytes of packages |
 //! | [`image`], [`seeds`] | bootable images, and what one device alone has |
+//! | [`openwrt`] | overlays, and images by a vendor's ImageBuilder |
 //! | [`repo`] | repositories of packages |
 //! | [`sbom`], [`provenance`] | the bill of materials beside packages, and the signed statement about each |
 //! | [`verify`], [`diff`] | whether what was made is what was signed; what differs between two packages |
@@ -24,6 +25,7 @@ pub mod diff;
 pub mod formats;
 pub mod image;
 pub mod manifest;
+pub mod openwrt;
 pub mod output;
 pub mod profile;
 pub mod provenance;

@@ -387,7 +387,6 @@ fn a_board_that_is_none_is_refused_with_the_one_that_was_meant() {
 
 #[test]
 fn what_an_image_of_this_version_cannot_have_is_refused_by_name() {
-    refused_image("root = \"ro\"", &["read-only root is not made in this version"]);
     refused_image("base = \"raspios.img.xz\"", &["raspios.img.xz", "leave it out"]);
 }
 

@@ -12,6 +12,8 @@ use crate::programs::{jos_image_path, jos_path, workspace};
 use crate::qemu::Cpu;
 use crate::wait;
 
+mod pi;
+
 /// An emulated processor is some twenty times slower, and there may be two of them.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 /// As the machine's own network calls this one.
@@ -111,21 +113,54 @@ fn device_program(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> Path
     into.join("programs")
 }
 
+/// What is emulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Board {
+    /// A PC, booted by its firmware.
+    Amd64Uefi,
+    /// QEMU's `virt` board, booted by its firmware.
+    Arm64Uefi,
+    /// A Raspberry Pi's card in QEMU's `virt` board, which has disks and a network that QEMU's Pi lacks. There is no emulation of
+    /// the Pi's own loader: kernel, initial RAM disk and command line are read from the boot partition, as it would.
+    PiOnVirt,
+}
+
+impl Board {
+    /// Its processor.
+    #[must_use]
+    pub fn cpu(self) -> Cpu {
+        match self {
+            Self::Amd64Uefi => Cpu::Amd64,
+            _ => Cpu::Arm64,
+        }
+    }
+
+    /// As `[image] boards` names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64Uefi => "amd64-uefi",
+            Self::Arm64Uefi => "arm64-uefi",
+            Self::PiOnVirt => "raspberry-pi",
+        }
+    }
+}
+
 /// A machine with an image as its disk; dropping it cuts its power.
 #[derive(Debug)]
 pub struct Flashed {
-    cpu: Cpu,
+    board: Board,
     dir: tempfile::TempDir,
     running: Option<Child>,
     boots: u32,
 }
 
 impl Flashed {
-    /// One that is off: the image on a disk of 3 GiB, larger than itself, as a card would be.
+    /// One that is off: the image on a disk of 4 GiB, larger than itself, as a card would be.
     ///
     /// # Panics
     /// If there is no room.
-    pub fn new(cpu: Cpu, image: &Path) -> Self {
+    pub fn new(board: Board, image: &Path) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("jos-flashed-")
             .tempdir()
@@ -133,9 +168,9 @@ impl Flashed {
         let disk = dir.path().join("disk.img");
         run(Command::new("cp").args(["--sparse=always"]).arg(image).arg(&disk)).ok();
         let file = File::options().write(true).open(&disk).expect("the disk");
-        file.set_len(3 << 30).expect("a larger disk");
+        file.set_len(4 << 30).expect("a larger disk");
         Self {
-            cpu,
+            board,
             dir,
             running: None,
             boots: 0,
@@ -153,41 +188,41 @@ impl Flashed {
     pub fn power_on(&mut self) {
         assert!(self.running.is_none(), "it is running");
         self.boots += 1;
-        let (program, machine, firmware) = match self.cpu {
-            Cpu::Amd64 => (
-                "qemu-system-x86_64",
-                ["-machine", "q35", "-cpu", "max"],
-                "/usr/share/OVMF/OVMF_CODE.fd",
-            ),
-            Cpu::Arm64 => (
-                "qemu-system-aarch64",
-                ["-machine", "virt", "-cpu", "cortex-a57"],
-                "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
-            ),
-        };
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", program]).args(machine);
-        match self.cpu {
-            Cpu::Amd64 => command.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={firmware}")]),
-            Cpu::Arm64 => command.args(["-bios", firmware]),
-        };
-        command.args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1024"]);
-        command.args(["-nographic", "-nodefaults", "-no-reboot"]);
-        command.args([
-            "-serial",
-            &format!("file:{}", self.at(&format!("console-{}", self.boots)).display()),
-        ]);
-        command.args([
-            "-drive",
-            &format!("file={},format=raw,if=none,id=disk", self.at("disk.img").display()),
-        ]);
+        command.args(["--pdeathsig", "KILL"]);
+        let disk = self.at("disk.img");
+        match self.board {
+            Board::Amd64Uefi => {
+                let firmware = "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd";
+                command.args([
+                    "qemu-system-x86_64",
+                    "-machine",
+                    "q35",
+                    "-cpu",
+                    "max",
+                    "-drive",
+                    firmware,
+                ]);
+            }
+            Board::Arm64Uefi | Board::PiOnVirt => {
+                command.args(["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a57"]);
+            }
+        }
+        match self.board {
+            Board::Arm64Uefi => {
+                command.args(["-bios", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"]);
+            }
+            Board::PiOnVirt => pi::boot(&mut command, &disk, self.dir.path()),
+            Board::Amd64Uefi => {}
+        }
+        command.args(["-accel", "tcg,thread=multi", "-nographic", "-nodefaults", "-no-reboot"]);
+        let console = self.at(&format!("console-{}", self.boots));
+        command.args(["-serial", &format!("file:{}", console.display())]);
+        let drive = format!("file={},format=raw,if=none,id=disk", disk.display());
+        command.args(["-smp", "2", "-m", "1024", "-drive", &drive]);
         command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
-        command.args([
-            "-netdev",
-            "user,id=net",
-            "-device",
-            "virtio-net-pci,netdev=net,romfile=",
-        ]);
+        let card = "virtio-net-pci,netdev=net,romfile=";
+        command.args(["-netdev", "user,id=net", "-device", card]);
         let errors = File::create(self.at("emulator")).expect("a scratch file");
         let child = command
             .stdin(Stdio::null())
@@ -229,27 +264,28 @@ impl Flashed {
     /// # Panics
     /// If it is damaged.
     pub fn root(&self) -> PathBuf {
+        self.part(2)
+    }
+
+    /// The file system of a partition, as [`Self::root`].
+    ///
+    /// # Panics
+    /// If it is damaged.
+    pub fn part(&self, number: u32) -> PathBuf {
         assert!(self.running.is_none(), "it is on");
-        let table = run(Command::new("partx")
-            .args(["--show", "--nr", "2", "--noheadings", "--output", "START,SECTORS"])
-            .arg(self.at("disk.img")))
-        .ok();
-        let numbers: Vec<u64> = table
-            .text()
-            .split_whitespace()
-            .map(|n| n.parse().expect("a number"))
-            .collect();
-        let root = self.at("root.ext4");
-        run(Command::new("dd")
-            .arg(format!("if={}", self.at("disk.img").display()))
-            .arg(format!("of={}", root.display()))
-            .args(["bs=1M", "conv=sparse", "status=none"])
-            .arg(format!("skip={}", numbers[0] / 2048))
-            .arg(format!("count={}", numbers[1].div_ceil(2048))))
-        .ok();
+        let root = self.at(&format!("part-{number}"));
+        partition(&self.at("disk.img"), number, &root);
         let checked = run(Command::new("e2fsck").arg("-fp").arg(&root));
         assert!(matches!(checked.code, Some(0 | 1)), "{checked}");
         root
+    }
+
+    /// A partition, byte for byte, of a machine that is off, in a file of its own.
+    pub fn bytes(&self, number: u32) -> PathBuf {
+        assert!(self.running.is_none(), "it is on");
+        let to = self.at(&format!("bytes-{number}"));
+        partition(&self.at("disk.img"), number, &to);
+        to
     }
 
     /// The lines of its console that tell most.
@@ -273,6 +309,50 @@ impl Drop for Flashed {
             self.power_cut();
         }
     }
+}
+
+/// A partition of a disk, as a file of its own.
+fn partition(disk: &Path, number: u32, to: &Path) {
+    let table = run(Command::new("partx")
+        .args(["--show", "--noheadings", "--output", "START,SECTORS", "--nr"])
+        .arg(number.to_string())
+        .arg(disk))
+    .ok();
+    let numbers: Vec<u64> = table
+        .text()
+        .split_whitespace()
+        .map(|n| n.parse().expect("a number"))
+        .collect();
+    run(Command::new("dd")
+        .arg(format!("if={}", disk.display()))
+        .arg(format!("of={}", to.display()))
+        .args(["bs=1M", "conv=sparse", "status=none"])
+        .arg(format!("skip={}", numbers[0] / 2048))
+        .arg(format!("count={}", numbers[1].div_ceil(2048))))
+    .ok();
+}
+
+/// The root file system of an image, in a file beside it.
+pub fn root_of(image: &Path) -> PathBuf {
+    let root = image.with_extension("root");
+    partition(image, 2, &root);
+    root
+}
+
+/// All that is on the boot partition of a Raspberry Pi's image, in a folder beside it.
+///
+/// # Panics
+/// If that cannot be made.
+pub fn boot_files(image: &Path) -> PathBuf {
+    let into = image.with_extension("boot");
+    fs::create_dir_all(&into).expect("a scratch folder");
+    pi::fetch(image, "*", &into);
+    into
+}
+
+/// What debugfs says of a path; nothing where there is none.
+pub fn stat(root: &Path, path: &str) -> String {
+    run(Command::new("debugfs").args(["-R", &format!("stat {path}")]).arg(root)).stdout
 }
 
 /// A file in a root file system.

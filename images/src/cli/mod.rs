@@ -11,6 +11,7 @@ mod inspect;
 mod keys;
 mod list;
 mod new;
+mod openwrt;
 mod programs;
 mod repo;
 mod seed;
@@ -56,6 +57,8 @@ enum Command {
     Explain(explain::Args),
     /// Give each device of a table its own name, token and wireless network
     Seed(seed::Args),
+    /// Make what a router is flashed with: an overlay, or an image
+    Openwrt(openwrt::Args),
     /// List profiles, bases and targets
     List(list::Args),
     /// Show what a .deb, .ipk, .apk or .pkg holds
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args, &ui),
         Command::Explain(args) => explain::run(&args, &ui),
         Command::Seed(args) => seed::run(&args, &ui),
+        Command::Openwrt(args) => openwrt::run(&args, &ui),
         Command::List(args) => list::run(&args, &ui),
         Command::Inspect(args) => inspect::run(&args, &ui),
         Command::Programs(args) => programs::run(&args, &ui),

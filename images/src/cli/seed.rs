@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
             made.push(seed);
             continue;
         }
-        ui.note(&format!("{}: copying the image", device.name));
+        ui.note(format!("{}: copying the image", device.name));
         let to = args.out.join(format!("{}.img", device.name));
         let copied = image.copy(device, &seed, &to);
         std::fs::remove_file(&seed).map_err(ImageError::io(&seed))?;

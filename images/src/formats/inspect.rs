@@ -16,6 +16,7 @@ mod tests;
 mod untar;
 
 pub use report::{FileKind, FileRow, PackageKind, Report, ScriptRow};
+pub(crate) use untar::{control_text, untar};
 
 use std::io::Read;
 use std::path::Path;

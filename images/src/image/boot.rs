@@ -9,7 +9,7 @@ use jos_schemas::documents::profile::Image;
 use super::board::{Board, Firmware};
 use super::initrd::Kernel;
 use super::layer::{Kind, Layer};
-use super::{Ids, ImageError};
+use super::{Ids, ImageError, root};
 use crate::bake::Appliance;
 use crate::seeds;
 
@@ -33,7 +33,12 @@ impl Plan<'_> {
     /// Words for the kernel that a profile adds.
     fn words(&self) -> String {
         let more = self.image.cmdline.as_deref().unwrap_or_default();
-        format!("quiet {more}").trim_end().to_owned()
+        let data = if root::read_only(self.image) {
+            format!(" jos.data=UUID={}", self.ids.uuid("data"))
+        } else {
+            String::new()
+        };
+        format!("quiet{data} {more}").trim_end().to_owned()
     }
 
     /// The names of `console=` alone.
@@ -45,6 +50,8 @@ impl Plan<'_> {
     /// Lays into the root what keeps the boot partition up to date.
     pub(super) fn keep(&self, layer: &mut Layer) -> Result<(), ImageError> {
         match self.board.firmware {
+            // A kernel whose modules are gone after a reboot would not boot.
+            Firmware::Uefi { .. } if root::read_only(self.image) => {}
             Firmware::Uefi { .. } => {
                 let hook = include_str!("scripts/kernel.sh");
                 layer.file("etc/kernel/postinst.d/zz-jos-image", 0o755, hook);

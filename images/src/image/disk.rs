@@ -20,6 +20,9 @@ const TABLE: u64 = ENTRIES * ENTRY / SECTOR;
 /// EFI system partition.
 const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 
+/// A file system of Linux.
+const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+
 /// One partition with its content.
 pub(super) struct Partition<'a> {
     content: &'a Path,
@@ -32,6 +35,17 @@ impl<'a> Partition<'a> {
     /// The boot file system that firmware reads.
     pub(super) fn esp(content: &'a Path, id: &'a str) -> Self {
         let (name, kind) = ("boot", ESP);
+        Self {
+            content,
+            name,
+            kind,
+            id,
+        }
+    }
+
+    /// The file system that a device with a read-only root writes to.
+    pub(super) fn data(content: &'a Path, id: &'a str) -> Self {
+        let (name, kind) = ("data", LINUX);
         Self {
             content,
             name,

@@ -13,6 +13,7 @@ const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetyp
 
 /// A root to be written.
 pub(super) struct Root<'a> {
+    pub(super) label: &'a str,
     pub(super) layer: &'a Layer,
     pub(super) uuid: &'a str,
     pub(super) epoch: u32,
@@ -25,12 +26,18 @@ impl Root<'_> {
         let contents = scratch.join("contents");
         std::fs::create_dir_all(&contents).map_err(ImageError::io(&contents))?;
         let commands = self.commands(&contents)?;
-        let seed = format!("hash_seed={},lazy_itable_init=0,lazy_journal_init=1", self.uuid);
+        // A small file system that takes a large disk at first boot: room for the descriptors of 2 TiB.
+        let grows = if self.bytes < (1 << 30) {
+            ",resize=536870912"
+        } else {
+            ""
+        };
+        let seed = format!("hash_seed={},lazy_itable_init=0,lazy_journal_init=1{grows}", self.uuid);
         let made = tools::command("mke2fs")
             .args([
                 "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1",
             ])
-            .args(["-O", FEATURES, "-L", "root", "-U", self.uuid, "-E", &seed])
+            .args(["-O", FEATURES, "-L", self.label, "-U", self.uuid, "-E", &seed])
             .arg(to)
             .arg(format!("{}k", self.bytes / 1024))
             .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())

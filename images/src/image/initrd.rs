@@ -114,7 +114,7 @@ pub(super) fn build(layer: &Layer, kernel: &Kernel, more: &[&str], epoch: u32) -
     files.push(("init".into(), 0o100_755, include_bytes!("scripts/init.sh").to_vec()));
     files.push(("bin/busybox".into(), 0o100_755, layer.read("bin/busybox")?));
     let mut all: Vec<(String, u32, Vec<u8>)> = Vec::new();
-    let mut folders = BTreeSet::from(["dev", "proc", "sys", "root", "data"].map(str::to_owned));
+    let mut folders = BTreeSet::from(["dev", "proc", "sys", "root", "data", "lower", "memory"].map(str::to_owned));
     for (path, _, _) in &files {
         folders.extend(path.match_indices('/').map(|(end, _)| path[..end].to_owned()));
     }

@@ -99,6 +99,9 @@ impl ImageError {
     }
 }
 
+/// Bytes of a data partition before its first boot.
+const DATA: u64 = 64 << 20;
+
 /// A finished image, still in a scratch folder.
 #[derive(Clone, Debug)]
 pub struct Made {
@@ -174,29 +177,44 @@ pub fn build(
     boot.write(&esp, &dir)?;
     let fs = dir.join("root");
     ext4::Root {
+        label: "root",
         layer: &layer,
         uuid: &ids.root(),
         epoch: app.epoch,
         bytes: root::size(image, &layer)?,
     }
     .write(&fs, &dir)?;
+    let data = dir.join("data");
+    let has_data = root::read_only(image);
+    if has_data {
+        ext4::Root {
+            label: "data",
+            layer: &Layer::default(),
+            uuid: &ids.uuid("data"),
+            epoch: app.epoch,
+            bytes: DATA,
+        }
+        .write(&data, &dir)?;
+    }
     let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
     let path = dir.join(&name);
-    let (esp_id, root_id) = (ids.uuid("esp-partition"), ids.uuid("root-partition"));
+    let [esp_id, root_id, data_id] = ["esp", "root", "data"].map(|part| ids.uuid(&format!("{part}-partition")));
     match board.firmware {
         Firmware::Uefi { root_type, .. } => {
-            let parts = [
+            let mut parts = vec![
                 disk::Partition::esp(&esp, &esp_id),
                 disk::Partition::root(&fs, &root_id, root_type),
             ];
+            parts.extend(has_data.then(|| disk::Partition::data(&data, &data_id)));
             disk::gpt(&path, &ids.uuid("disk"), &parts)?;
         }
         Firmware::RaspberryPi => {
-            let parts = [(esp.as_path(), mbr::FAT32), (fs.as_path(), mbr::LINUX)];
+            let mut parts = vec![(esp.as_path(), mbr::FAT32), (fs.as_path(), mbr::LINUX)];
+            parts.extend(has_data.then_some((data.as_path(), mbr::LINUX)));
             mbr::write(&path, ids.signature(), &parts)?;
         }
     }
-    for part in [&esp, &fs] {
+    for part in [&esp, &fs].into_iter().chain(has_data.then_some(&data)) {
         std::fs::remove_file(part).map_err(ImageError::io(part))?;
     }
     let (size, sum) = tools::size_and_sum(&path)?;

@@ -2,7 +2,7 @@
 //!
 //! Never: puts anything in that must differ between two devices.
 
-use jos_schemas::documents::profile::Image;
+use jos_schemas::documents::profile::{Image, RootMode};
 
 use super::accounts::{self, Account};
 use super::board::Board;
@@ -12,6 +12,19 @@ use crate::bake::Appliance;
 
 /// What our files are below.
 const OURS: &str = "usr/lib/jos-image";
+
+/// What a first boot makes, and a device with a read-only root keeps on its data partition: patterns below `/`.
+const KEPT: [&str; 4] = [
+    "etc/hostname",
+    "etc/machine-id",
+    "etc/ssh/ssh_host_*",
+    "etc/wpa_supplicant/jos.conf",
+];
+
+/// Whether the root is never written to.
+pub(super) fn read_only(image: &Image) -> bool {
+    image.root == Some(RootMode::Ro)
+}
 
 /// Takes away what belongs to one machine or one moment, and what a base may hold of the machine it was made on.
 pub(super) fn clean(layer: &mut Layer) {
@@ -56,16 +69,27 @@ pub(super) fn complete(
     users(layer, image)?;
     wifi::install(layer, image, app.wifi_passphrase.as_deref());
     let boot = board.firmware.mount();
+    let (first, mode, grows) = if read_only(image) {
+        // The initial RAM disk has put the root together, and its data beside it.
+        (String::new(), "ro,", "/data")
+    } else {
+        let line = format!("UUID={} / ext4 defaults,errors=remount-ro 0 1\n", ids.root());
+        (line, "", "/")
+    };
     let fstab = format!(
-        "# Written by jos-image.\nUUID={} / ext4 defaults,errors=remount-ro 0 1\nUUID={} /{boot} vfat umask=0077,nofail 0 2\n",
-        ids.root(),
+        "# Written by jos-image.\n{first}UUID={} /{boot} vfat {mode}umask=0077,nofail 0 2\n",
         volume_id(&ids.serial())
     );
     layer.file("etc/fstab", 0o644, fstab);
+    if read_only(image) {
+        layer.dir("data", 0o755, 0, 0);
+        layer.dir("var/lib/jos", 0o700, 0, 0);
+        layer.file(&format!("{OURS}/kept"), 0o644, KEPT.join("\n") + "\n");
+    }
     layer.dir(boot, 0o700, 0, 0);
     let script = include_str!("scripts/first-boot.sh")
         .replace("@BOOT@", boot)
-        .replace("@GROWS@", "/");
+        .replace("@GROWS@", grows);
     layer.file(&format!("{OURS}/first-boot"), 0o755, script);
     let unit = include_str!("scripts/first-boot.service").replace("@MOUNT@", &boot.replace('/', "-"));
     unit_file(layer, "jos-image-first-boot.service", &unit);

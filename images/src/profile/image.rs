@@ -1,6 +1,6 @@
 //! The rules of `[image]` that its types cannot say.
 
-use jos_schemas::documents::profile::{Image, Profile, RootMode};
+use jos_schemas::documents::profile::{Image, Profile};
 use jos_schemas::node::Node;
 
 use super::files::Problems;
@@ -42,10 +42,6 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
     if let Some(base) = &image.base {
         let message = format!("found {base:?}; images are made from Debian's packages in this version");
         problems.at(node, "/image/base", message, "leave it out");
-    }
-    if image.root == Some(RootMode::Ro) {
-        let message = "a read-only root is not made in this version";
-        problems.at(node, "/image/root", message, "leave it out, or write \"rw\"");
     }
     if let Some(mirror) = &image.mirror
         && !((mirror.starts_with("https://") || mirror.starts_with("http://"))

@@ -29,7 +29,7 @@ impl Field {
 ///
 /// # Errors
 /// An issue at the quote that does not end, or at what follows one that does.
-pub fn rows(text: &str) -> Result<Vec<Vec<Field>>, Issue> {
+pub fn rows(text: &str) -> Result<Vec<Vec<Field>>, Box<Issue>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let first = text.lines().next().unwrap_or_default();
     let separator = if first.contains(';') && !first.contains(',') {
@@ -46,7 +46,7 @@ pub fn rows(text: &str) -> Result<Vec<Vec<Field>>, Issue> {
     Ok(rows)
 }
 
-fn row(line: &str, number: u32, separator: char) -> Result<Vec<Field>, Issue> {
+fn row(line: &str, number: u32, separator: char) -> Result<Vec<Field>, Box<Issue>> {
     let chars: Vec<char> = line.chars().collect();
     let column = |at: usize| u32::try_from(at + 1).unwrap_or(u32::MAX);
     let mut fields = Vec::new();
@@ -73,7 +73,7 @@ fn row(line: &str, number: u32, separator: char) -> Result<Vec<Field>, Issue> {
                     }
                     (None, _) => {
                         let help = "end the field with another \" on the same line; a \" in it is written twice";
-                        return Err(field.issue("a quote that does not end").help(help));
+                        return Err(field.issue("a quote that does not end").help(help).into());
                     }
                 }
             }
@@ -81,7 +81,7 @@ fn row(line: &str, number: u32, separator: char) -> Result<Vec<Field>, Issue> {
             if chars.get(at).is_some_and(|c| *c != separator) {
                 field.column = column(at);
                 let help = format!("expected {separator:?} or the end of the line; a \" in a field is written twice");
-                return Err(field.issue("something after the closing quote").help(help));
+                return Err(field.issue("something after the closing quote").help(help).into());
             }
         } else {
             while let Some(c) = chars.get(at).filter(|c| **c != separator) {

@@ -72,7 +72,7 @@ pub fn devices(file: &str, text: &str) -> Result<Vec<Device>, Report> {
         more: issues.len() > MOST,
         issues: issues.into_iter().take(MOST).collect(),
     };
-    let rows = csv::rows(text).map_err(|issue| report(vec![issue]))?;
+    let rows = csv::rows(text).map_err(|issue| report(vec![*issue]))?;
     let mut issues = Vec::new();
     let Some((head, rows)) = rows.split_first() else {
         let issue = Issue {

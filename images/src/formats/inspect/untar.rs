@@ -11,7 +11,7 @@ const ENTRY_LIMIT: usize = 200_000;
 
 /// Read every member. The rules of [`Tree::insert`] hold for foreign packages too: an archive with a "tar slip" is
 /// refused, not listed.
-pub(super) fn untar(part: &str, bytes: &[u8]) -> Result<Tree, FormatError> {
+pub(crate) fn untar(part: &str, bytes: &[u8]) -> Result<Tree, FormatError> {
     untar_within(part, bytes, UNPACKED_LIMIT)
 }
 
@@ -102,7 +102,7 @@ fn text(part: &str, bytes: &[u8]) -> Result<String, FormatError> {
 }
 
 /// The text of a control file.
-pub(super) fn control_text(tree: &Tree, name: &str) -> Result<Option<String>, FormatError> {
+pub(crate) fn control_text(tree: &Tree, name: &str) -> Result<Option<String>, FormatError> {
     let Some(Entry {
         kind: EntryKind::File(bytes),
         ..

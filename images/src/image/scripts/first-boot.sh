@@ -35,11 +35,6 @@ if [ -f "$seed" ]; then
 			printf '\tscan_ssid=1\n}\n'
 		} | put 0600 /etc/wpa_supplicant/jos.conf
 	fi
-	sync
-	# It has done its work; a card that changes hands tells nothing.
-	head -c "$(stat -c %s "$seed")" /dev/zero | dd of="$seed" conv=notrunc,fsync 2> /dev/null
-	rm "$seed"
-	sync -f "$boot"
 fi
 
 # The host name, from the device's own serial number where it has one.
@@ -81,6 +76,31 @@ if [ -n "$part" ] && [ -b "$disk" ]; then
 	resize2fs "$device"
 fi
 
+# A root that is read-only forgets all this; the initial RAM disk lays it over the root at each boot.
+kept=/usr/lib/jos-image/kept
+if [ -r "$kept" ]; then
+	rm -rf /data/identity.new
+	mkdir /data/identity.new
+	# shellcheck disable=SC2046  # patterns are what is wanted
+	(cd / && cp -a --parents $(ls -d $(cat "$kept") 2> /dev/null) /data/identity.new)
+	sync -f /data
+	rm -rf /data/identity
+	mv /data/identity.new /data/identity
+fi
+sync
+
+# The seed has done its work, and all of that is on the disk; a card that changes hands tells nothing.
+if [ -f "$seed" ]; then
+	mount -o remount,rw "$boot"
+	head -c "$(stat -c %s "$seed")" /dev/zero | dd of="$seed" conv=notrunc,fsync 2> /dev/null
+	rm "$seed"
+	sync -f "$boot"
+	# As fstab has it.
+	mount -o remount "$boot"
+fi
+
+# Last: whatever was cut off before is done again.
 mkdir -p /var/lib/jos-image
 : > /var/lib/jos-image/first-boot-done
+[ ! -r "$kept" ] || (cd / && cp -a --parents var/lib/jos-image/first-boot-done /data/identity)
 sync
