@@ -156,7 +156,7 @@ fn a_bit_that_flipped_anywhere_costs_its_line_and_invents_none() {
             fs::write(&path, &rotten).unwrap();
             // `drained` holds each that reads against what was written.
             let read = drained(&mut here.open());
-            assert!(read.len() >= 1, "byte {at}, bit {bit}: {read:?}");
+            assert!(!read.is_empty(), "byte {at}, bit {bit}: {read:?}");
             assert!(
                 read.iter().all(|n| (0..3).contains(n)),
                 "byte {at}, bit {bit}: {read:?}"
