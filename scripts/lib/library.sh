@@ -13,10 +13,10 @@ library_beside() {
     local rustc=$1 version=$2 sysroot=$JOS_CACHE/rust/$2 from mirror work deb entry
     have apt-get && have dpkg-deb || return 1
     from=$("$rustc" --print sysroot) || return 1
-    mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null \
-        | awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
-    # Before apt's first update only the sources' own words are there.
-    [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian/$')
+    # Before apt's first update it does not know whose they are: then the address tells.
+    # shellcheck disable=SC2016  # apt's own words
+    mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)/$(LABEL)' 'Created-By: Packages' 2>/dev/null \
+        | awk '$2 == "Debian/Debian" || $1 ~ /\/debian\/$/ { print $1; exit }')
     [ -n "$mirror" ] || return 1
     mkdir -p "$JOS_CACHE/rust"
     work=$(mktemp -d "$JOS_CACHE/rust/.new-XXXXXX") || return 1
