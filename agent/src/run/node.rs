@@ -327,14 +327,20 @@ fn is_for_node(name: &str) -> bool {
     name == "PATH" || name.starts_with("JOS_") && name != "JOS_SUPERVISED"
 }
 
-/// The data directory, closed to others, the node's own. A state may have put agents there before the node first began.
+/// The data directory, closed to others, the node's own. A state may have put agents there before the node first began. What
+/// is made on the way to it is open to pass through: the node may be another user's, now or later.
 fn make(dir: &Path, user: Option<&User>) -> Result<(), String> {
     let failed = |e: io::Error| format!("{}: {e}", dir.display());
     if dir.join("state").is_dir() {
         return Ok(());
     }
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(failed)?;
+    let folder = |mode| {
+        let mut folder = std::fs::DirBuilder::new();
+        folder.recursive(true).mode(mode);
+        folder
+    };
+    let above = dir.parent().map_or(Ok(()), |above| folder(0o755).create(above));
+    above.and_then(|()| folder(0o700).create(dir)).map_err(failed)?;
     std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
     match user {
         Some(user) => chown(dir, Some(user.uid), Some(user.gid)).map_err(|e| failed(e.into())),

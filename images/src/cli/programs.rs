@@ -1,6 +1,7 @@
 //! `jos-image programs`: the compiled programs of devices, in a folder that `--builder prebuilt=DIR` reads.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -55,8 +56,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         let folder = args.out.join(triple.name);
         let crates = serde_json::to_vec_pretty(&*program.crates).unwrap_or_default();
         let (name, list) = flavour.files();
-        put(&folder, name, &program.bytes)?;
-        put(&folder, list, &crates)?;
+        put(&folder, name, &program.bytes, 0o755)?;
+        put(&folder, list, &crates, 0o644)?;
         let size = bytes(program.bytes.len());
         text.push_str(&format!("{:<32} {name:<12} {size:>9}\n", triple.name));
         values.push(json!({ "triple": triple.name, "program": name, "size": program.bytes.len(), "crates": program.crates.len() }));
@@ -65,8 +66,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     Ok(0)
 }
 
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+fn put(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let path = folder.join(name);
-    let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes));
+    let written = fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&path, bytes))
+        .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)));
     written.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
 }
