@@ -112,7 +112,7 @@ pub fn serve(
         written: None,
         schedules: Schedules::load(data)?,
         writer: &writer,
-        key: seals::key(data, &Door::of(data)?, outside)?,
+        key: seals::key(data, &door, outside)?,
         sealed: 0,
         asides: seals::asides(data, outside)?,
     };
