@@ -8,7 +8,7 @@
 #[cfg(all(target_arch = "mips", target_env = "musl"))]
 mod backtrace;
 mod cli;
-#[cfg(feature = "full")]
+#[cfg(feature = "console")]
 mod console;
 mod enrol;
 mod environment;

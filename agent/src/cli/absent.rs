@@ -1,9 +1,9 @@
-//! Commands that the program of a device does not have: named, with where they are to be had.
+//! Commands that this build does not have, as a device's or scripts/quickstart's has not all: named, with where they are to be had.
 
 use super::Failure;
 
-/// Of [`super::desk`], by their first word, and the one of a node's that draws pages.
-const DESK: [&str; 11] = [
+/// Of [`super::desk`], by their first word.
+const DESK: [&str; 10] = [
     "key",
     "sign",
     "verify",
@@ -14,9 +14,8 @@ const DESK: [&str; 11] = [
     "image",
     "completions",
     "man",
-    "console",
 ];
-/// Of [`super::runtime`].
+/// Of [`super::runtime`], but for the one that draws pages.
 const RUNTIME: [&str; 9] = [
     "runtime",
     "serve",
@@ -35,19 +34,37 @@ const OF_TRUST: [&str; 3] = ["init", "add", "rotate"];
 pub(super) fn refusal(words: impl Iterator<Item = String>) -> Option<Failure> {
     let mut words = words.filter(|word| !word.starts_with('-'));
     let first = words.next()?;
-    let command = match first.as_str() {
-        "trust" => format!(
-            "{first} {}",
-            words.next().filter(|word| OF_TRUST.contains(&word.as_str()))?
+    let (desk, node, pages) = (
+        cfg!(feature = "desk"),
+        cfg!(feature = "runtime"),
+        cfg!(feature = "console"),
+    );
+    let (command, of_the_desk) = match first.as_str() {
+        "trust" if !desk || cfg!(test) => {
+            let verb = words.next().filter(|word| OF_TRUST.contains(&word.as_str()))?;
+            (format!("{first} {verb}"), true)
+        }
+        other if DESK.contains(&other) && (!desk || cfg!(test)) => (first, true),
+        "console" if !pages || cfg!(test) => (first, !desk),
+        // A device's node has no pages.
+        "runtime" if node => (
+            format!(
+                "{first} {}",
+                words
+                    .next()
+                    .filter(|word| word == "console" && (!pages || cfg!(test)))?
+            ),
+            true,
         ),
-        // A node's own console is on a workstation.
-        "runtime" if cfg!(feature = "runtime") => format!("{first} {}", words.next().filter(|word| word == "console")?),
-        other if DESK.contains(&other) => first,
-        other if cfg!(any(test, not(feature = "runtime"))) && RUNTIME.contains(&other) => first,
+        other if RUNTIME.contains(&other) && !node => (first, !desk),
         _ => return None,
     };
-    let message = format!("`jos {command}` is not in this build (made for devices)");
-    Some(Failure::invalid(message).help("run it on a workstation, whose program has all commands"))
+    let failure = |made: &str| Failure::invalid(format!("`jos {command}` is not in this build ({made})"));
+    Some(if of_the_desk {
+        failure("made for devices").help("run it on a workstation, whose program has all commands")
+    } else {
+        failure("made without the runtime").help("scripts/build makes the program that has all commands")
+    })
 }
 
 #[cfg(test)]
@@ -101,7 +118,6 @@ mod tests {
         let mut known = [&super::DESK[..], &super::RUNTIME].concat();
         let (mut all, console): (Vec<String>, Vec<String>) = all.into_iter().partition(|name| name != "console");
         assert_eq!(console.len(), 1);
-        known.retain(|name| *name != "console");
         all.sort();
         known.sort_unstable();
         assert_eq!(all, known);

@@ -1,5 +1,5 @@
 //! Commands of a workstation: making keys and trust, signing, checking documents, what editors and shells want, and the
-//! programs beside `jos`. No device needs them, and one has no room for them: feature `full`.
+//! programs beside `jos`. No device needs them, and one has no room for them: feature `desk`.
 
 mod beside;
 mod key;

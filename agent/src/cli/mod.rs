@@ -8,7 +8,7 @@ mod absent;
 mod agent;
 mod archive;
 mod blame;
-#[cfg(feature = "full")]
+#[cfg(feature = "desk")]
 mod desk;
 mod ledger;
 mod replay;
@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use ui::{Done, Failure, Ui};
 
-const NOTES: &str = if cfg!(feature = "full") {
+const NOTES: &str = if cfg!(feature = "desk") {
     "Examples:\n  \
     jos agent install kiosk.jos                                  a service out of a .jos artifact\n  \
     jos key new --out admin.key                                  a signed state, from key to device:\n  \
@@ -70,7 +70,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Blame(blame::BlameArgs),
     Trust(trust::TrustCommand),
-    #[cfg(feature = "full")]
+    #[cfg(feature = "desk")]
     #[command(flatten)]
     Desk(desk::DeskCommand),
     #[cfg(feature = "runtime")]
@@ -100,7 +100,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Blame(args) if cli.data_dir.is_some() => args.of_a_node(cli.data_dir.as_deref(), &ui),
         Command::Blame(args) => blame::run(args, &ui),
         Command::Trust(command) => trust::run(command, &ui),
-        #[cfg(feature = "full")]
+        #[cfg(feature = "desk")]
         Command::Desk(command) => desk::run::<Cli>(command, &ui),
         #[cfg(feature = "runtime")]
         Command::Runtime(command) => runtime::run(command, cli.data_dir.as_deref(), &ui),

@@ -2,7 +2,7 @@
 
 mod add_agent;
 mod blame;
-#[cfg(feature = "full")]
+#[cfg(feature = "console")]
 mod console;
 mod data;
 mod eval;
@@ -60,7 +60,7 @@ pub(super) enum ShortVerb {
     Logs(logs::Args),
     Eval(eval::Args),
     AddAgent(add_agent::Args),
-    #[cfg(feature = "full")]
+    #[cfg(feature = "console")]
     Console(console::Args),
     Schedule(schedule::Args),
 }
@@ -96,7 +96,7 @@ pub(super) fn run_short(verb: &ShortVerb, data_dir: Option<&Path>, ui: &Ui) -> D
         ShortVerb::Logs(args) => logs::run(args, &place, ui),
         ShortVerb::Eval(args) => eval::run(args, &place, ui),
         ShortVerb::AddAgent(args) => add_agent::run(args, &place, ui),
-        #[cfg(feature = "full")]
+        #[cfg(feature = "console")]
         ShortVerb::Console(args) => console::run(args, &place, ui),
         ShortVerb::Schedule(args) => schedule::run(args, &place, ui),
     }

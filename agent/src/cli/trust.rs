@@ -4,11 +4,11 @@ pub(super) mod show;
 
 use clap::{Args, Subcommand};
 
-#[cfg(feature = "full")]
+#[cfg(feature = "desk")]
 use super::desk::TrustVerb as DeskVerb;
 use super::{Done, Ui};
 
-const EXAMPLES: &str = if cfg!(feature = "full") {
+const EXAMPLES: &str = if cfg!(feature = "desk") {
     "Examples:\n  \
     jos trust init --key admin.key --out trust.json\n  \
     jos trust add trust.json --role admin=ben.key.pub --key admin.key\n  \
@@ -31,7 +31,7 @@ pub(super) struct TrustCommand {
 
 #[derive(Subcommand)]
 enum TrustVerb {
-    #[cfg(feature = "full")]
+    #[cfg(feature = "desk")]
     #[command(flatten)]
     Desk(DeskVerb),
     Show(show::Show),
@@ -39,7 +39,7 @@ enum TrustVerb {
 
 pub(super) fn run(command: &TrustCommand, ui: &Ui) -> Done {
     match &command.command {
-        #[cfg(feature = "full")]
+        #[cfg(feature = "desk")]
         TrustVerb::Desk(verb) => verb.run(ui),
         TrustVerb::Show(args) => show::show(args, ui),
     }

@@ -2,7 +2,7 @@
 
 use crate::desk::Desk;
 
-#[cfg(feature = "full")]
+#[cfg(feature = "desk")]
 #[test]
 fn the_list_names_every_document_and_each_name_gives_its_schema() {
     let desk = Desk::new();
@@ -28,7 +28,7 @@ fn the_list_names_every_document_and_each_name_gives_its_schema() {
     }
 }
 
-#[cfg(feature = "full")]
+#[cfg(feature = "desk")]
 #[test]
 fn all_schemas_are_written_into_a_folder_and_written_again() {
     let desk = Desk::new();
@@ -52,7 +52,7 @@ fn all_schemas_are_written_into_a_folder_and_written_again() {
         .says(&["file/below", "you may write to"]);
 }
 
-#[cfg(feature = "full")]
+#[cfg(feature = "desk")]
 #[test]
 fn a_name_that_is_none_is_answered_with_the_nearest() {
     let desk = Desk::new();
@@ -67,7 +67,7 @@ fn a_name_that_is_none_is_answered_with_the_nearest() {
         .says(&["cannot be used with"]);
 }
 
-#[cfg(not(feature = "full"))]
+#[cfg(not(feature = "desk"))]
 #[test]
 fn a_device_says_that_it_carries_no_schemas() {
     let desk = Desk::new();

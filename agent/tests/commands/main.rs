@@ -6,7 +6,7 @@
 mod beside;
 mod desk;
 mod documents;
-#[cfg(feature = "full")]
+#[cfg(feature = "desk")]
 mod manual;
 mod printing;
 mod validate;

@@ -23,7 +23,7 @@ fn fixtures(verdict: &str) -> Vec<(String, Vec<PathBuf>)> {
 fn known(kind: &str) -> bool {
     let device = ["artifact", "desired-state", "policy", "trust", "agent-config"];
     // `reject` also holds what no reader takes, and what JSON Schema cannot say.
-    device.contains(&kind) || cfg!(feature = "full") && !["parse", "beyond"].contains(&kind)
+    device.contains(&kind) || cfg!(feature = "desk") && !["parse", "beyond"].contains(&kind)
 }
 
 const STATE: &str = "kind = \"jos.agent.desired_state\"\n[meta]\nname = \"portal\"\nversion = 1\n[spec]\napply = []\n";

@@ -9,6 +9,7 @@ mod cargo;
 mod crates;
 mod cross;
 pub mod elf;
+mod lent;
 mod manifests;
 mod native;
 mod prebuilt;

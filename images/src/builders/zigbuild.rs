@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::lent::Lent;
 use super::toolchain::{Rust, allocator, cargo_home, clean_cargo, cross};
 use super::{BuildError, Builder, Crate, Flavour, Provenance, Sources, Steps, cargo, check, crates, elf};
 use crate::targets::Triple;
@@ -18,6 +19,7 @@ pub struct Zigbuild {
     sources: Sources,
     /// A folder for each triple: cargo locks what it builds in, and several triples are compiled at once.
     target_dirs: PathBuf,
+    lent: Lent,
     jobs: Option<usize>,
 }
 
@@ -50,6 +52,7 @@ impl Zigbuild {
             versions,
             sources,
             target_dirs: cache.join("cross"),
+            lent: Lent::default(),
             jobs,
         })
     }
@@ -107,6 +110,8 @@ impl Builder for Zigbuild {
     }
 
     fn build(&self, triple: &Triple, flavour: Flavour, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
+        let target = self.target_dirs.join(triple.name);
+        self.lent.take(&target);
         let mut command = clean_cargo(&self.rust, &self.rust.cargo, Some(&self.zig));
         command
             .current_dir(&self.sources.root)
@@ -118,9 +123,7 @@ impl Builder for Zigbuild {
         }
         // Separated by 0x1f, so that a folder with a blank in its name stays one flag.
         command.env("CARGO_ENCODED_RUSTFLAGS", self.flags(triple, false).join("\x1f"));
-        command
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", self.target_dirs.join(triple.name));
+        command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", &target);
         if let Some(allocator) = allocator() {
             command.env("LD_PRELOAD", allocator);
         }
@@ -130,6 +133,7 @@ impl Builder for Zigbuild {
         command.envs(triple.environment.iter().copied());
         let what = format!("cargo zigbuild for {}", triple.name);
         let path = cargo::run(&mut command, &what, triple.name, steps)?;
+        self.lent.offer(&target);
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;
         Ok(if triple.name.starts_with("mips") {

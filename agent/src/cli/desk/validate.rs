@@ -130,6 +130,7 @@ fn checked(
     };
     *known = Some(document);
     (document.check)(file, text, &node)?;
+    #[cfg(feature = "second-opinion")]
     agree(&document, file, &node)?;
     if document.name == "desired-state"
         && let Ok(state) = read::from_node::<DesiredState>(file, text, &node)
@@ -151,6 +152,7 @@ fn discreet(report: Report, bytes: &[u8]) -> Report {
 }
 
 /// The published JSON Schema is a second opinion: where it refuses what the types take, jos itself is wrong.
+#[cfg(feature = "second-opinion")]
 fn agree(document: &Document, file: &str, node: &Node) -> Result<(), Report> {
     let schema = (document.schema)(document);
     let second = jsonschema::draft202012::new(&schema).map_err(|error| error.to_string());

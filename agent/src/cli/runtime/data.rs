@@ -64,7 +64,7 @@ impl Place {
     }
 
     /// For what shows a directory's own queue alone.
-    #[cfg(feature = "full")]
+    #[cfg(feature = "console")]
     pub(crate) fn queue_of_files(&self, data: &DataDir, what: &str) -> Result<Queue, Failure> {
         if queue_url()?.is_some() {
             return Err(Failure::invalid(format!(
