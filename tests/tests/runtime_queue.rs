@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use jos_tests::command::run;
 use jos_tests::node::{LIMIT, Node};
 use jos_tests::postgres::{Database, is_queue_wanted};
+use jos_tests::programs::workspace;
 use jos_tests::wait;
 use serde_json::{Value, json};
 
@@ -274,6 +275,34 @@ fn who_waits_on_one_machine_hears_what_a_node_on_another_did() {
     assert_eq!((&status["processed"], &status["failed"]), (&json!(1), &json!(1)));
     assert_eq!(status["queue"]["nodes"].as_array().map(Vec::len), Some(1), "{status:#}");
     serving.stop();
+}
+
+#[test]
+fn after_a_restore_the_sentence_of_the_manual_keeps_what_was_done_since_from_being_done_again() {
+    if !is_queue_wanted() {
+        return;
+    }
+    let manual = std::fs::read_to_string(workspace().join("docs/runtime.md")).unwrap();
+    let sentence = manual.split('`').find(|code| code.starts_with("UPDATE jos_jobs"));
+    let sentence = sentence.expect("docs/runtime.md says what to type after a restore");
+    let database = shared();
+    let node = Node::on(&database);
+    node.jos(&["status"]).ok();
+    put(&database, "j", 3);
+    rows(&database, "UPDATE jos_jobs SET state = 'claimed', node = 'gone', attempt = 1 WHERE id = 'j3'");
+    rows(&database, "CREATE TABLE earlier AS SELECT * FROM jos_jobs");
+    let serving = node.serve(&["--lease", "1"]);
+    all_done(&database, 3, &[&node]);
+    serving.stop();
+    let restore = "TRUNCATE jos_jobs; INSERT INTO jos_jobs OVERRIDING SYSTEM VALUE SELECT * FROM earlier";
+    rows(&database, restore);
+    rows(&database, sentence);
+    put(&database, "new", 1);
+    node.jos(&["serve", "--drain", "--lease", "1"]).ok();
+    let jobs = rows(&database, "SELECT id, state, reason FROM jos_jobs ORDER BY id");
+    let restored = ["j1|failed|restored", "j2|failed|restored", "j3|failed|restored", "new1|done|"];
+    assert_eq!(jobs, restored);
+    assert_eq!(ended(&[&node]), 4, "three before the restore, one after it");
 }
 
 #[test]

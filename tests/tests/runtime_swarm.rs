@@ -1,8 +1,11 @@
 //! Four nodes on one directory, killed at random all the while: each job is done, the ledger is one chain, the replay agrees.
 
+use std::process::Command;
 use std::time::Duration;
 
+use jos_tests::command::run;
 use jos_tests::node::Node;
+use jos_tests::programs::{jos, jos_path};
 use jos_tests::wait;
 use serde_json::json;
 
@@ -89,4 +92,28 @@ fn four_nodes_that_are_killed_at_random_do_each_of_two_thousand_jobs() {
 #[ignore = "soak: a hundred thousand jobs"]
 fn four_nodes_that_are_killed_at_random_do_each_of_a_hundred_thousand_jobs() {
     works_off(100_000, 0x2545_f491_4f6c_dd1d);
+}
+
+#[test]
+fn the_hive_of_the_examples_is_replayed_without_a_model_and_each_culprit_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    run(jos().args(["runtime", "init", "--with-examples", "--data-dir"]).arg(&data)).ok();
+    let (path, programs) = (std::env::var("PATH").unwrap_or_default(), jos_path());
+    let programs = programs.parent().expect("a folder");
+    let mut hive = Command::new("sh");
+    hive.arg(data.join("swarm/run.sh"))
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("JOS_DATA_DIR", &data)
+        .env_remove("JOS_LLM");
+    let replayed = run(&mut hive).ok().stdout;
+    for said in [
+        "12 decisions of 3 agents in 65 records, model calls: 0",
+        "byte-identical: yes   deterministic: yes",
+        "chain: intact",
+        "failed: agent planner, job plan-3 by decision plan-3-1",
+        "verdict: agent reviewer, job review-2 by decision review-2-1",
+    ] {
+        assert!(replayed.contains(said), "{said}: {replayed}");
+    }
 }
