@@ -289,7 +289,10 @@ fn after_a_restore_the_sentence_of_the_manual_keeps_what_was_done_since_from_bei
     let node = Node::on(&database);
     node.jos(&["status"]).ok();
     put(&database, "j", 3);
-    rows(&database, "UPDATE jos_jobs SET state = 'claimed', node = 'gone', attempt = 1 WHERE id = 'j3'");
+    rows(
+        &database,
+        "UPDATE jos_jobs SET state = 'claimed', node = 'gone', attempt = 1 WHERE id = 'j3'",
+    );
     rows(&database, "CREATE TABLE earlier AS SELECT * FROM jos_jobs");
     let serving = node.serve(&["--lease", "1"]);
     all_done(&database, 3, &[&node]);
@@ -300,7 +303,12 @@ fn after_a_restore_the_sentence_of_the_manual_keeps_what_was_done_since_from_bei
     put(&database, "new", 1);
     node.jos(&["serve", "--drain", "--lease", "1"]).ok();
     let jobs = rows(&database, "SELECT id, state, reason FROM jos_jobs ORDER BY id");
-    let restored = ["j1|failed|restored", "j2|failed|restored", "j3|failed|restored", "new1|done|"];
+    let restored = [
+        "j1|failed|restored",
+        "j2|failed|restored",
+        "j3|failed|restored",
+        "new1|done|",
+    ];
     assert_eq!(jobs, restored);
     assert_eq!(ended(&[&node]), 4, "three before the restore, one after it");
 }

@@ -98,7 +98,10 @@ fn four_nodes_that_are_killed_at_random_do_each_of_a_hundred_thousand_jobs() {
 fn the_hive_of_the_examples_is_replayed_without_a_model_and_each_culprit_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let data = dir.path().join("data");
-    run(jos().args(["runtime", "init", "--with-examples", "--data-dir"]).arg(&data)).ok();
+    run(jos()
+        .args(["runtime", "init", "--with-examples", "--data-dir"])
+        .arg(&data))
+    .ok();
     let (path, programs) = (std::env::var("PATH").unwrap_or_default(), jos_path());
     let programs = programs.parent().expect("a folder");
     let mut hive = Command::new("sh");

@@ -1,5 +1,5 @@
 //! Macros and build scripts run on the machine that compiles, whatever it compiles for: the triple that was compiled first
-//! lends its own to the next.
+//! lends its own to those that cargo is told the same profile for.
 //!
 //! cargo would compile them for each triple's folder anew, and one folder for all would let only one triple be compiled at a
 //! time. They are copied, not linked, since cargo writes into what it finds; with their times, by which cargo knows what is
@@ -10,18 +10,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// The folders of profile `device` that hold what runs on this machine, of the triples that are compiled.
+/// The folders of what runs on this machine, of triples that are compiled, by the environment that theirs was made in.
 #[derive(Default)]
 pub(super) struct Lent {
-    whole: Mutex<Option<PathBuf>>,
+    whole: Mutex<Vec<(Environment, PathBuf)>>,
 }
+
+type Environment = &'static [(&'static str, &'static str)];
 
 impl Lent {
     /// Puts what another triple's compilation left into `target`, the folder of a triple that was never compiled here.
-    pub(super) fn take(&self, target: &Path) {
+    pub(super) fn take(&self, environment: Environment, target: &Path) {
         let own = target.join(PROFILE);
-        let lender = self.whole.lock().ok().and_then(|whole| whole.clone());
-        let Some(lender) = lender.filter(|_| !own.exists()) else {
+        if own.exists() {
+            return;
+        }
+        let whole = self.whole.lock().map(|whole| whole.clone()).unwrap_or_default();
+        let Some((_, lender)) = whole.into_iter().find(|(of, _)| *of == environment) else {
             return;
         };
         if copy(&lender, &own).is_err() {
@@ -31,9 +36,11 @@ impl Lent {
     }
 
     /// `target` was compiled: nobody writes there before this program ends.
-    pub(super) fn offer(&self, target: &Path) {
-        if let Ok(mut whole) = self.whole.lock() {
-            whole.get_or_insert_with(|| target.join(PROFILE));
+    pub(super) fn offer(&self, environment: Environment, target: &Path) {
+        if let Ok(mut whole) = self.whole.lock()
+            && whole.iter().all(|(of, _)| *of != environment)
+        {
+            whole.push((environment, target.join(PROFILE)));
         }
     }
 }
@@ -79,11 +86,13 @@ mod tests {
             file.set_modified(long_ago).expect("an older time");
         }
         let lent = Lent::default();
-        lent.take(&second);
+        lent.take(&[], &second);
         assert!(!second.exists(), "nobody was compiled yet");
-        lent.offer(&first);
-        lent.take(&second);
-        lent.take(&third);
+        lent.offer(&[], &first);
+        lent.take(&[("CARGO_PROFILE_DEVICE_LTO", "off")], &second);
+        assert!(!second.exists(), "of another profile");
+        lent.take(&[], &second);
+        lent.take(&[], &third);
         assert_eq!(fs::read_to_string(deps(&second)).expect("lent"), "of a");
         let times =
             [&first, &second].map(|target| fs::metadata(deps(target)).expect("there").modified().expect("time"));

@@ -15,6 +15,7 @@ mod native;
 mod prebuilt;
 pub mod sources;
 pub mod toolchain;
+mod turns;
 mod zigbuild;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use cross::Cross;
 pub use native::Native;
 pub use prebuilt::{Brought, Prebuilt};
 pub use sources::Sources;
+pub use turns::Turns;
 pub use zigbuild::Zigbuild;
 
 use crate::targets::{System, Target, Triple};

@@ -111,7 +111,7 @@ impl Builder for Zigbuild {
 
     fn build(&self, triple: &Triple, flavour: Flavour, steps: &dyn Steps) -> Result<Vec<u8>, BuildError> {
         let target = self.target_dirs.join(triple.name);
-        self.lent.take(&target);
+        self.lent.take(triple.environment, &target);
         let mut command = clean_cargo(&self.rust, &self.rust.cargo, Some(&self.zig));
         command
             .current_dir(&self.sources.root)
@@ -133,7 +133,7 @@ impl Builder for Zigbuild {
         command.envs(triple.environment.iter().copied());
         let what = format!("cargo zigbuild for {}", triple.name);
         let path = cargo::run(&mut command, &what, triple.name, steps)?;
-        self.lent.offer(&target);
+        self.lent.offer(triple.environment, &target);
         let bytes = std::fs::read(&path).map_err(|e| BuildError::io(&path, e))?;
         check(&path, &bytes, triple.name)?;
         Ok(if triple.name.starts_with("mips") {

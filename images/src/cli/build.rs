@@ -12,7 +12,7 @@ use super::ui::{Done, Failure, Progress, Ui, bytes};
 use super::{images, keys};
 use crate::bake::{self, Appliance, Package, Signing};
 use crate::builders::{
-    self, Brought, Builder, Cross, Flavour, Native, Prebuilt, Program, Sources, Zigbuild, cache, toolchain,
+    self, Brought, Builder, Cross, Flavour, Native, Prebuilt, Program, Sources, Turns, Zigbuild, cache, toolchain,
 };
 use crate::image::Made;
 use crate::profile::{Finder, Invalid, check, resolve};
@@ -241,23 +241,21 @@ pub(super) fn programs(
     }
     let progress = Progress::new(ui.json);
     let dir = cache::default_dir();
-    let queue = Mutex::new(wanted.iter());
+    let workers = workers.min(wanted.len());
+    let queue = Mutex::new(Turns::new(wanted));
     let work = || {
         let mut made = Vec::new();
         while let Some((triple, flavour)) = queue.lock().ok().and_then(|mut queue| queue.next()) {
-            let program = builders::obtain(builder, triple, *flavour, &dir, &progress);
-            if program.is_err()
-                && let Ok(mut queue) = queue.lock()
-            {
-                // The others finish what they began; nothing new is begun.
-                *queue = [].iter();
+            let program = builders::obtain(builder, &triple, flavour, &dir, &progress);
+            if let Ok(mut queue) = queue.lock() {
+                queue.ended(&triple, program.is_ok());
             }
-            made.push(((triple.name, *flavour), program));
+            made.push(((triple.name, flavour), program));
         }
         made
     };
     let made: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers.min(wanted.len())).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers.into_iter().map(ScopedJoinHandle::join).collect()
     });
     let mut all = BTreeMap::new();
