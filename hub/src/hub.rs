@@ -31,6 +31,9 @@ const OWN_CA: &str = "ca";
 pub const DEFAULT_TENANT: &str = "default";
 /// Long polls that look at once: half of the store's connections.
 const LOOKS: usize = 4;
+/// Devices that are told of a change at once. Beyond, they wait in their order: a whole fleet that is woken is no crowd before
+/// which a heartbeat has to wait.
+const TOLD: usize = 256;
 /// Devices that one hub asks in a second to renew before their time.
 const EARLY: i64 = 50;
 
@@ -181,6 +184,8 @@ pub struct Hub {
     pub dashboard: Dashboard,
     /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
     pub looks: Semaphore,
+    /// How many devices that waited are told of a change at once.
+    pub told: Arc<Semaphore>,
     authorities: RwLock<Arc<Authorities>>,
     /// Told when `authorities` are others.
     pub rotated: Notify,
@@ -323,6 +328,7 @@ impl Hub {
             live: Live::default(),
             dashboard: Dashboard::default(),
             looks: Semaphore::new(LOOKS),
+            told: Arc::new(Semaphore::new(TOLD)),
             challenges,
             changed: watch::Sender::new(0),
             rotated: Notify::new(),

@@ -27,8 +27,10 @@ use crate::watchman;
 
 /// Callers that may wait for the disk; one more is told to come again.
 const WAITING: usize = 16_384;
-/// Calls in one transaction, at most.
+/// Heartbeats in one transaction, at most.
 const BATCH: usize = 1024;
+/// Other calls in one transaction, at most: when a whole fleet reports at once, a heartbeat waits for so many of them.
+const SHARE: usize = 256;
 /// Agents of one device, at most: a device that invents names fills no disk.
 const MOST_AGENTS: usize = 16;
 /// Batches of figures that are known by an agent's row: a device sends one after the other, each until it is acknowledged.
@@ -72,16 +74,50 @@ impl Call {
 /// Where calls are handed in.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    calls: mpsc::Sender<Call>,
+    heartbeats: mpsc::Sender<Call>,
+    others: mpsc::Sender<Call>,
+}
+
+/// Where they come out: heartbeats first, and a share of the others with them.
+struct Waiting {
+    heartbeats: mpsc::Receiver<Call>,
+    others: mpsc::Receiver<Call>,
+}
+
+impl Waiting {
+    /// What is written next; nothing once nobody hands in any more.
+    async fn batch(&mut self) -> Vec<Call> {
+        let mut batch = Vec::new();
+        tokio::select! {
+            biased;
+            Some(call) = self.heartbeats.recv() => batch.push(call),
+            Some(call) = self.others.recv() => batch.push(call),
+            else => return batch,
+        }
+        let mut take = |from: &mut mpsc::Receiver<Call>, most: usize| {
+            let more = std::iter::from_fn(|| from.try_recv().ok());
+            batch.extend(more.take(most));
+        };
+        take(&mut self.heartbeats, BATCH - 1);
+        take(&mut self.others, SHARE - 1);
+        batch
+    }
 }
 
 impl Intake {
     /// Starts the one writer of a hub. It ends, with all calls answered, once every [`Intake`] is dropped.
     pub fn start(hub: Arc<Hub>) -> (Self, JoinHandle<()>) {
-        let (calls, mut waiting) = mpsc::channel::<Call>(WAITING);
+        let ((heartbeats, first), (others, then)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
+        let mut waiting = Waiting {
+            heartbeats: first,
+            others: then,
+        };
         let writer = tokio::spawn(async move {
-            let mut batch = Vec::new();
-            while waiting.recv_many(&mut batch, BATCH).await > 0 {
+            loop {
+                let mut batch = waiting.batch().await;
+                if batch.is_empty() {
+                    break;
+                }
                 let verdicts = match write(&hub, &batch).await {
                     Ok(verdicts) => verdicts,
                     Err(fault) => {
@@ -99,12 +135,16 @@ impl Intake {
                 }
             }
         });
-        (Self { calls }, writer)
+        (Self { heartbeats, others }, writer)
     }
 
     /// Hands in what a device said; comes back when it is on disk, or refused.
     pub async fn hand_in(&self, peer: &Peer, device: &Device, address: String, said: Said) -> Done<()> {
         let (done, verdict) = oneshot::channel();
+        let lane = match said {
+            Said::Heartbeat(_) => &self.heartbeats,
+            Said::Report(_) | Said::Answer(..) | Said::Fetches(_) => &self.others,
+        };
         let call = Call {
             peer: peer.clone(),
             device: device.id.clone(),
@@ -112,7 +152,7 @@ impl Intake {
             said,
             done,
         };
-        self.calls.try_send(call).map_err(|_| Fault::busy())?;
+        lane.try_send(call).map_err(|_| Fault::busy())?;
         verdict.await.map_err(|_| Fault::busy())?
     }
 }
@@ -359,4 +399,61 @@ async fn agent_of(conn: &mut Conn, device: &Device, name: &str) -> Done<Agent> {
         figures_lost: 0,
         seen: 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(said: Said) -> Call {
+        let digest = jos_trust::sha256(b"");
+        Call {
+            peer: Peer {
+                key: digest,
+                serial: String::new(),
+                issuer: digest,
+            },
+            device: String::new(),
+            address: String::new(),
+            said,
+            done: oneshot::channel().0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fleet_that_reports_at_once_keeps_no_heartbeat_waiting() {
+        let ((heartbeats, first), (others, then)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
+        let mut waiting = Waiting {
+            heartbeats: first,
+            others: then,
+        };
+        for n in 0..3 * SHARE {
+            others
+                .send(call(Said::Fetches(n.to_string())))
+                .await
+                .expect("there is room");
+        }
+        let heartbeat = serde_json::json!({
+            "kind": "jos.heartbeat", "name": "portal", "agent": "0.1.0", "session": "s", "nonce": "n",
+        });
+        let heartbeat: Heartbeat = serde_json::from_value(heartbeat).expect("a heartbeat");
+        heartbeats
+            .send(call(Said::Heartbeat(Box::new(heartbeat))))
+            .await
+            .expect("there is room");
+        let batch = waiting.batch().await;
+        assert!(matches!(batch[0].said, Said::Heartbeat(_)), "{:?}", batch[0].said);
+        assert_eq!(batch.len(), SHARE, "one heartbeat, and the others have a share");
+        drop((heartbeats, others));
+        let mut left = Vec::new();
+        loop {
+            let batch = waiting.batch().await;
+            if batch.is_empty() {
+                break;
+            }
+            assert!(batch.len() <= SHARE);
+            left.extend(batch);
+        }
+        assert_eq!(left.len(), 2 * SHARE + 1, "nothing is lost when the hub ends");
+    }
 }

@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod names;
 pub mod offer;
 pub mod pages;
+pub mod parking;
 pub mod push;
 pub mod random;
 pub mod rates;

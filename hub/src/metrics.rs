@@ -29,6 +29,7 @@ counters! {
     connections "jos_hub_connections_total" "Connections that were taken.";
     handshakes_failed "jos_hub_handshakes_failed_total" "TLS handshakes that came to nothing.";
     requests "jos_hub_requests_total" "Requests that were answered.";
+    parked "jos_hub_waits_parked_total" "Waits of devices for a change during which a connection kept no more than it needs.";
     refused "jos_hub_requests_refused_total" "Requests that were answered with a status of 400 or above.";
     enrolled "jos_hub_enrolled_total" "Devices that were enrolled.";
     tokens_refused "jos_hub_tokens_refused_total" "Enrolments whose token was not taken.";

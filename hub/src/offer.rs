@@ -114,3 +114,25 @@ pub fn matching<'a>(
     let fits = |state: &&StateRow| addressed(&state.audience, tenant.as_ref(), Some(device), labels).is_ok();
     live.iter().filter(fits).collect()
 }
+
+/// Why a state is held back, as a sentence for people.
+pub fn sentence(held: &Held) -> String {
+    match held {
+        Held::Features { version, missing } => {
+            let missing: Vec<&str> = missing.iter().map(|feature| feature.as_str()).collect();
+            format!(
+                "Version {version} is held back: the agent lacks {}. Update the agent.",
+                missing.join(", ")
+            )
+        }
+        Held::Ambiguous { versions } => {
+            format!("Held back: the versions {versions:?} both match this device. Change its labels, or retire one.")
+        }
+        Held::Expired { version, expires } => {
+            format!(
+                "Version {version} is held back: its time was over at {}. Sign it again.",
+                expires.as_str()
+            )
+        }
+    }
+}

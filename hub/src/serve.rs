@@ -1,12 +1,16 @@
 //! The hub as a server: two listeners, what each connection may cost, and an orderly end.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,13 +20,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use crate::api::{self, App, Caller};
+use crate::ca::Peer;
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::lookups::Lookups;
 use crate::metrics::count;
+use crate::parking::{Line, Parked, Parking, Resumed};
 use crate::store::Listener;
 use crate::tls::{Meeting, OwnCertificate, TlsError};
 use crate::{ca, history, rollout, rotation, store};
@@ -226,28 +233,72 @@ async fn accept(listener: TcpListener, door: Door, room: Arc<Semaphore>) {
     connections.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit, door: Door) {
-    let Door {
-        hub,
-        router,
-        tls,
-        limits,
-        mut ended,
-    } = door;
-    count(&hub.metrics.connections);
-    let _ = stream.set_nodelay(true);
-    let acceptor = TlsAcceptor::from(tls.config(&hub));
-    let Ok(Ok(stream)) = timeout(limits.handshake, acceptor.accept(stream)).await else {
-        count(&hub.metrics.handshakes_failed);
+async fn connection(stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit, mut door: Door) {
+    count(&door.hub.metrics.connections);
+    // Each step of a connection is on the heap by itself and goes when it is done: most of the time one waits, which takes
+    // little.
+    let Some((mut line, peer)) = Box::pin(greet(stream, &door)).await else {
+        count(&door.hub.metrics.handshakes_failed);
         return;
     };
+    let caller = Caller { peer, address };
+    let mut resumed = None;
+    loop {
+        let Some((left, parked, read)) = Box::pin(speak(line, resumed, &caller, &mut door)).await else {
+            break;
+        };
+        line = left;
+        count(&door.hub.metrics.parked);
+        resumed = line.park(parked, read, &door.hub, &mut door.ended).await;
+        if resumed.is_none() {
+            break;
+        }
+    }
+    drop(permit);
+}
+
+/// A connection with TLS.
+type TlsLine = Box<Line<TlsStream<TcpStream>>>;
+
+/// Brings TLS up; gives who is there by a certificate.
+async fn greet(stream: TcpStream, door: &Door) -> Option<(TlsLine, Option<Peer>)> {
+    let _ = stream.set_nodelay(true);
+    let acceptor = TlsAcceptor::from(door.tls.config(&door.hub));
+    let greeted = timeout(door.limits.handshake, acceptor.accept(stream)).await;
+    let stream = greeted.ok()?.ok()?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let peer = certificate.and_then(ca::peer);
-    let patience = if peer.is_some() { limits.device } else { limits.stranger };
-    let caller = Caller { peer, address };
+    Some((Box::new(Line::new(stream)), peer))
+}
+
+/// A connection's line, what waits on it, and what was read of what comes after that.
+type Waiting = (TlsLine, Parked, Bytes);
+
+/// Speaks HTTP until the connection ends, or nothing is left of it but to wait.
+async fn speak(line: TlsLine, resumed: Option<Resumed>, caller: &Caller, door: &mut Door) -> Option<Waiting> {
+    let Door {
+        router, limits, ended, ..
+    } = door;
+    let router = &*router;
+    let patience = if caller.peer.is_some() {
+        limits.device
+    } else {
+        limits.stranger
+    };
+    let parking = line.parking();
+    // Of the first request alone.
+    let (place, resumed) = (parking.clone(), Cell::new(resumed));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let takes = Parking::takes(&request);
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(caller.clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(caller.clone());
+        if takes {
+            extensions.insert(place.clone());
+        }
+        if let Some(resumed) = resumed.take() {
+            extensions.insert(resumed);
+        }
         router.clone().oneshot(request)
     });
     let mut http = http1::Builder::new();
@@ -255,15 +306,26 @@ async fn connection(stream: TcpStream, address: SocketAddr, permit: OwnedSemapho
         .header_read_timeout(patience)
         .max_buf_size(HEAD)
         .max_headers(HEADERS);
-    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = told(&mut ended) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.as_mut().await;
+    let mut connection = http.serve_connection(TokioIo::new(line), service);
+    let parked = {
+        let turn = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => parking.take().map_or(Poll::Pending, |parked| Poll::Ready(Some(parked))),
+        });
+        tokio::select! {
+            // First: what was left waiting is answered before the end.
+            biased;
+            parked = turn => Some(parked?),
+            () = told(ended) => None,
         }
-    }
-    drop(permit);
+    };
+    let Some(parked) = parked else {
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = connection.await;
+        return None;
+    };
+    let parts = connection.into_parts();
+    Some((parts.io.into_inner(), parked, parts.read_buf))
 }
 
 /// Hears of changes that other hubs make on the same database, where it tells of them.

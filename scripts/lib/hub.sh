@@ -1,79 +1,25 @@
 # shellcheck shell=bash
-# The hub under a simulated fleet, for scripts/bench. Sourced.
+# The hub under a simulated fleet, for scripts/bench. Sourced, after scripts/lib/postgres.sh.
 
-# hub_load JOS JOS_HUB SCRATCH DEVICES RAMP STAY: rows of a Markdown table. The fleet comes up over RAMP seconds and stays
-# for STAY, during which one state is pushed to all.
+# hub_load JOS JOS_HUB SCRATCH DEVICES RAMP STAY INTERVAL HUBS: rows of a Markdown table (scripts/lib/load.py). HUBS is 0 for as few
+# as hold so many devices. One hub stands on SQLite; several need a PostgreSQL, of which what it writes survives a power cut.
 hub_load() {
-    local jos=$1 hub=$2 dir=$3 devices=$4 ramp=$5 stay=$6 ports pid pushed ticks
-    # One connection for each device at either end; root may raise the limit.
+    local jos=$1 hub=$2 dir=$3 devices=$4 ramp=$5 stay=$6 interval=$7 hubs=$8 files number
+    for number in "$devices" "$ramp" "$stay" "$interval" "$hubs"; do
+        case $number in '' | *[!0-9]*) die "found $number, expected a number" "try scripts/bench --help" ;; esac
+    done
+    # One connection for each device at either end; where root may, it raises the limit.
     ulimit -Hn 1048576 2>/dev/null || true
     ulimit -n "$(ulimit -Hn)"
-    "$hub" init --data "$dir/hub" --address https://127.0.0.1:1 >/dev/null
-    "$hub" serve --data "$dir/hub" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --json --log warn >"$dir/ports" &
-    pid=$!
-    # shellcheck disable=SC2064
-    trap "kill $pid 2>/dev/null || true; rm -rf '$dir'" EXIT
-    ports=$(timeout 30 sh -c "until [ -s '$dir/ports' ]; do sleep 0.1; done; cat '$dir/ports'") || die "the hub did not come up"
-    ports=${ports#*\"devices\":\"}
-    ports=${ports%%\"*}
-    (
-        cd "$dir" || exit
-        "$jos" key new --out root.key >/dev/null
-        "$jos" trust init --key root.key --tenant default --expires 2035-01-31 >/dev/null
-        "$jos" trust add trust.json --role freshness=hub/freshness.key.pub --key root.key >/dev/null
-        "$hub" trust push trust.json trust.v2.json --data hub >/dev/null
-        "$hub" token new --uses "$devices" --json --data hub >made
-        sed -n 's/.*"line": "\(.*\)",\{0,1\}$/\1/p' made >token
-        cat >state.toml <<'STATE'
-kind = "jos.agent.desired_state"
-[meta]
-name = "simulated"
-version = 1
-expires = "2035-01-01T00:00:00Z"
-audience = { tenant = "default" }
-[[spec.apply]]
-type = "file"
-path = "/etc/motd"
-content = "hello\n"
-STATE
-        "$jos" sign --key root.key --trust trust.v2.json state.toml >/dev/null
-    )
-    ticks=$(getconf CLK_TCK)
-    "$hub" simulate --devices "$devices" --hub "https://$ports" --enrol-file "$dir/token" --ramp "$ramp" --for "$stay" \
-        --json >"$dir/figures" &
-    local fleet=$!
-    sleep $((ramp + stay / 2))
-    local cpu_before cpu_after
-    cpu_before=$(hub_cpu "$pid")
-    pushed=$(date +%s%3N)
-    "$hub" push "$dir/state.json" --data "$dir/hub" >/dev/null
-    sleep $((stay / 2 - 5))
-    cpu_after=$(hub_cpu "$pid")
-    local memory most
-    memory=$(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status")
-    most=$(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status")
-    wait "$fleet"
-    python3 - "$dir/figures" "$pushed" "$memory" "$most" "$(((cpu_after - cpu_before) * 1000 / ticks / (stay / 2 - 5)))" <<'PY'
-import json, sys
-figures, pushed, memory, most, cpu = json.load(open(sys.argv[1])), *map(int, sys.argv[2:])
-times = figures["times"]
-def row(what, figure):
-    print(f"| {what} | {figure} |")
-row("devices connected at the end", f"{figures['connected']:,}")
-for name in ("connect", "enrol", "heartbeat", "report"):
-    of = times[name]
-    row(f"{name}: how many, p50, p99, most", f"{of['count']:,}, {of['p50_ms']:.1f}, {of['p99_ms']:.1f}, {of['max_ms']:.0f} ms")
-for told in figures["told"]:
-    row(f"push → {told['devices']:,} devices told, the last one", f"{told['last_at_unix_ms'] - pushed} ms after the push began")
-row("the hub's memory, resident: at the end, most", f"{memory:,} KiB, {most:,} KiB")
-row("the hub's CPU time in the second half", f"{cpu} ms a second")
-row("errors", json.dumps(figures["errors"]) if figures["errors"] else "none")
-PY
-    kill -TERM "$pid"
-    wait "$pid" || true
-}
-
-# User and system time of a process, in ticks.
-hub_cpu() {
-    awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"
+    files=$(ulimit -n)
+    [ "$files" != unlimited ] || files=1048576
+    [ "$hubs" -gt 0 ] || hubs=$(((devices + files - 301) / (files - 300)))
+    local words=(python3 "$JOS_ROOT/scripts/lib/load.py" --jos "$jos" --hub "$hub" --dir "$dir" --devices "$devices"
+        --ramp "$ramp" --stay "$stay" --interval "$interval" --hubs "$hubs")
+    if [ "$hubs" -eq 1 ]; then
+        "${words[@]}"
+    else
+        # In a shell of its own, which ends the database with itself.
+        (JOS_POSTGRES_FSYNC=on with_postgres "${words[@]}")
+    fi
 }

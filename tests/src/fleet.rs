@@ -3,13 +3,14 @@
 mod ask;
 mod clock;
 mod disk;
+mod emulated;
 mod net;
+mod one;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use crate::programs::{jos, jos_hub};
 use crate::wait::until;
 
 pub use net::Net;
+use one::One;
 
 /// How long a step of the loop may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -63,15 +65,6 @@ pub struct Hub {
     dir: tempfile::TempDir,
     /// Last: it goes when nobody stands on it any more.
     database: Option<Database>,
-}
-
-/// One process of a hub.
-#[derive(Debug)]
-struct One {
-    data: &'static str,
-    process: Option<Process>,
-    listen: String,
-    admin: String,
 }
 
 impl Hub {
@@ -319,38 +312,15 @@ impl Hub {
     }
 }
 
-impl One {
-    fn serve(&mut self, folder: &Path, clock: Option<&str>) {
-        let mut command = jos_hub();
-        if let Some(clock) = clock {
-            // Timers go on as they are: only what is read as the date is another.
-            command
-                .env("LD_PRELOAD", clock::library())
-                .env("FAKETIME", clock)
-                .env("DONT_FAKE_MONOTONIC", "1");
-        }
-        command
-            .current_dir(folder)
-            .args(["serve", "--json", "--log", "warn", "--data", self.data]);
-        command.args(["--listen", &self.listen, "--admin-listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the hub starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("a pipe");
-        self.process = Some(Process(child));
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        let addresses: Value = serde_json::from_str(&line).expect("the hub says where it listens");
-        let admin = addresses["admins"].as_str().expect("an address");
-        admin.clone_into(&mut self.admin);
-    }
-}
-
 /// A device: a scratch folder with the settings of one agent, and its process.
 #[derive(Debug)]
 pub struct Device {
     dir: tempfile::TempDir,
     process: Option<Process>,
-    /// What the command line begins with: another network namespace.
+    /// What the command line begins with: another network namespace, another processor.
     around: Vec<String>,
+    /// Its program, where that is not this machine's.
+    program: Option<PathBuf>,
     /// Its agent has a clock that can be set.
     clock: bool,
 }
@@ -385,6 +355,7 @@ impl Device {
             dir,
             process: None,
             around: Vec::new(),
+            program: None,
             clock: false,
         }
     }
@@ -393,6 +364,17 @@ impl Device {
     #[must_use]
     pub fn in_namespace(mut self, name: &str) -> Self {
         self.around = ["ip", "netns", "exec", name].map(str::to_owned).to_vec();
+        self
+    }
+
+    /// The same with a `program` for another processor, which `emulator` of qemu-user is as `cpu`.
+    ///
+    /// # Panics
+    /// If the program cannot be read.
+    #[must_use]
+    pub fn emulated(mut self, emulator: &str, cpu: &str, program: &Path) -> Self {
+        self.around = emulated::around(emulator, cpu, program);
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -406,7 +388,10 @@ impl Device {
             None => jos(),
             Some((first, rest)) => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(crate::programs::jos_path());
+                let program = self.program.as_deref();
+                command
+                    .args(rest)
+                    .arg(program.unwrap_or_else(|| crate::programs::jos_path()));
                 command
             }
         };

@@ -1,5 +1,6 @@
 //! The `.ipk` of each OpenWrt processor: read by GNU tar, and its program run under qemu-user for that processor on a
-//! scratch root, with the trust, the policy and the signed baseline that the package itself carries.
+//! scratch root, with the trust, the policy and the signed baseline that the package itself carries. The one for MIPS is also
+//! a device of a hub, over TLS.
 //!
 //! Not run: opkg and procd themselves, which are not packaged for this machine (by hand they were, see
 //! docs/proofs/openwrt-userland-2026-11-22.md). The init script is recorded by the agent's own tests.
@@ -11,7 +12,8 @@ use std::process::Command;
 
 use jos_tests::baked::{Vendor, only};
 use jos_tests::command::{Ran, run, sh};
-use serde_json::Value;
+use jos_tests::fleet::{Device, Hub};
+use serde_json::{Value, json};
 
 /// Which processor, who runs its programs here, and the packages that carry that program.
 struct Cpu {
@@ -80,6 +82,31 @@ fn the_big_endian_mips_ipk_has_opkgs_layout_and_its_program_applies_its_baseline
 #[ignore = "soak: compiles for a processor that nothing else in scripts/test is compiled for"]
 fn the_arm_ipk_has_opkgs_layout_and_its_program_runs_on_an_arm1176() {
     holds(&ARM);
+}
+
+#[test]
+fn the_mipsel_program_enrols_at_a_hub_over_tls_applies_what_it_pushes_and_reports_it() {
+    let vendor = Vendor::new();
+    let folder = vendor.bake("captive-portal", &["openwrt/mipsel_24kc"], "out");
+    let (parts, root) = (vendor.at("parts"), vendor.at("root"));
+    for (archive, into) in [
+        (only(&folder, "_mipsel_24kc.ipk"), &parts),
+        (parts.join("data.tar.gz"), &root),
+    ] {
+        fs::create_dir_all(into).expect("a folder");
+        run(Command::new("tar").arg("-xpzf").arg(archive).arg("-C").arg(into)).ok();
+    }
+    let hub = Hub::on("127.0.0.1");
+    // The one user that there is in the emulation's user namespace.
+    let device = Device::new(&[], "network_user = \"root\"\n");
+    let mut device = device.emulated("/usr/bin/qemu-mipsel-static", "24Kc", &root.join("usr/bin/jos"));
+    device.enrol(&hub).ok().says("enrolled as d");
+    device.start();
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    let seen = hub.until_reported(1, "applied");
+    assert_eq!(device.content("a").as_deref(), Some("one\n"));
+    assert_eq!(seen["device"]["facts"]["arch"], "mips", "{seen:#}");
+    assert_eq!(seen["alarms"].as_array().map_or(0, Vec::len), 0, "{seen:#}");
 }
 
 fn holds(cpu: &Cpu) {

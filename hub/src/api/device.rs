@@ -17,8 +17,7 @@ use jos_schemas::documents::hub::{
 use jos_schemas::text::{Name, Sha256Hex};
 use jos_trust::statement;
 use serde::Deserialize;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{App, Caller, Waited, body};
 use crate::ca::Peer;
@@ -28,6 +27,7 @@ use crate::hub::Hub;
 use crate::intake::{NOT_NOW, Said};
 use crate::metrics::count;
 use crate::offer::{self, Offer};
+use crate::parking::{self, Parked, Parking, Resumed};
 use crate::store::alarms::{self, About, Kind};
 use crate::store::devices::Device;
 use crate::store::{agents, authorities, trusts};
@@ -213,6 +213,8 @@ pub struct Wait {
 pub async fn state(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
+    parking: Option<Extension<Parking>>,
+    resumed: Option<Extension<Resumed>>,
     Path(name): Path<String>,
     Query(query): Query<Wait>,
     headers: HeaderMap,
@@ -220,77 +222,119 @@ pub async fn state(
     let hub = &app.hub;
     let name = Name::new(name).map_err(|broken| Fault::malformed(format!("the name: {broken}")))?;
     let has = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let until = Instant::now() + Duration::from_secs(u64::from(query.wait.min(wire::LONGEST_WAIT)));
+    let has = has.map(str::to_owned);
+    // Each header keeps the whole buffer that the request was read into.
+    drop(headers);
+    let wait = query.wait.min(wire::LONGEST_WAIT);
+    let mut resumed = resumed.map(|Extension(resumed)| resumed);
+    let until = resumed.as_ref().map_or_else(
+        || Instant::now() + Duration::from_secs(u64::from(wait)),
+        |resumed| resumed.until,
+    );
     let (mut changes, mut ending) = (hub.listen(), app.ending.clone());
     loop {
         // Before the look: a change that comes while looking is not missed.
-        let mut seen = *changes.borrow_and_update();
-        let Known {
-            peer,
-            device,
-            generation,
-        } = known(&app, &caller).await?;
-        let mut conn = hub.store.in_turn(&hub.looks);
-        let live = hub
-            .live
-            .states(&mut conn, generation, &device.tenant, name.as_str())
-            .await?;
-        let offer = offer::find(&live, &mut conn, &device, name.as_str(), hub.clock.now()).await?;
-        let mut response = match &offer {
-            Offer::State(state) => {
-                let hash = Sha256Hex::new(&*state.sha256).map_err(|broken| Fault::inside(broken.to_string()))?;
-                let tag = wire::etag(&hash);
-                if has != Some(tag.as_str()) {
-                    if let Some(rollout) = &state.rollout {
-                        // The writer needs a connection to the database too: none is kept while it is waited for.
-                        conn.put_back();
-                        let said = Said::Fetches(rollout.clone());
-                        let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
-                        match intake
-                            .hand_in(&peer, &device, caller.address.ip().to_string(), said)
-                            .await
-                        {
-                            // It stopped since this look: what is offered now, the next one says.
-                            Err(fault) if fault.code() == NOT_NOW => continue,
-                            done => done?,
-                        }
-                    }
-                    let bytes = hub.live.bytes(&mut conn, state).await?;
-                    let bytes = bytes.ok_or_else(|| Fault::inside("a state without its bytes"))?;
-                    count(&hub.metrics.states_served);
-                    return Ok(document(bytes, &tag, state.version));
-                }
-                let tag = HeaderValue::from_str(&tag).map_err(|error| Fault::inside(error.to_string()))?;
-                (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response()
-            }
-            Offer::Nothing | Offer::Held(_) => StatusCode::NO_CONTENT.into_response(),
+        let seen = *changes.borrow_and_update();
+        // Apart, and gone before the wait: a look takes many times the memory.
+        let (device, offered) = match Box::pin(look(&app, &caller, &name, has.as_deref())).await? {
+            Look::Serve(response) => return Ok(response),
+            Look::Again => continue,
+            Look::Wait { device, offered } => (device, offered),
         };
+        // The next one's turn.
+        drop(resumed.take());
         // What was offered and is no longer: that is news too.
-        let news = has.is_some() && response.status() == StatusCode::NO_CONTENT;
-        drop(conn);
-        let over = async {
-            tokio::select! {
-                over = timeout_at(until, concerned(hub, &device.id, &mut changes, &mut seen)) => over.unwrap_or(true),
-                () = async { drop(ending.wait_for(|ending| *ending).await) } => true,
-            }
+        let news = has.is_some() && offered.is_none();
+        if news || wait == 0 {
+            return Ok(nothing_new(offered));
+        }
+        let mut waiting = parking::Wait {
+            device,
+            until,
+            changes: changes.clone(),
+            seen,
         };
-        if news || query.wait == 0 || over.await {
-            response.extensions_mut().insert(Waited);
-            return Ok(response);
+        let _left = parking.as_ref().map(|Extension(parking)| {
+            parking.leave(Parked::state(waiting.clone(), name.as_str(), wait, has.as_deref()))
+        });
+        let over = tokio::select! {
+            over = waiting.over(hub) => over,
+            () = async { drop(ending.wait_for(|ending| *ending).await) } => true,
+        };
+        if over {
+            return Ok(nothing_new(offered));
         }
     }
 }
 
-/// Comes back when something changed that may concern the device; `true` where nothing will any more.
-async fn concerned(hub: &Hub, device: &str, changes: &mut watch::Receiver<u64>, seen: &mut u64) -> bool {
-    while changes.changed().await.is_ok() {
-        let now = *changes.borrow_and_update();
-        let before = std::mem::replace(seen, now);
-        if !hub.is_spared(device, before, now) {
-            return false;
+/// What a look came to.
+enum Look {
+    Serve(Response),
+    /// What was offered is so no longer.
+    Again,
+    /// There is nothing that the device has not got.
+    Wait {
+        device: String,
+        /// The tag of the state that is offered, where one is.
+        offered: Option<HeaderValue>,
+    },
+}
+
+async fn look(app: &App, caller: &Caller, name: &Name, has: Option<&str>) -> Done<Look> {
+    let hub = &app.hub;
+    let Known {
+        peer,
+        device,
+        generation,
+    } = known(app, caller).await?;
+    let mut conn = hub.store.in_turn(&hub.looks);
+    let live = hub
+        .live
+        .states(&mut conn, generation, &device.tenant, name.as_str())
+        .await?;
+    let offer = offer::find(&live, &mut conn, &device, name.as_str(), hub.clock.now()).await?;
+    let Offer::State(state) = &offer else {
+        return Ok(Look::Wait {
+            device: device.id,
+            offered: None,
+        });
+    };
+    let hash = Sha256Hex::new(&*state.sha256).map_err(|broken| Fault::inside(broken.to_string()))?;
+    let tag = wire::etag(&hash);
+    if has == Some(tag.as_str()) {
+        let tag = HeaderValue::from_str(&tag).map_err(|error| Fault::inside(error.to_string()))?;
+        return Ok(Look::Wait {
+            device: device.id,
+            offered: Some(tag),
+        });
+    }
+    if let Some(rollout) = &state.rollout {
+        // The writer needs a connection to the database too: none is kept while it is waited for.
+        conn.put_back();
+        let said = Said::Fetches(rollout.clone());
+        let intake = app.intake.as_ref().ok_or_else(Fault::busy)?;
+        match intake
+            .hand_in(&peer, &device, caller.address.ip().to_string(), said)
+            .await
+        {
+            // It stopped since this look: what is offered now, the next one says.
+            Err(fault) if fault.code() == NOT_NOW => return Ok(Look::Again),
+            done => done?,
         }
     }
-    true
+    let bytes = hub.live.bytes(&mut conn, state).await?;
+    let bytes = bytes.ok_or_else(|| Fault::inside("a state without its bytes"))?;
+    count(&hub.metrics.states_served);
+    Ok(Look::Serve(document(bytes, &tag, state.version)))
+}
+
+fn nothing_new(offered: Option<HeaderValue>) -> Response {
+    let mut response = match offered {
+        Some(tag) => (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    response.extensions_mut().insert(Waited);
+    response
 }
 
 fn document(bytes: Bytes, tag: &str, version: u64) -> Response {

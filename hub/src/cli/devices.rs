@@ -1,11 +1,14 @@
 //! `jos-hub device`.
 
 use clap::Subcommand;
+use jos_link::wire::Held;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::door::{Door, Sent, Where, escaped};
 use super::ui::{Done, Ui, moment, table, text};
 use super::{pairs, query, questions, rows};
+use crate::offer;
 
 /// What an act on a device takes.
 #[derive(clap::Args)]
@@ -187,11 +190,6 @@ fn described(shown: &Value) -> String {
         } else {
             said["head"]["index"].to_string()
         };
-        let held = if agent["held"].is_null() {
-            "-".to_owned()
-        } else {
-            agent["held"].to_string()
-        };
         vec![
             text(agent, "name"),
             text(said, "program"),
@@ -199,7 +197,7 @@ fn described(shown: &Value) -> String {
             text(said, "outcome"),
             head,
             text(agent, "offered"),
-            held,
+            held_back(&agent["held"]),
         ]
     };
     let head = [
@@ -249,6 +247,14 @@ fn described(shown: &Value) -> String {
     out
 }
 
+/// Why a state is held back, as the pages say it. A reason that only a newer hub knows is shown as that hub sent it.
+fn held_back(held: &Value) -> String {
+    if held.is_null() {
+        return "-".to_owned();
+    }
+    Held::deserialize(held).map_or_else(|_| held.to_string(), |held| offer::sentence(&held))
+}
+
 /// A table under an empty line; nothing where there is nothing to show.
 fn section(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
     if !rows.is_empty() {
@@ -273,4 +279,34 @@ fn measured((name, stat): (&String, &Value)) -> Vec<String> {
         shown(number("max")),
         stat["count"].to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(held: Value) -> String {
+        described(&json!({
+            "device": { "id": "d-1", "status": "active" },
+            "agents": [{ "name": "portal", "offered": 0, "held": held, "said": { "program": "0.1.0" } }],
+        }))
+    }
+
+    #[test]
+    fn why_a_state_is_held_back_is_a_sentence_and_what_to_do() {
+        let said = shown(json!({ "why": "features", "version": 7, "missing": ["resource.node"] }));
+        let sentence = "Version 7 is held back: the agent lacks resource.node. Update the agent.";
+        assert!(said.contains(sentence) && !said.contains("\"why\""), "{said}");
+        let said = shown(json!({ "why": "ambiguous", "versions": [3, 4] }));
+        assert!(said.contains("the versions [3, 4] both match this device"), "{said}");
+        let said = shown(json!({ "why": "expired", "version": 2, "expires": "2026-01-31T00:00:00Z" }));
+        assert!(said.contains("its time was over at 2026-01-31T00:00:00Z"), "{said}");
+        assert!(!shown(Value::Null).contains("is held back"));
+    }
+
+    #[test]
+    fn a_reason_that_only_a_newer_hub_knows_is_shown_as_it_came() {
+        let said = shown(json!({ "why": "eclipse", "version": 7 }));
+        assert!(said.contains("eclipse"), "{said}");
+    }
 }

@@ -22,6 +22,7 @@ use crate::api::App;
 use crate::api::admin::devices::{self as api, Shown as Known, ShownAgent};
 use crate::api::admin::questions;
 use crate::fault::{Done, Fault};
+use crate::offer;
 use crate::store::devices::{self, Device, Status};
 use crate::store::glances;
 use crate::store::users::Role;
@@ -244,7 +245,7 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
         &agent.name,
         None,
         &html! {
-            @if let Some(held) = &agent.held { (parts::notice(Tone::Warn, &html! { (standing::held(held)) })) }
+            @if let Some(held) = &agent.held { (parts::notice(Tone::Warn, &html! { (offer::sentence(held)) })) }
             (parts::facts(facts))
             @if let Some(said) = agent.said.as_ref().filter(|said| !said.telemetry.is_empty()) {
                 h3 { "Telemetry" }

@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jos_link::wire::Held;
 use jos_schemas::documents::ledger::OutcomeKind;
-use jos_schemas::text::Utc;
 use jos_ui::Tone;
 
 use crate::offer;
@@ -203,27 +201,5 @@ pub(super) fn ending(outcome: OutcomeKind) -> (Tone, &'static str) {
         OutcomeKind::Broken => (Tone::Bad, "broken"),
         OutcomeKind::Drifted => (Tone::Warn, "drifted"),
         OutcomeKind::Unconfirmed => (Tone::Warn, "unconfirmed"),
-    }
-}
-
-/// Why a state is held back, as a sentence.
-pub(super) fn held(held: &Held) -> String {
-    match held {
-        Held::Features { version, missing } => {
-            let missing: Vec<&str> = missing.iter().map(|feature| feature.as_str()).collect();
-            format!(
-                "Version {version} is held back: the agent lacks {}. Update the agent.",
-                missing.join(", ")
-            )
-        }
-        Held::Ambiguous { versions } => {
-            format!("Held back: the versions {versions:?} both match this device. Change its labels, or retire one.")
-        }
-        Held::Expired { version, expires } => {
-            format!(
-                "Version {version} is held back: its time was over at {}. Sign it again.",
-                Utc::as_str(expires)
-            )
-        }
     }
 }

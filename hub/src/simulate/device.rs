@@ -96,6 +96,22 @@ impl Drop for Connected {
     }
 }
 
+/// Counts a device as applying until its report is acknowledged, or comes to nothing.
+struct Applying(Arc<Fleet>);
+
+impl Applying {
+    fn new(fleet: &Arc<Fleet>) -> Self {
+        fleet.figures.applying.fetch_add(1, Ordering::Relaxed);
+        Self(fleet.clone())
+    }
+}
+
+impl Drop for Applying {
+    fn drop(&mut self) {
+        self.0.figures.applying.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Device {
     fn new(fleet: Arc<Fleet>, number: usize) -> Result<Self, (Arc<Fleet>, Trouble)> {
         let key = match KeyPair::generate() {
@@ -232,13 +248,13 @@ impl Device {
         if let Some(word) = &self.word {
             said["hub_ca"] = word.number.into();
         }
-        let began = Instant::now();
+        let beat = self.fleet.figures.beat();
         let body = said.to_string().into_bytes();
         let reply = connection
             .ask(Method::POST, path::HEARTBEAT, None, Some(body), PATIENCE)
             .await?;
         let reply: HeartbeatReply = read(&reply, StatusCode::OK)?;
-        self.fleet.figures.heartbeat.add(began.elapsed());
+        self.fleet.figures.beaten(&beat, self.fleet.asked.ramp);
         if reply.freshness.nonce != nonce {
             return Err(Trouble("heartbeat: the reply is to another one".to_owned()));
         }
@@ -356,6 +372,7 @@ impl Device {
             self.silent = true;
             return Ok(());
         }
+        let _applying = Applying::new(&self.fleet);
         let apply = u64::try_from(asked.apply.as_millis()).unwrap_or(u64::MAX);
         sleep(Duration::from_millis(self.jitter.around(apply))).await;
         let fails = self.fleet.lot(self.number, &format!("fails at {version}")) < asked.fail;

@@ -39,6 +39,13 @@ impl Times {
         self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }
 
+    /// How often it took so many microseconds, or a little less: what several processes measured is put together by this.
+    fn histogram(&self) -> Vec<(u64, u64)> {
+        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+        let filled = counts.enumerate().filter(|(_, count)| *count > 0);
+        filled.map(|(at, count)| (upper(at), count)).collect()
+    }
+
     /// In milliseconds, the time that this share did not exceed.
     pub fn quantile(&self, share: f64) -> f64 {
         let wanted = (self.count() as f64 * share).ceil().max(1.0) as u64;
@@ -77,6 +84,13 @@ fn upper(bucket: usize) -> u64 {
     (16 + fraction).saturating_mul(width).saturating_add(width - 1)
 }
 
+/// A heartbeat that is on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    began: Instant,
+    in_push: bool,
+}
+
 /// How one version reached the fleet.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -99,6 +113,12 @@ pub struct Figures {
     pub enrol: Times,
     /// Heartbeats.
     pub heartbeat: Times,
+    /// Those after all devices were to be there, while none of them had anything else to do.
+    pub heartbeat_steady: Times,
+    /// Those while some device took a version and reported it.
+    pub heartbeat_push: Times,
+    /// Devices that were told of a version and whose report is not acknowledged.
+    pub applying: AtomicU64,
     /// Reports.
     pub report: Times,
     /// Long polls that were answered with nothing new.
@@ -116,6 +136,9 @@ impl Default for Figures {
             connect: Times::default(),
             enrol: Times::default(),
             heartbeat: Times::default(),
+            heartbeat_steady: Times::default(),
+            heartbeat_push: Times::default(),
+            applying: AtomicU64::new(0),
             report: Times::default(),
             polls: AtomicU64::new(0),
             troubles: Mutex::default(),
@@ -129,6 +152,29 @@ impl Figures {
     pub fn trouble(&self, what: &str) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         *troubles.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// A heartbeat begins.
+    pub fn beat(&self) -> Beat {
+        Beat {
+            began: Instant::now(),
+            in_push: self.is_applied(),
+        }
+    }
+
+    /// It was answered. `ramp` is how long the devices take to come up.
+    pub fn beaten(&self, beat: &Beat, ramp: Duration) {
+        let took = beat.began.elapsed();
+        self.heartbeat.add(took);
+        if beat.in_push || self.is_applied() {
+            self.heartbeat_push.add(took);
+        } else if beat.began.duration_since(self.began) >= ramp {
+            self.heartbeat_steady.add(took);
+        }
+    }
+
+    fn is_applied(&self) -> bool {
+        self.applying.load(Ordering::Relaxed) > 0
     }
 
     /// A device got a version.
@@ -161,11 +207,13 @@ impl Figures {
         end.duration_since(self.began).as_secs_f64()
     }
 
-    fn times(&self) -> [(&'static str, &Times); 4] {
+    fn times(&self) -> [(&'static str, &Times); 6] {
         [
             ("connect", &self.connect),
             ("enrol", &self.enrol),
             ("heartbeat", &self.heartbeat),
+            ("heartbeat_steady", &self.heartbeat_steady),
+            ("heartbeat_push", &self.heartbeat_push),
             ("report", &self.report),
         ]
     }
@@ -177,6 +225,7 @@ impl Figures {
             let figures = json!({
                 "count": times.count(), "per_second": times.count() as f64 / seconds, "p50_ms": times.quantile(0.5),
                 "p99_ms": times.quantile(0.99), "max_ms": times.most(),
+                "up_to_us": times.histogram(),
             });
             (name.to_owned(), figures)
         });
@@ -218,6 +267,34 @@ mod tests {
             let found = times.quantile(share);
             assert!((found - truth).abs() <= truth / 16.0, "{share}: {found}");
         }
+    }
+
+    #[test]
+    fn a_heartbeat_counts_to_the_push_that_it_met_and_to_the_steady_time_only_after_the_ramp() {
+        let figures = Figures::default();
+        let counts = || [&figures.heartbeat, &figures.heartbeat_steady, &figures.heartbeat_push].map(Times::count);
+        figures.beaten(&figures.beat(), Duration::from_secs(60));
+        assert_eq!(counts(), [1, 0, 0]);
+        figures.beaten(&figures.beat(), Duration::ZERO);
+        assert_eq!(counts(), [2, 1, 0]);
+        let before = figures.beat();
+        figures.applying.store(1, Ordering::Relaxed);
+        let within = figures.beat();
+        figures.beaten(&before, Duration::ZERO);
+        figures.applying.store(0, Ordering::Relaxed);
+        figures.beaten(&within, Duration::from_secs(60));
+        assert_eq!(counts(), [4, 1, 2]);
+    }
+
+    #[test]
+    fn a_histogram_has_what_was_counted() {
+        let times = Times::default();
+        for micros in [3, 3, 900] {
+            times.add(Duration::from_micros(micros));
+        }
+        let found = times.histogram();
+        assert_eq!(found[0], (3, 2));
+        assert!(found.len() == 2 && (900..957).contains(&found[1].0), "{found:?}");
     }
 
     #[test]

@@ -20,3 +20,4 @@ mod rotation;
 mod several;
 mod sign_in;
 mod simulated;
+mod waiting;
