@@ -1,7 +1,9 @@
-//! What differs between two packages: fields, scripts, files, modes, and contents line by line.
+//! What differs between two packages, or two images: fields, scripts, files, modes, and contents line by line.
 //!
-//! Owns: the comparison of two [`Report`]s, and of the programs in them no more than that they differ.
+//! Owns: the comparison of two [`Report`]s ([`image`] has that of disks), and of the programs in them no more than that they differ.
 //! Never: shows a line of what is no text, or colours anything.
+
+pub mod image;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,7 +61,7 @@ pub enum Difference {
     Metadata {
         /// Absolute.
         path: String,
-        /// Which: `mode`, `owner`, `conffile`, `kind`.
+        /// Which: `mode`, `owner`, `conffile`, `kind`; in images `size`.
         attribute: &'static str,
         /// In the first.
         old: String,
@@ -77,6 +79,22 @@ pub enum Difference {
         /// Of texts: lines.
         #[serde(skip_serializing_if = "Option::is_none")]
         diff: Option<String>,
+    },
+    /// Of a disk, or of one of its partitions.
+    Disk {
+        /// Which: `size`, `name`, `start`, `type`, `id`, `file system`, `label`.
+        attribute: &'static str,
+        /// In the first.
+        old: String,
+        /// In the second.
+        new: String,
+    },
+    /// What a partition holds whose file system is not looked into.
+    Bytes {
+        /// SHA-256 of the first.
+        old: String,
+        /// SHA-256 of the second.
+        new: String,
     },
     /// All that is inside is the same and the files are not: order, times or compression.
     Packing {
@@ -276,6 +294,8 @@ impl fmt::Display for Difference {
                     ),
                 }
             }
+            Self::Disk { attribute, old, new } => write!(f, "{attribute} {} → {}", Plain(old), Plain(new)),
+            Self::Bytes { old, new } => write!(f, "content {} → {}", &old[..16], &new[..16]),
             Self::Packing { .. } => f.write_str("all that is inside is the same; order, times or compression differ"),
         }
     }

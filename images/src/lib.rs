@@ -11,7 +11,7 @@
 //! | [`openwrt`] | overlays, and images by a vendor's ImageBuilder |
 //! | [`repo`] | repositories of packages |
 //! | [`sbom`], [`provenance`] | the bill of materials beside packages, and the signed statement about each |
-//! | [`verify`], [`diff`] | whether what was made is what was signed; what differs between two packages |
+//! | [`verify`], [`diff`] | whether what was made is what was signed; what differs between two packages or two images |
 //! | [`manifest`], [`output`] | what is written beside packages, and how |
 //! | [`cli`] | the command line |
 //!

@@ -28,20 +28,36 @@ const NOBODY: u32 = 65534;
 /// If it does not.
 pub fn make(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> PathBuf {
     let programs = device_program(profile, cpu, words, into);
+    let (mut command, out) = unprivileged(into, &kept());
+    command.arg("build").arg(profile).args(words);
+    command.args(["--target", &format!("debian/{}", cpu.debian())]);
+    command.arg("--builder").arg(format!("prebuilt={}", programs.display()));
+    command.arg("--out").arg(&out);
+    run_within(&mut command, Duration::from_secs(1800), &[]).ok();
+    out.join(profile.file_stem().expect("a profile has a name"))
+}
+
+/// A `jos-image` without any right, as `nobody` where the test is root, which finds `jos` beside itself and reads what is below
+/// `into`; and the folder that it may write to.
+///
+/// # Panics
+/// If there is no room.
+pub fn unprivileged(into: &Path, cache: &Path) -> (Command, PathBuf) {
     // A folder that nobody reaches is none of its.
     let tools = into.join("tools");
     fs::create_dir_all(&tools).expect("a scratch folder");
     for program in [jos_image_path(), jos_path()] {
-        let name = program.file_name().expect("a program has a name");
-        fs::copy(program, tools.join(name)).expect("a program can be copied");
+        let to = tools.join(program.file_name().expect("a program has a name"));
+        if !to.exists() {
+            fs::copy(program, to).expect("a program can be copied");
+        }
     }
-    let cache = kept();
-    fs::create_dir_all(&cache).expect("the cache's folder");
+    fs::create_dir_all(cache).expect("the cache's folder");
     let out = into.join("out");
     fs::create_dir_all(&out).expect("a scratch folder");
     let mut command;
     if nix::unistd::geteuid().is_root() {
-        for path in [&cache, &out] {
+        for path in [cache, &out] {
             sh("chown", &[&NOBODY.to_string(), &path.display().to_string()]).ok();
         }
         // A key stays its owner's alone.
@@ -58,13 +74,9 @@ pub fn make(profile: &Path, cpu: Cpu, words: &[&str], into: &Path) -> PathBuf {
     command
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", &out)
-        .env("LC_ALL", "C.UTF-8");
-    command.env("JOS_CACHE", &cache).arg("build").arg(profile).args(words);
-    command.args(["--target", &format!("debian/{}", cpu.debian())]);
-    command.arg("--builder").arg(format!("prebuilt={}", programs.display()));
-    command.arg("--out").arg(&out);
-    run_within(&mut command, Duration::from_secs(1800), &[]).ok();
-    out.join(profile.file_stem().expect("a profile has a name"))
+        .env("LC_ALL", "C.UTF-8")
+        .env("JOS_CACHE", cache);
+    (command, out)
 }
 
 /// Where base roots are kept: what `nobody` writes cannot lie in root's own cache.

@@ -10,6 +10,7 @@
 //! - [`image`] has `jos-image` make an image as an ordinary user, and boots it as its firmware would.
 //! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
 //! - [`readers`] reads formats that have no second tool here.
+//! - [`vendor_disk`] is a disk that a vendor brings, made by other tools than ours.
 //! - [`torture`] kills a program at its K-th write-like call, or makes that call fail.
 //! - [`qemu`] boots a Debian on an emulated amd64 or arm64 machine, whose power can be cut.
 //!
@@ -28,4 +29,5 @@ pub mod programs;
 pub mod qemu;
 pub mod readers;
 pub mod torture;
+pub mod vendor_disk;
 pub mod wait;

@@ -9,7 +9,7 @@ use jos_tests::baked::only;
 use jos_tests::command::run;
 use jos_tests::fleet::Hub;
 use jos_tests::image::{self, Board, Flashed, HOST, PATIENCE};
-use jos_tests::programs::workspace;
+use jos_tests::programs::{jos_image, workspace};
 use jos_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -174,6 +174,49 @@ fn from_image_to_the_field_and_back_from_a_power_cut(board: Board) {
     assert!(fs::metadata(&root).expect("a file").len() > 2 << 30);
 }
 
+/// Two cards of one image, which holds no token: each is the device that its seed says, and the seed is gone.
+fn cards_of_one_image_are_the_devices_of_their_seeds(board: Board) {
+    let hub = Hub::known_as("127.0.0.1", HOST);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (profile, words) = profile_of(&hub, board, dir.path());
+    let text = fs::read_to_string(&profile).expect("the profile");
+    fs::write(&profile, text.replace("[hub]\ntoken = \"token\"\n", "")).expect("a scratch folder");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let image = only(&image::make(&profile, board.cpu(), &words, dir.path()), ".img");
+    let table = dir.path().join("devices.csv");
+    let rows = format!(
+        "name,hostname,token\nlobby,kiosk-lobby,{}\ndoor,kiosk-door,{}\n",
+        hub.token(),
+        hub.token()
+    );
+    fs::write(&table, rows).expect("a scratch folder");
+    let cards = dir.path().join("cards");
+    let mut seed = jos_image();
+    seed.arg("seed").arg(&image).arg("--devices").arg(&table);
+    run(seed.arg("--out").arg(&cards)).ok();
+    let mut ids = Vec::new();
+    for (name, hostname) in [("lobby", "kiosk-lobby"), ("door", "kiosk-door")] {
+        let mut machine = Flashed::new(board, &cards.join(format!("{name}.img")));
+        machine.power_on();
+        let device = until("this device has enrolled", PATIENCE, || {
+            let all = hub.remote(&["device", "list", "--json"]).ok().json();
+            let all = all.as_array().cloned().unwrap_or_default();
+            let new = all.into_iter().find(|device| !ids.contains(&device["id"]));
+            new.ok_or_else(|| machine.diagnosis())
+        });
+        let id = device["id"].as_str().expect("an id");
+        assert_eq!(hub.show(id)["facts"]["hostname"], hostname);
+        ids.push(device["id"].clone());
+        // The seed is overwritten and removed at the end of the first boot, before anything that uses the network.
+        machine.power_cut();
+        assert_eq!(image::file(&machine.root(), "/etc/hostname").ok().text(), hostname);
+        let boot = fs::read(machine.bytes(1)).expect("the boot partition");
+        let lies_there = |text: &[u8]| boot.windows(text.len()).any(|bytes| bytes == text);
+        assert!(lies_there(b"jos-image"), "this is no boot partition");
+        assert!(!lies_there(b"token=jos1-"), "the seed of {name} can still be read");
+    }
+}
+
 fn the_same_to_the_byte_each_time(board: Board) -> (tempfile::TempDir, PathBuf) {
     let hub = Hub::known_as("127.0.0.1", HOST);
     let dir = tempfile::tempdir().expect("a folder");
@@ -311,6 +354,12 @@ fn qemu_arm64_uefi_image_made_on_another_cpu_enrols_applies_loses_its_power_and_
 #[ignore = "soak: a second image, and its boots, for minutes"]
 fn qemu_amd64_uefi_image_with_a_read_only_root_keeps_who_it_is_and_forgets_the_rest() {
     a_read_only_root_forgets_all_but_who_it_is(Board::Amd64Uefi);
+}
+
+#[test]
+#[ignore = "soak: a second image, and its boots, for minutes"]
+fn qemu_amd64_uefi_cards_of_one_image_enrol_by_the_name_and_token_of_their_seeds() {
+    cards_of_one_image_are_the_devices_of_their_seeds(Board::Amd64Uefi);
 }
 
 #[test]

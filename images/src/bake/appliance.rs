@@ -20,6 +20,7 @@ use crate::builders::Flavour;
 use crate::formats::hash::sha256;
 use crate::formats::tree::disk::{self, DiskOptions};
 use crate::formats::{Entry, Tree};
+use crate::image::{Brought, Reference};
 use crate::profile::files::shown;
 use crate::profile::{Invalid, Problems, Resolved, check, paths};
 use crate::targets::{self, System, Target};
@@ -85,6 +86,8 @@ pub struct Appliance {
     pub baselines: BTreeMap<System, Baseline>,
     /// `[image]`, where the profile has one.
     pub image: Option<Image>,
+    /// The disk that its image is made on, where the profile brings one.
+    pub base: Option<Brought>,
     /// Whether packages are written beside images.
     pub wants_packages: bool,
     /// Brought files by system.
@@ -134,8 +137,17 @@ impl Appliance {
     }
 }
 
+/// Where things lie that are too large or too fresh for a profile's own folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Folders<'a> {
+    /// What was compiled for tools.
+    pub built: Option<&'a Path>,
+    /// Disks that images are made on.
+    pub bases: Option<&'a Path>,
+}
+
 /// Reads everything that `resolved` names and signs what is to be signed, for those of its targets that are
-/// `wanted` (all when empty). `built` is the folder of what was compiled for tools.
+/// `wanted` (all when empty).
 ///
 /// # Errors
 /// Everything that is wrong, by file, line and column.
@@ -143,7 +155,7 @@ pub fn assemble(
     resolved: &Resolved,
     wanted: &[&'static Target],
     signing: &Signing,
-    built: Option<&Path>,
+    folders: Folders<'_>,
     epoch: u32,
 ) -> Result<Appliance, Invalid> {
     let Resolved {
@@ -188,10 +200,11 @@ pub fn assemble(
     let hub_ca = reader.hub_ca(profile);
     let hub_token = reader.hub_token(profile);
     let wifi_passphrase = reader.wifi_passphrase(profile);
+    let base = reader.base(profile, folders.bases);
     let logo = reader.logo(profile);
     let systems: std::collections::BTreeSet<System> = list.iter().map(|t| t.system).collect();
     let brought = systems.iter().map(|s| (*s, reader.files(profile, *s))).collect();
-    let tools = tools::read(resolved, &list, built, &mut inputs, &mut problems);
+    let tools = tools::read(resolved, &list, folders.built, &mut inputs, &mut problems);
     let signed = if profile.tools.is_empty() {
         baseline::all(resolved, &systems, signing, &mut inputs, &mut problems)
     } else {
@@ -227,6 +240,7 @@ pub fn assemble(
         trust: signed.trust,
         baselines: signed.baselines,
         image: profile.image.clone(),
+        base,
         wants_packages: profile.outputs.as_ref().is_none_or(|o| o.packages != Some(false)),
         files: brought,
         tools,
@@ -312,6 +326,47 @@ impl Reader<'_, '_> {
                 None
             }
         }
+    }
+
+    /// The disk that a profile brings, if it is the one that the profile pins.
+    fn base(&mut self, profile: &Profile, bases: Option<&Path>) -> Option<Brought> {
+        let reference = Reference::parse(profile.image.as_ref()?.base.as_ref()?).ok()?;
+        let pointer = "/image/base";
+        let lent = bases.map(|dir| dir.join(&reference.file)).filter(|path| path.is_file());
+        let path = match lent {
+            Some(path) => path,
+            None => {
+                let node = &self.resolved.node;
+                paths::named(&self.resolved.files, node, pointer, &reference.file, self.problems)?
+            }
+        };
+        let mut refuse = |message: String, help: String| {
+            self.problems.at(&self.resolved.node, pointer, message, help);
+            None
+        };
+        let sha256 = match crate::image::size_and_sum(&path) {
+            Ok((_, sha256)) => sha256,
+            Err(error) => return refuse(error.to_string(), "name a readable file".into()),
+        };
+        if sha256 != reference.sha256 {
+            return refuse(
+                format!(
+                    "{}: its SHA-256 is {sha256}, expected {}",
+                    shown(&path),
+                    reference.sha256
+                ),
+                format!(
+                    "is it whole, and the one that you mean? Then pin it: base = {:?}",
+                    reference.with(&sha256)
+                ),
+            );
+        }
+        self.inputs.push(Input {
+            role: "image-base",
+            name: reference.file.clone(),
+            sha256,
+        });
+        Some(Brought { reference, path })
     }
 
     fn logo(&mut self, profile: &Profile) -> Option<(String, Vec<u8>)> {

@@ -12,7 +12,7 @@ pub mod secrets;
 mod texts;
 pub mod tools;
 
-pub use appliance::{Appliance, Input, assemble};
+pub use appliance::{Appliance, Folders, Input, assemble};
 pub use baseline::{Published, Signing};
 
 use crate::builders::Program;

@@ -132,11 +132,15 @@ pub fn cross(cache: &Path) -> Result<Rust, BuildError> {
             "a Rust toolchain of at least {}.{} with the standard library's source",
             MINIMUM.0, MINIMUM.1
         ),
-        help: "run scripts/setup --for cross (Debian's rustc-web, cargo-web and rust-web-src), or bring programs that \
-               are built already: --builder prebuilt=DIR"
-            .into(),
+        help: WITH_SOURCE.into(),
     })
 }
+
+/// The ways to such a toolchain, as `scripts/setup` knows them, and the one that needs none.
+const WITH_SOURCE: &str = "\
+with rustup: rustup component add rust-src; where that is not to be had: scripts/setup --for cross, which puts Debian's \
+rust-src of the very release beside the compiler; without rustup: apt install rustc-web cargo-web rust-web-src (Debian 12); or \
+bring programs that are built already: --builder prebuilt=DIR";
 
 /// jemalloc, where this machine has it. rustup's compiler carries it within, a distribution's allocates by the C library,
 /// and takes an eighth more CPU time for it. What is compiled is the same.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::ui::{Done, Failure, Progress, Ui, bytes};
 use super::{images, keys};
-use crate::bake::{self, Appliance, Package, Signing};
+use crate::bake::{self, Appliance, Folders, Package, Signing};
 use crate::builders::{
     self, Brought, Builder, Cross, Flavour, Native, Prebuilt, Program, Sources, Turns, Zigbuild, cache, toolchain,
 };
@@ -51,6 +51,9 @@ pub(super) struct Args {
     /// What was compiled for profiles of tools: their `built` files
     #[arg(long, value_name = "DIR")]
     built: Option<PathBuf>,
+    /// Where disks that images are made on (`[image] base`) are looked up besides the profile's folder
+    #[arg(long, value_name = "DIR")]
+    bases: Option<PathBuf>,
     #[command(flatten)]
     keys: keys::SigningArgs,
     /// Work on so many things at once; the number of processors when absent
@@ -73,14 +76,21 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
         &finder,
         &wanted,
         &signing,
-        (args.built.as_deref(), epoch),
+        (
+            Folders {
+                built: args.built.as_deref(),
+                bases: args.bases.as_deref(),
+            },
+            epoch,
+        ),
     )?;
     if let Some(target) = wanted.iter().find(|t| !apps.iter().any(|a| a.targets.contains(t))) {
         let failure = Failure::invalid(format!("--target: no profile named here is for {}", target.name));
         return Err(failure.help("`jos-image explain PROFILE` shows for which targets it is"));
     }
-    if apps.iter().any(|app| !images::boards(app).is_empty()) {
-        image::check_tools()?;
+    let with_images: Vec<&Appliance> = apps.iter().filter(|app| !images::boards(app).is_empty()).collect();
+    if !with_images.is_empty() {
+        image::check_tools(with_images.iter().all(|app| app.base.is_some()))?;
         image::jos()?;
     }
     for app in &apps {
@@ -154,7 +164,7 @@ pub(super) fn assemble_all(
     finder: &Finder,
     wanted: &[&'static Target],
     signing: &Signing,
-    (built, epoch): (Option<&Path>, u32),
+    (folders, epoch): (Folders<'_>, u32),
 ) -> Result<Vec<Appliance>, Failure> {
     let mut apps: Vec<Appliance> = Vec::new();
     let mut wrong = Invalid::default();
@@ -162,7 +172,7 @@ pub(super) fn assemble_all(
         let made = finder
             .profile(name)
             .and_then(|path| resolve(&path, finder))
-            .and_then(|resolved| bake::assemble(&resolved, wanted, signing, built, epoch));
+            .and_then(|resolved| bake::assemble(&resolved, wanted, signing, folders, epoch));
         match made {
             Ok(app) if apps.iter().any(|a| a.profile == app.profile) => {
                 return Err(Failure::invalid(format!(

@@ -50,7 +50,16 @@ impl Scratch {
         Self(out.join(format!(".{profile}.images-{}", std::process::id())))
     }
 
-    fn make(&self) -> Result<(), Failure> {
+    /// In the cache, for what is no part of a result.
+    pub(super) fn at(cache: PathBuf) -> Self {
+        Self(cache.join(format!("work-{}", std::process::id())))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn make(&self) -> Result<(), Failure> {
         drop(std::fs::remove_dir_all(&self.0));
         std::fs::create_dir_all(&self.0).map_err(|source| {
             Failure::from(ImageError::Io {
@@ -69,7 +78,10 @@ impl Drop for Scratch {
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
-        let failure = Failure::failed(&error);
+        let failure = match error {
+            ImageError::Refused { .. } => Failure::invalid(&error),
+            _ => Failure::failed(&error),
+        };
         match error.help() {
             Some(help) => failure.help(help),
             None => failure,

@@ -65,7 +65,7 @@ enum Command {
     Inspect(inspect::Args),
     /// Compile the programs of devices into a folder, for `build --builder prebuilt=DIR`
     Programs(programs::Args),
-    /// Say what differs between two packages
+    /// Say what differs between two packages, or between two images
     Diff(diff::Args),
     /// Check what `build` wrote: signatures, sums, statements; and whether it can be built again to the byte
     Verify(verify::Args),

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::build::finder;
 use super::keys;
 use super::ui::{Done, Failure, Ui};
-use crate::bake::{self, Signing};
+use crate::bake::{self, Folders, Signing};
 use crate::profile::{Files, Invalid, resolve};
 
 /// Check profiles and all they name, without building
@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// Where profiles and bases are looked up besides
     #[arg(long = "profiles", value_name = "DIR")]
     profiles_dir: Option<PathBuf>,
+    /// As of `build`: where disks that images are made on are looked up besides
+    #[arg(long, value_name = "DIR")]
+    bases: Option<PathBuf>,
     #[command(flatten)]
     keys: keys::SigningArgs,
 }
@@ -41,13 +44,17 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     } else {
         stand_in()
     };
+    let folders = Folders {
+        bases: args.bases.as_deref(),
+        ..Folders::default()
+    };
     let mut wrong = Invalid::default();
     let (mut text, mut values) = (String::new(), Vec::new());
     for name in &args.profiles {
         let checked = finder
             .profile(name)
             .and_then(|path| resolve(&path, &finder))
-            .and_then(|resolved| bake::assemble(&resolved, &[], &signing, None, 0).map(|app| (app, resolved)));
+            .and_then(|resolved| bake::assemble(&resolved, &[], &signing, folders, 0).map(|app| (app, resolved)));
         match checked {
             Ok((app, resolved)) => {
                 text.push_str(&format!(

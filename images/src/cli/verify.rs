@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use super::build::{assemble_all, finder, for_all, make, programs};
 use super::images;
 use super::ui::{Done, Failure, Ui};
-use crate::bake::{Published, Signing};
-use crate::diff::{Difference, diff};
+use crate::bake::{Folders, Published, Signing};
+use crate::diff::diff;
+use crate::diff::image::{self as disks, Placed};
 use crate::formats::{EntryKind, inspect};
+use crate::image::ImageError;
 use crate::targets::{self, System, Target};
 use crate::verify::{Checked, Finding, verify};
 use crate::{manifest, sbom};
@@ -47,6 +49,9 @@ pub(super) struct Args {
     /// As of `build`: what was compiled for profiles of tools
     #[arg(long, value_name = "DIR", requires = "rebuild")]
     built: Option<PathBuf>,
+    /// As of `build`: where disks that images are made on are looked up besides
+    #[arg(long, value_name = "DIR", requires = "rebuild")]
+    bases: Option<PathBuf>,
     /// As of `build`: sources of jos
     #[arg(long, value_name = "DIR", requires = "rebuild")]
     source: Option<PathBuf>,
@@ -110,7 +115,7 @@ fn public(path: &Path) -> Result<PublicKey, Failure> {
 }
 
 /// Builds the same again and notes each file that came out otherwise; of packages, in what they differ.
-fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<String, Vec<Difference>>, Failure> {
+fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<String, Vec<Placed>>, Failure> {
     let manifest = checked.manifest.clone();
     let text = |name: &str| manifest[name].as_str().unwrap_or_default().to_owned();
     if text("jos_image") != env!("CARGO_PKG_VERSION") {
@@ -134,7 +139,11 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
         .and_then(|n| u32::try_from(n).ok());
     let epoch = epoch.ok_or_else(|| Failure::invalid("manifest.json: no source_date_epoch"))?;
     let signing = published(&args.folder, &manifest)?;
-    let apps = assemble_all(&[profile], &finder, &wanted, &signing, (args.built.as_deref(), epoch))?;
+    let folders = Folders {
+        built: args.built.as_deref(),
+        bases: args.bases.as_deref(),
+    };
+    let apps = assemble_all(&[profile], &finder, &wanted, &signing, (folders, epoch))?;
     let builder = for_all(&apps, args.builder.as_deref(), args.source.as_deref(), None)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let programs = programs(builder.as_ref(), &apps, workers, ui)?;
@@ -153,7 +162,8 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
             }
             note(&package.name, "comes out otherwise when it is built again");
             if let (Ok(old), Ok(new)) = (inspect(&there), inspect(&package.bytes)) {
-                differences.insert(package.name.clone(), diff(&old, &new));
+                let found = diff(&old, &new).into_iter().map(Placed::from);
+                differences.insert(package.name.clone(), found.collect());
             }
         }
         for image in &set.images {
@@ -164,6 +174,11 @@ fn rebuild(args: &Args, checked: &mut Checked, ui: &Ui) -> Result<BTreeMap<Strin
                 .is_none_or(|output| output["sha256"] != image.sha256.as_str())
             {
                 note(&image.name, "comes out otherwise when it is built again");
+                let between = scratch.path().join("between");
+                std::fs::create_dir_all(&between).map_err(ImageError::io(&between))?;
+                if let Ok(found) = disks::diff(&args.folder.join(&image.name), &image.path, &between) {
+                    differences.insert(image.name.clone(), found);
+                }
             }
         }
         for (name, text) in [("manifest.json", &set.manifest), (sbom::FILE, &set.bill)] {

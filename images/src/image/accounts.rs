@@ -38,7 +38,11 @@ pub(super) fn add(layer: &mut Layer, account: &Account<'_>) -> Result<u32, Image
         ..
     } = account;
     let mut append = |file: &str, mode: u32, line: String| -> Result<(), ImageError> {
-        let text = layer.text(file)? + &line;
+        let mut text = layer.text(file)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&line);
         match layer.get(file).cloned() {
             Some(mut item) => {
                 item.kind = super::layer::Kind::File(super::layer::Content::Bytes(text.into_bytes()));

@@ -1,8 +1,8 @@
 //! The base root: what mmdebstrap makes of a list of packages, kept by its inputs.
 //!
-//! Owns: the cache `images/base-KEY/` with `root.tar` and the same unpacked as `tree/`. KEY is the SHA-256 of the release,
+//! Owns: what is in a slot of the cache: `root.tar` and the same unpacked as `tree/`. Its key is the SHA-256 of the release,
 //! the CPU, the list of packages, the sources, and what the mirrors hold at this moment (their signed `InRelease`), so a
-//! security update makes another base, and an unchanged world none. A base appears whole and is never changed.
+//! security update makes another base, in place of the one before, and an unchanged world none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use jos_schemas::documents::profile::Image;
 
 use super::board::Board;
 use super::layer::{Content, Item, Kind, Layer};
+use super::slots::{self, Recipe, Slot};
 use super::{ImageError, Places, foreign, tools, wifi};
 use crate::bake::Appliance;
 use crate::formats::control::Stanza;
@@ -62,8 +63,8 @@ pub struct Debian {
 /// A base in the cache.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
-    dir: PathBuf,
-    /// SHA-256 of `root.tar`.
+    slot: Slot,
+    /// SHA-256 of `root.tar`, or of the file that a vendor brought.
     pub(super) sha256: String,
     /// What is in it.
     pub(super) packages: Vec<Debian>,
@@ -72,12 +73,17 @@ pub(super) struct Base {
 impl Base {
     /// The root as a folder; owners are not in it.
     pub(super) fn tree(&self) -> PathBuf {
-        self.dir.join("tree")
+        self.slot.dir.join("tree")
+    }
+
+    /// The whole disk, where a vendor brought one.
+    pub(super) fn disk(&self) -> PathBuf {
+        self.slot.dir.join("disk.img")
     }
 
     /// Every path of it, with its owner.
     pub(super) fn layer(&self) -> Result<Layer, ImageError> {
-        let at = self.dir.join("root.tar");
+        let at = self.slot.dir.join("root.tar");
         let file = fs::File::open(&at).map_err(ImageError::io(&at))?;
         let mut archive = tar::Archive::new(file);
         let mut layer = Layer::default();
@@ -142,7 +148,7 @@ pub(super) fn obtain(
     let firmware = board.firmware_packages.iter().copied().chain(radio);
     let native = foreign::native();
     let of = |architecture: &str, packages: &[String], make: &dyn Fn(&Path) -> Result<(), ImageError>| {
-        let inputs = format!("{RECIPE}\n{suite}\n{architecture}\n{}\n{states}", packages.join(","));
+        let family = format!("{suite}\n{architecture}\n{}", packages.join(","));
         let note = || {
             say(&format!(
                 "{}: making the base root ({suite}, {architecture}, {} packages and what they need)",
@@ -150,7 +156,23 @@ pub(super) fn obtain(
                 packages.len()
             ));
         };
-        cached(&places.cache, &inputs, &note, make)
+        let whole = |new: &Path| {
+            let tree = new.join("tree");
+            fs::create_dir_all(&tree).map_err(ImageError::io(&tree))?;
+            make(new)?;
+            let (_, sum) = tools::size_and_sum(&new.join("root.tar"))?;
+            let sums = new.join("root.tar.sha256");
+            fs::write(&sums, sum).map_err(ImageError::io(&sums))
+        };
+        let recipe = Recipe {
+            way: RECIPE,
+            family: &family,
+            state: &states,
+        };
+        let slot = slots::obtain(&places.cache, recipe, &note, &whole)?;
+        let sum = slot.dir.join("root.tar.sha256");
+        let sha256 = fs::read_to_string(&sum).map_err(ImageError::io(&sum))?;
+        open(slot, sha256.trim().to_owned())
     };
     let mut packages = packages(app, image, board);
     let made_here = |packages: &[String]| {
@@ -178,42 +200,12 @@ pub(super) fn obtain(
     made_here(&packages)
 }
 
-/// The base of these inputs, made by `make` where it is not kept yet: whole, and by one build at a time.
-fn cached(
-    cache: &Path,
-    inputs: &str,
-    note: &dyn Fn(),
-    make: &dyn Fn(&Path) -> Result<(), ImageError>,
-) -> Result<Base, ImageError> {
-    let dir = cache.join(format!("base-{}", sha256(inputs.as_bytes())));
-    let lock_path = dir.with_extension("lock");
-    let lock = fs::File::create(&lock_path).map_err(ImageError::io(&lock_path))?;
-    lock.lock().map_err(ImageError::io(&lock_path))?;
-    if !dir.is_dir() {
-        note();
-        let new = dir.with_extension("new");
-        drop(fs::remove_dir_all(&new));
-        let tree = new.join("tree");
-        fs::create_dir_all(&tree).map_err(ImageError::io(&tree))?;
-        make(&new)?;
-        let (_, sum) = tools::size_and_sum(&new.join("root.tar"))?;
-        let sums = new.join("root.tar.sha256");
-        fs::write(&sums, sum).map_err(ImageError::io(&sums))?;
-        fs::rename(&new, &dir).map_err(ImageError::io(&dir))?;
-    }
-    open(dir)
-}
-
-fn open(dir: PathBuf) -> Result<Base, ImageError> {
-    let sum = dir.join("root.tar.sha256");
-    let sha256 = fs::read_to_string(&sum)
-        .map_err(ImageError::io(&sum))?
-        .trim()
-        .to_owned();
-    let status = dir.join("tree/var/lib/dpkg/status");
+/// The base in a slot.
+pub(super) fn open(slot: Slot, sha256: String) -> Result<Base, ImageError> {
+    let status = slot.dir.join("tree/var/lib/dpkg/status");
     let text = fs::read_to_string(&status).map_err(ImageError::io(&status))?;
     Ok(Base {
-        dir,
+        slot,
         sha256,
         packages: installed(&text)?,
     })

@@ -85,16 +85,7 @@ impl Plan<'_> {
                 files
             }
         };
-        let read_me = format!(
-            "{} {}, for {}. Made by jos-image.\n\n\
-             A file {} beside this one is read at the first boot and removed: hostname=, token=, wifi_ssid=,\n\
-             wifi_passphrase=, each on its own line and each as wanted. `jos-image seed` writes them from a table.\n",
-            self.app.product(),
-            self.app.full_version(),
-            self.board.name,
-            seeds::FILE
-        );
-        files.push((seeds::READ_ME.into(), read_me.into_bytes()));
+        files.push((seeds::READ_ME.into(), read_me(self.app, self.board).into_bytes()));
         Ok(files)
     }
 
@@ -149,6 +140,19 @@ impl Plan<'_> {
         files.push(("cmdline.txt".into(), line.into_bytes()));
         Ok(files)
     }
+}
+
+/// What says that seeds are read from a boot partition, and how.
+pub(super) fn read_me(app: &Appliance, board: &Board) -> String {
+    format!(
+        "{} {}, for {}. Made by jos-image.\n\n\
+         A file {} beside this one is read at the first boot and removed: hostname=, token=, wifi_ssid=,\n\
+         wifi_passphrase=, each on its own line and each as wanted. `jos-image seed` writes them from a table.\n",
+        app.product(),
+        app.full_version(),
+        board.name,
+        seeds::FILE
+    )
 }
 
 /// The files below a folder for whose path in it `wanted` says so.

@@ -110,19 +110,42 @@ pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result
 }
 
 /// Copies a file into a place of another, leaving out what is zero: the disk stays sparse.
-pub(super) fn copy(from: &Path, to: &mut File, mut at: u64, name: &Path) -> Result<(), ImageError> {
+pub(super) fn copy(from: &Path, to: &mut File, at: u64, name: &Path) -> Result<(), ImageError> {
     let mut source = File::open(from).map_err(ImageError::io(from))?;
+    match pour(&mut source, to, at) {
+        Ok(_) => Ok(()),
+        Err(Poured::Read(error)) => Err(ImageError::io(from)(error)),
+        Err(Poured::Write(error)) => Err(ImageError::io(name)(error)),
+    }
+}
+
+/// On which side a copy failed.
+pub(super) enum Poured {
+    Read(std::io::Error),
+    Write(std::io::Error),
+}
+
+/// Copies all that `source` gives to a place of a file, which reads as zero there, and gives how much that was. What is zero
+/// is left out.
+pub(super) fn pour(source: &mut impl Read, to: &mut File, mut at: u64) -> Result<u64, Poured> {
+    let begin = at;
     let mut buffer = vec![0; 64 << 10];
     let zeros = buffer.clone();
     loop {
-        let count = source.read(&mut buffer).map_err(ImageError::io(from))?;
+        let mut count = 0;
+        while count < buffer.len() {
+            match source.read(&mut buffer[count..]).map_err(Poured::Read)? {
+                0 => break,
+                more => count += more,
+            }
+        }
         if count == 0 {
-            return Ok(());
+            return Ok(at - begin);
         }
         if buffer[..count] != zeros[..count] {
             to.seek(SeekFrom::Start(at))
                 .and_then(|_| to.write_all(&buffer[..count]))
-                .map_err(ImageError::io(name))?;
+                .map_err(Poured::Write)?;
         }
         at += count as u64;
     }

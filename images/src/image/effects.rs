@@ -1,23 +1,26 @@
 //! The baseline's effects in a root that is not running: `jos agent apply --root`.
 //!
-//! `jos` works on a folder: the base's files as hard links, which it replaces and never writes into, and ours beside them,
-//! under fakeroot(1), so that owners it gives are kept without being root. What it changed becomes part of the list. Its
-//! ledger and keys stay outside: every device makes its own, finds the baseline in force and notes that.
+//! `jos` works on a folder: the base's files as hard links, and ours beside them, under fakeroot(1), so that owners are kept
+//! without being root. Since it changes no file that has two names, those that it may change are copies: settings, and
+//! whatever the state names. What it changed becomes part of the list. Its ledger and keys stay outside: every device makes
+//! its own, finds the baseline in force and notes that.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::base::Base;
 use super::layer::{Content, Item, Kind, Layer};
 use super::{ImageError, Places, jos, tools};
 use crate::bake::Appliance;
-use crate::formats::hash::sha256;
 use crate::targets::System;
 
-/// Applies, then lists all paths, and packs what has no second link: what is not the base's.
+/// Gives owners, applies, then lists all paths, and packs what has no second link: what is not the base's, or a copy.
 const SCRIPT: &str = r#"
+(cd "$2" && xargs -0 -r -n 2 chown -h < "$3/owners")
 "$1" agent apply "$2/usr/share/jos/baseline.json" --source baseline --root "$2" --state-dir "$3/state" >&2
 cd "$2"
 find . -mindepth 1 -printf '%P\0' > "$3/paths"
@@ -27,15 +30,17 @@ find . -mindepth 1 '(' -type d -o -links 1 ')' -print0 | sort -z |
 
 /// Has `jos` bring the baseline about, and takes over what it did.
 pub(super) fn baseline(layer: &mut Layer, base: &Base, app: &Appliance, places: &Places) -> Result<(), ImageError> {
-    if !app.baselines.contains_key(&System::Debian) {
+    let Some(state) = app.baselines.get(&System::Debian) else {
         return Ok(());
-    }
+    };
     // Beside the base: hard links do not leave a file system.
     let work = places.cache.join(format!("work-{}", std::process::id()));
     let _gone = Scratch(&work);
     fs::create_dir_all(&work).map_err(ImageError::io(&work))?;
     let root = work.join("root");
     materialise(layer, base, &root)?;
+    let copied = copies(layer, &serde_json::to_value(&state.state).unwrap_or_default());
+    own(layer, &copied, &work)?;
     let mut command = tools::command("fakeroot");
     command
         .args(["--", "sh", "-euc", SCRIPT, "sh"])
@@ -94,6 +99,52 @@ fn materialise(layer: &Layer, base: &Base, root: &Path) -> Result<(), ImageError
     Ok(())
 }
 
+/// The base's files that the state may change: what lies in /etc, and every path that the state names.
+fn copies(layer: &Layer, state: &Value) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    strings(state, &mut |text| {
+        if text.starts_with('/') {
+            named.insert(layer.resolved(text));
+        }
+    });
+    let changeable = |path: &str| path.starts_with("etc/") || named.contains(path);
+    let files = layer
+        .items()
+        .filter(|(path, item)| matches!(item.kind, Kind::File(Content::Disk(_))) && changeable(path));
+    files.map(|(path, _)| path.to_owned()).collect()
+}
+
+fn strings(value: &Value, each: &mut dyn FnMut(&str)) {
+    match value {
+        Value::String(text) => each(text),
+        Value::Array(items) => items.iter().for_each(|item| strings(item, each)),
+        Value::Object(entries) => entries.values().for_each(|item| strings(item, each)),
+        _ => {}
+    }
+}
+
+/// Puts copies in the place of links, and writes down the owners of those and of our own files.
+fn own(layer: &Layer, copied: &BTreeSet<String>, work: &Path) -> Result<(), ImageError> {
+    let mut owners = Vec::new();
+    for (path, item) in layer.items() {
+        let at = work.join("root").join(path);
+        match &item.kind {
+            Kind::File(Content::Disk(from)) if copied.contains(path) => {
+                fs::remove_file(&at)
+                    .and_then(|()| fs::copy(from, &at))
+                    .map_err(ImageError::io(&at))?;
+            }
+            Kind::File(Content::Bytes(_)) => {}
+            _ => continue,
+        }
+        if (item.uid, item.gid) != (0, 0) {
+            owners.extend_from_slice(format!("{}:{}\0{path}\0", item.uid, item.gid).as_bytes());
+        }
+    }
+    let list = work.join("owners");
+    fs::write(&list, owners).map_err(ImageError::io(&list))
+}
+
 /// Takes what is new or other from the archive, and drops what is gone.
 fn take_over(layer: &mut Layer, work: &Path) -> Result<(), ImageError> {
     let list = work.join("paths");
@@ -116,15 +167,24 @@ fn take_over(layer: &mut Layer, work: &Path) -> Result<(), ImageError> {
     let mut archive = tar::Archive::new(std::io::BufReader::new(file));
     for entry in archive.entries().map_err(ImageError::io(&at))? {
         let entry = entry.map_err(ImageError::io(&at))?;
-        let Some((path, item)) = item(entry, &at)? else {
+        let Some((path, mut item)) = item(entry, &at)? else {
             continue;
         };
         let same = match layer.get(&path) {
-            // Owners of the base's folders and files are not in the folder it was unpacked to.
+            // Owners of the base's folders are not in the folder it was unpacked to.
             Some(known) => match (&known.kind, &item.kind) {
                 (Kind::Dir, Kind::Dir) => true,
                 (Kind::File(Content::Bytes(a)), Kind::File(Content::Bytes(b))) => {
-                    sha256(a) == sha256(b) && known.mode == item.mode && (item.uid, item.gid) == (0, 0)
+                    a == b && known.mode == item.mode && (item.uid, item.gid) == (known.uid, known.gid)
+                }
+                (Kind::File(Content::Disk(from)), Kind::File(Content::Bytes(b))) => {
+                    let there = fs::metadata(from).map_err(ImageError::io(from))?.permissions().mode() & 0o7777;
+                    if there == item.mode {
+                        // Nor are all its modes: what was not changed is the base's own.
+                        item.mode = known.mode;
+                    }
+                    let a = fs::read(from).map_err(ImageError::io(from))?;
+                    a == *b && known.mode == item.mode && (item.uid, item.gid) == (known.uid, known.gid)
                 }
                 (a, b) => a == b,
             },

@@ -3,6 +3,7 @@
 //! `mke2fs -d` takes times and order from the building machine's disk, and owners from whoever builds. debugfs does one
 //! write after the other, in our order, with our time and our owners: equal lists give equal bytes, and no right is needed.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::layer::{Content, Kind, Layer};
@@ -45,38 +46,10 @@ impl Root<'_> {
             .stdin(std::process::Stdio::null())
             .output();
         done("mke2fs", made.map_err(ImageError::io(to))?)?;
+        let help = "raise `size` under [image] if it speaks of no free space";
         let script = scratch.join("commands");
-        std::fs::write(&script, commands).map_err(ImageError::io(&script))?;
-        let wrote = tools::command("debugfs")
-            .arg("-w")
-            .arg("-f")
-            .arg(&script)
-            .arg(to)
-            .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
-            .output()
-            .map_err(ImageError::io(to))?;
-        // It ends with 0 whatever happened; what went wrong stands in its words.
-        let said = String::from_utf8_lossy(&wrote.stderr).into_owned();
-        let wrong: Vec<&str> = said
-            .lines()
-            .filter(|l| !l.starts_with("debugfs ") && !l.is_empty())
-            .collect();
-        if !wrong.is_empty() || !wrote.status.success() {
-            return Err(ImageError::Tool {
-                tool: "debugfs".into(),
-                said: wrong[..wrong.len().min(10)].join("\n"),
-                help: "raise `size` under [image] if it speaks of no free space".into(),
-            });
-        }
-        for path in [&script, &contents] {
-            let gone = if path.is_dir() {
-                std::fs::remove_dir_all(path)
-            } else {
-                std::fs::remove_file(path)
-            };
-            gone.map_err(ImageError::io(path))?;
-        }
-        Ok(())
+        debugfs(&commands, (Path::new("."), to.as_os_str()), &script, self.epoch, help)?;
+        std::fs::remove_dir_all(&contents).map_err(ImageError::io(&contents))
     }
 
     fn commands(&self, contents: &Path) -> Result<String, ImageError> {
@@ -116,6 +89,40 @@ impl Root<'_> {
     }
 }
 
+/// Has debugfs write into the file system `to`, as it is called in `folder`; it reads its commands from `script`.
+pub(super) fn debugfs(
+    commands: &str,
+    (folder, to): (&Path, &OsStr),
+    script: &Path,
+    epoch: u32,
+    help: &str,
+) -> Result<(), ImageError> {
+    std::fs::write(script, commands).map_err(ImageError::io(script))?;
+    let wrote = tools::command("debugfs")
+        .current_dir(folder)
+        .arg("-w")
+        .arg("-f")
+        .arg(script)
+        .arg(to)
+        .env("E2FSPROGS_FAKE_TIME", epoch.to_string())
+        .output()
+        .map_err(ImageError::io(script))?;
+    // It ends with 0 whatever happened; what went wrong stands in its words.
+    let said = String::from_utf8_lossy(&wrote.stderr).into_owned();
+    let wrong: Vec<&str> = said
+        .lines()
+        .filter(|l| !l.starts_with("debugfs ") && !l.is_empty())
+        .collect();
+    if !wrong.is_empty() || !wrote.status.success() {
+        return Err(ImageError::Tool {
+            tool: "debugfs".into(),
+            said: wrong[..wrong.len().min(10)].join("\n"),
+            help: help.into(),
+        });
+    }
+    std::fs::remove_file(script).map_err(ImageError::io(script))
+}
+
 fn done(tool: &str, out: std::process::Output) -> Result<(), ImageError> {
     if out.status.success() {
         return Ok(());
@@ -127,7 +134,7 @@ fn done(tool: &str, out: std::process::Output) -> Result<(), ImageError> {
     })
 }
 
-fn from(path: &Path) -> Result<String, ImageError> {
+pub(super) fn from(path: &Path) -> Result<String, ImageError> {
     let text = path
         .to_str()
         .ok_or_else(|| ImageError::Unfit(format!("{}: expected a path of UTF-8", path.display())))?;
@@ -135,7 +142,7 @@ fn from(path: &Path) -> Result<String, ImageError> {
 }
 
 /// A word for debugfs. Its parser doubles quotes; a line feed would start another command.
-fn quoted(text: &str) -> Result<String, ImageError> {
+pub(super) fn quoted(text: &str) -> Result<String, ImageError> {
     if text.contains('\n') {
         return Err(ImageError::Unfit(format!("{text:?}: a name with a line break")));
     }

@@ -1,8 +1,8 @@
 //! Bootable images: a base root of Debian, our package and its baseline in it, and a disk around it.
 //!
-//! Owns: the order of the work. `base` makes and keeps the root of a package list; `root` lays on it what an image
+//! Owns: the order of the work. `base` makes the root of a package list, `slots` keeps it; `root` lays on it what an image
 //! needs beyond packages; `package` puts our own package in; `effects` has `jos` bring the baseline about in a folder;
-//! `ext4`, `fat` and `disk` write the bytes.
+//! `ext4`, `fat` and `disk` write the bytes. `brought` does the same on a disk that a vendor made.
 //! Never: needs root, a loop device, a mount, or a program of another CPU to run. What differs between two devices (machine
 //! id, SSH host keys, the agent's own keys and ledger) is made at first boot and never lies in an image.
 
@@ -10,18 +10,23 @@ mod accounts;
 mod base;
 mod board;
 mod boot;
+mod brought;
 mod disk;
 mod effects;
 mod ext4;
 mod fat;
 mod foreign;
 mod initrd;
+pub(crate) mod kinds;
 mod layer;
 mod mbr;
 mod package;
+pub(crate) mod raw;
 mod root;
+mod slots;
 pub mod table;
 pub(crate) mod tools;
+pub(crate) mod view;
 mod wifi;
 
 use std::path::{Path, PathBuf};
@@ -30,8 +35,10 @@ use jos_schemas::documents::profile::Image;
 
 pub use base::Debian;
 pub use board::{BOARDS, Board, Firmware, find, nearest};
+pub use brought::{Brought, Reference};
 pub use layer::Layer;
 pub use root::bytes_of;
+pub(crate) use tools::size_and_sum;
 pub use wifi::{sound_passphrase, sound_ssid};
 
 use crate::bake::{self, Appliance};
@@ -74,6 +81,14 @@ pub enum ImageError {
     /// A value does not fit.
     #[error("{0}")]
     Unfit(String),
+    /// A base that a vendor brought cannot be served.
+    #[error("{what}")]
+    Refused {
+        /// What was found, and what was expected.
+        what: String,
+        /// What to do.
+        help: String,
+    },
 }
 
 impl ImageError {
@@ -93,7 +108,9 @@ impl ImageError {
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         match self {
-            Self::Missing { help, .. } | Self::Tool { help, .. } if !help.is_empty() => Some(help),
+            Self::Missing { help, .. } | Self::Tool { help, .. } | Self::Refused { help, .. } if !help.is_empty() => {
+                Some(help)
+            }
             _ => None,
         }
     }
@@ -142,6 +159,9 @@ pub fn build(
     places: &Places,
     say: &dyn Fn(&str),
 ) -> Result<Made, ImageError> {
+    if let Some(brought) = &app.base {
+        return brought::build(app, image, board, (brought, programs), places, say);
+    }
     let target = targets::find(board.target).ok_or_else(|| ImageError::Unfit(format!("no target {}", board.target)))?;
     let own = bake::deb(app, target, programs)?;
     let base = base::obtain(app, image, board, places, say)?;
@@ -265,12 +285,12 @@ impl Ids<'_> {
     }
 }
 
-/// Tools without which no image is made, for `scripts/setup` and the message.
+/// Tools without which no image is made, for `scripts/setup` and the message; without those that make a base, where all are brought.
 ///
 /// # Errors
-/// [`ImageError::Missing`] names the first that is not installed.
-pub fn check_tools() -> Result<(), ImageError> {
-    tools::need_all()
+/// [`ImageError::Missing`] names what is not installed.
+pub fn check_tools(all_brought: bool) -> Result<(), ImageError> {
+    tools::need_all(all_brought)
 }
 
 /// The program `jos` of this machine: beside `jos-image`, else on PATH.

@@ -28,7 +28,7 @@ pub(super) fn read_only(image: &Image) -> bool {
 
 /// Takes away what belongs to one machine or one moment, and what a base may hold of the machine it was made on.
 pub(super) fn clean(layer: &mut Layer) {
-    layer.remove_below("etc/ssh", |name, _| name.starts_with("ssh_host_"));
+    individual(layer);
     layer.remove_below("var/log", |_, item| item.kind != Kind::Dir);
     // debconf's answers lie there too, and are no cache.
     layer.remove_below("var/cache", |name, item| {
@@ -45,15 +45,36 @@ pub(super) fn clean(layer: &mut Layer) {
     for path in [
         "etc/hostname",
         "var/lib/dbus/machine-id",
-        "var/lib/systemd/random-seed",
-        "var/lib/systemd/credential.secret",
         "var/lib/dpkg/status-old",
         "var/lib/dpkg/available-old",
     ] {
         layer.remove(path);
     }
-    // Empty: systemd makes one at first boot, and this is no "first boot" that would ask questions.
     layer.file("etc/machine-id", 0o444, "");
+}
+
+/// Takes away what no two devices may share, and nothing else.
+pub(super) fn individual(layer: &mut Layer) {
+    layer.remove_below("etc/ssh", |name, _| name.starts_with("ssh_host_"));
+    for path in ["var/lib/systemd/random-seed", "var/lib/systemd/credential.secret"] {
+        layer.remove(path);
+    }
+    // A link leads to /etc/machine-id.
+    if matches!(
+        layer.get("var/lib/dbus/machine-id"),
+        Some(Item {
+            kind: Kind::File(_),
+            ..
+        })
+    ) {
+        layer.remove("var/lib/dbus/machine-id");
+    }
+    // Empty: systemd makes one at first boot, and this is no "first boot" that would ask questions. A base whose own is
+    // none yet ("uninitialized") stays as it is.
+    let id = layer.text("etc/machine-id").unwrap_or_default();
+    if id.trim().len() == 32 {
+        layer.file("etc/machine-id", 0o444, "");
+    }
 }
 
 /// Puts it in.
@@ -87,6 +108,30 @@ pub(super) fn complete(
         layer.file(&format!("{OURS}/kept"), 0o644, KEPT.join("\n") + "\n");
     }
     layer.dir(boot, 0o700, 0, 0);
+    first_boot(layer, board, boot, grows);
+    Ok(())
+}
+
+/// Puts into a base that a vendor brought what its profile asks for; network and mounts are the base's own. `boot` is where
+/// its boot partition is mounted, if it takes seeds.
+pub(super) fn complete_brought(
+    layer: &mut Layer,
+    image: &Image,
+    board: &Board,
+    boot: Option<&str>,
+) -> Result<(), ImageError> {
+    if let Some(hostname) = &image.hostname {
+        layer.remove("etc/hostname");
+        host_name(layer, hostname);
+    }
+    locale(layer, image);
+    users(layer, image)?;
+    first_boot(layer, board, boot.unwrap_or(board.firmware.mount()), "/");
+    Ok(())
+}
+
+/// What only the device itself knows, it does at its first boot.
+fn first_boot(layer: &mut Layer, board: &Board, boot: &str, grows: &str) {
     let script = include_str!("scripts/first-boot.sh")
         .replace("@BOOT@", boot)
         .replace("@GROWS@", grows);
@@ -94,7 +139,6 @@ pub(super) fn complete(
     let unit = include_str!("scripts/first-boot.service").replace("@MOUNT@", &boot.replace('/', "-"));
     unit_file(layer, "jos-image-first-boot.service", &unit);
     layer.file(&format!("{OURS}/board"), 0o644, format!("{}\n", board.name));
-    Ok(())
 }
 
 fn unit_file(layer: &mut Layer, name: &str, text: &str) {
@@ -103,17 +147,24 @@ fn unit_file(layer: &mut Layer, name: &str, text: &str) {
 }
 
 fn names(layer: &mut Layer, app: &Appliance, image: &Image) {
-    let hostname = image.hostname.as_deref().unwrap_or(app.name.as_str());
-    if hostname.contains("{serial}") {
-        layer.file(&format!("{OURS}/hostname"), 0o644, format!("{hostname}\n"));
-    } else {
-        layer.file("etc/hostname", 0o644, format!("{hostname}\n"));
-    }
+    host_name(layer, image.hostname.as_deref().unwrap_or(app.name.as_str()));
     layer.file(
         "etc/hosts",
         0o644,
         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
     );
+    locale(layer, image);
+}
+
+fn host_name(layer: &mut Layer, hostname: &str) {
+    if hostname.contains("{serial}") {
+        layer.file(&format!("{OURS}/hostname"), 0o644, format!("{hostname}\n"));
+    } else {
+        layer.file("etc/hostname", 0o644, format!("{hostname}\n"));
+    }
+}
+
+fn locale(layer: &mut Layer, image: &Image) {
     if let Some(locale) = &image.locale {
         layer.file("etc/default/locale", 0o644, format!("LANG={locale}\n"));
         layer.file("etc/locale.conf", 0o644, format!("LANG={locale}\n"));

@@ -9,7 +9,7 @@ use super::ImageError;
 const SECTOR: u64 = 512;
 
 /// A partition, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Its number, from 1.
     pub number: u32,
@@ -17,6 +17,12 @@ pub struct Entry {
     pub start: u64,
     /// How long it is.
     pub size: u64,
+    /// Its name, which only a GPT has.
+    pub name: String,
+    /// Its type: a GUID, or `0x83`.
+    pub kind: String,
+    /// Its own GUID, which only a GPT has.
+    pub id: String,
 }
 
 /// The primary partitions of a disk, or those of its GPT, as the table has them.
@@ -24,13 +30,13 @@ pub struct Entry {
 /// # Errors
 /// [`ImageError`] when there is no table.
 pub fn read(disk: &Path) -> Result<Vec<Entry>, ImageError> {
+    read_as(disk, &disk.display().to_string())
+}
+
+/// The same of a disk that errors call by another name than that of its file.
+pub(crate) fn read_as(disk: &Path, shown: &str) -> Result<Vec<Entry>, ImageError> {
     let io = |e| ImageError::io(disk)(e);
-    let unfit = |what: &str| {
-        ImageError::Unfit(format!(
-            "{}: {what}: expected a disk with an MBR or a GPT",
-            disk.display()
-        ))
-    };
+    let unfit = |what: &str| ImageError::Unfit(format!("{shown}: {what}: expected a disk with an MBR or a GPT"));
     let mut file = File::open(disk).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let mut at = |offset: u64, bytes: &mut [u8]| {
@@ -53,32 +59,56 @@ pub fn read(disk: &Path) -> Result<Vec<Entry>, ImageError> {
             return Err(unfit("a damaged GPT"));
         }
         let table = short(&header[72..80]).saturating_mul(SECTOR);
-        let mut entry = [0; 48];
+        let mut entry = [0; 128];
         for number in 0..count {
             at(table.saturating_add(number * each), &mut entry)?;
             if entry[..16] != [0; 16] {
                 let (first, last) = (short(&entry[32..40]), short(&entry[40..48]));
-                all.push((number + 1, first, (last + 1).saturating_sub(first)));
+                let texts = (text(&entry[56..]), guid(&entry[..16]), guid(&entry[16..32]));
+                all.push((number + 1, first, last.saturating_add(1).saturating_sub(first), texts));
             }
         }
     } else {
         for (number, entry) in (1..).zip(mbr[446..510].chunks(16)) {
             // 5 and 15 are chains of further partitions, where no system of ours lies.
             if ![0, 0x05, 0x0f].contains(&entry[4]) {
-                all.push((number, short(&entry[8..12]), short(&entry[12..16])));
+                let texts = (String::new(), format!("{:#04x}", entry[4]), String::new());
+                all.push((number, short(&entry[8..12]), short(&entry[12..16]), texts));
             }
         }
     }
     let mut entries = Vec::new();
-    for (number, first, sectors) in all {
+    for (number, first, sectors, (name, kind, id)) in all {
         let (start, size) = (first.saturating_mul(SECTOR), sectors.saturating_mul(SECTOR));
         if start == 0 || size == 0 || start.saturating_add(size) > length {
             return Err(unfit(&format!("partition {number} reaches beyond its end")));
         }
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        entries.push(Entry { number, start, size });
+        entries.push(Entry {
+            number,
+            start,
+            size,
+            name,
+            kind,
+            id,
+        });
     }
     Ok(entries)
+}
+
+/// A name, in UTF-16 up to the first zero.
+fn text(bytes: &[u8]) -> String {
+    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
+    String::from_utf16_lossy(&units)
+}
+
+/// A GUID as people write it: the first three groups are little-endian (UEFI Specification, Appendix A).
+fn guid(bytes: &[u8]) -> String {
+    const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let hex: String = ORDER.iter().map(|at| format!("{:02x}", bytes[*at])).collect();
+    let groups = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    groups.map(|(from, to)| &hex[from..to]).join("-")
 }
 
 #[cfg(test)]
@@ -92,18 +122,21 @@ mod tests {
         let (part, image) = (dir.path().join("p"), dir.path().join("image"));
         std::fs::write(&part, vec![1; 1 << 20]).expect("a file");
         let mib = 1 << 20;
-        let entry = |number, start, size| Entry { number, start, size };
+        let places = |image: &Path| -> Vec<(u32, u64, u64)> {
+            let entries = read(image).expect("a table");
+            entries.iter().map(|e| (e.number, e.start, e.size)).collect()
+        };
         mbr::write(&image, 1, &[(&part, mbr::FAT32), (&part, mbr::LINUX)]).expect("a disk");
-        assert_eq!(
-            read(&image).expect("a table"),
-            [entry(1, 4 * mib, mib), entry(2, 5 * mib, mib)]
-        );
+        assert_eq!(places(&image), [(1, 4 * mib, mib), (2, 5 * mib, mib)]);
+        assert_eq!(read(&image).expect("a table")[0].kind, "0x0c");
         let id = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
         let parts = [disk::Partition::esp(&part, id), disk::Partition::root(&part, id, id)];
         disk::gpt(&image, id, &parts).expect("a disk");
+        assert_eq!(places(&image), [(1, mib, mib), (2, 2 * mib, mib)]);
+        let root = read(&image).expect("a table").remove(1);
         assert_eq!(
-            read(&image).expect("a table"),
-            [entry(1, mib, mib), entry(2, 2 * mib, mib)]
+            (root.name.as_str(), root.kind.as_str(), root.id.as_str()),
+            ("root", id, id)
         );
     }
 

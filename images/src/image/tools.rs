@@ -10,11 +10,12 @@ use super::ImageError;
 use crate::formats::hash::hex;
 
 /// Program and the Debian package that brings it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("mmdebstrap", "mmdebstrap"),
     ("fakeroot", "fakeroot"),
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
     ("mformat", "mtools"),
     ("mcopy", "mtools"),
     ("apt-get", "apt"),
@@ -30,13 +31,15 @@ pub(super) fn on_path(program: &Path) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
-/// Refuses where a tool is missing, before any work is done.
-pub(super) fn need_all() -> Result<(), ImageError> {
-    let missing: Vec<&str> = TOOLS
+/// Refuses where a tool is missing, before any work is done. A base that was brought is not made.
+pub(super) fn need_all(all_brought: bool) -> Result<(), ImageError> {
+    let mut missing: Vec<&str> = TOOLS
         .iter()
+        .filter(|(program, _)| !all_brought || *program != "mmdebstrap")
         .filter(|(program, _)| on_path(Path::new(program)).is_none())
         .map(|(_, package)| *package)
         .collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
@@ -116,7 +119,7 @@ pub(crate) fn run(command: &mut Command, input: Option<&[u8]>, help: &str) -> Re
 }
 
 /// Size and SHA-256 of a file.
-pub(super) fn size_and_sum(path: &Path) -> Result<(u64, String), ImageError> {
+pub(crate) fn size_and_sum(path: &Path) -> Result<(u64, String), ImageError> {
     let mut file = std::fs::File::open(path).map_err(ImageError::io(path))?;
     let mut hash = sha2::Sha256::new();
     let mut buffer = vec![0; 1 << 20];

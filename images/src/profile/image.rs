@@ -1,10 +1,41 @@
 //! The rules of `[image]` that its types cannot say.
 
-use jos_schemas::documents::profile::{Image, Profile};
+use jos_schemas::documents::profile::{Image, Profile, RootMode};
 use jos_schemas::node::Node;
 
 use super::files::Problems;
-use crate::image::{self, BOARDS};
+use crate::image::{self, BOARDS, Reference};
+
+/// A base that is brought comes with a kernel, packages, mounts and a network of its own.
+fn brought(base: &str, image: &Image, node: &Node, problems: &mut Problems<'_>) {
+    if let Err((message, help)) = Reference::parse(base) {
+        problems.at(node, "/image/base", message, help);
+    }
+    if image.boards.len() > 1 {
+        let message = format!(
+            "found {} boards with a base: expected the one that it is for",
+            image.boards.len()
+        );
+        problems.at(node, "/image/boards", message, "write a profile for each board");
+    }
+    for (key, given) in [
+        ("suite", image.suite.is_some()),
+        ("mirror", image.mirror.is_some()),
+        ("kernel", image.kernel.is_some()),
+        ("cmdline", image.cmdline.is_some()),
+        ("packages", !image.packages.is_empty()),
+        ("size", image.size.is_some()),
+        ("root", image.root == Some(RootMode::Ro)),
+        ("wifi", image.wifi.is_some()),
+    ] {
+        if given {
+            let message =
+                format!("`{key}` is for images made of Debian's packages: a base that is brought has its own");
+            let help = "leave it out, and bring a base that is as you want it";
+            problems.at(node, &format!("/image/{key}"), message, help);
+        }
+    }
+}
 
 pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
     let targets = profile.target.clone().unwrap_or_default().targets;
@@ -40,8 +71,7 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
         }
     }
     if let Some(base) = &image.base {
-        let message = format!("found {base:?}; images are made from Debian's packages in this version");
-        problems.at(node, "/image/base", message, "leave it out");
+        brought(base, image, node, problems);
     }
     if let Some(mirror) = &image.mirror
         && !((mirror.starts_with("https://") || mirror.starts_with("http://"))

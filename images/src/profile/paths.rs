@@ -14,8 +14,13 @@ pub const LARGEST: u64 = 64 << 20;
 
 /// Finds what the text at `pointer` names; anything wrong is reported at that text.
 pub fn find(files: &Files, node: &Node, pointer: &str, problems: &mut Problems<'_>) -> Option<PathBuf> {
+    let given = node.pointer(pointer)?.as_str()?;
+    named(files, node, pointer, given, problems)
+}
+
+/// Finds `given`, of which the text at `pointer` speaks.
+pub fn named(files: &Files, node: &Node, pointer: &str, given: &str, problems: &mut Problems<'_>) -> Option<PathBuf> {
     let at = node.pointer(pointer)?;
-    let given = at.as_str()?;
     let file = files.file(&at.span);
     let mut refuse = |message: String, help: &str| {
         problems.add(&at.span, pointer, message, help);
