@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use jos_schemas::documents::profile::Image;
 
-use super::board::Board;
+use super::board::{Board, Firmware};
 use super::layer::{Content, Item, Kind, Layer};
-use super::{ImageError, Places, foreign, tools, wifi};
+use super::{ImageError, Places, foreign, slots, tools, wifi};
 use crate::bake::Appliance;
 use crate::formats::control::Stanza;
 use crate::formats::hash::sha256;
@@ -139,7 +139,12 @@ pub(super) fn obtain(
     }
     let kernel = image.kernel.as_ref().map_or(board.kernel, |k| k.as_str());
     let radio = image.wifi.as_ref().and(board.wifi_package);
-    let firmware = board.firmware_packages.iter().copied().chain(radio);
+    let loader = match board.firmware {
+        // One for this CPU alone, as a kernel is.
+        Firmware::Uefi { grub, .. } if slots::wanted(image) => Some(grub.0),
+        _ => None,
+    };
+    let firmware = board.firmware_packages.iter().copied().chain(radio).chain(loader);
     let native = foreign::native();
     let of = |architecture: &str, packages: &[String], make: &dyn Fn(&Path) -> Result<(), ImageError>| {
         let inputs = format!("{RECIPE}\n{suite}\n{architecture}\n{}\n{states}", packages.join(","));
@@ -239,13 +244,14 @@ fn installed(status: &str) -> Result<Vec<Debian>, ImageError> {
 
 /// What goes into the base besides its kernel, sorted: ours, and what the appliance's package depends on.
 fn packages(app: &Appliance, image: &Image, board: &Board) -> Vec<String> {
-    let mut all: Vec<String> = PACKAGES
-        .iter()
-        .chain(board.packages)
-        .map(|&name| name.to_owned())
-        .collect();
+    // The board's own are its loader's, where there is one root.
+    let own = board.packages.iter().filter(|_| !slots::wanted(image));
+    let mut all: Vec<String> = PACKAGES.iter().chain(own).map(|&name| name.to_owned()).collect();
     if image.wifi.is_some() {
         all.extend(wifi::PACKAGES.map(str::to_owned));
+    }
+    if slots::wanted(image) {
+        all.extend(slots::PACKAGES.map(str::to_owned));
     }
     if image.users.iter().any(|u| !u.ssh_keys.is_empty()) {
         all.push("openssh-server".into());

@@ -20,6 +20,13 @@ const TOOLS: [(&str, &str); 7] = [
     ("apt-get", "apt"),
 ];
 
+/// Those that update bundles need besides.
+const BUNDLES: [(&str, &str); 3] = [
+    ("rauc", "rauc"),
+    ("mksquashfs", "squashfs-tools"),
+    ("openssl", "openssl"),
+];
+
 /// Folders looked into besides PATH: an ordinary user of Debian has no `sbin` there.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
@@ -31,9 +38,11 @@ pub(super) fn on_path(program: &Path) -> Option<PathBuf> {
 }
 
 /// Refuses where a tool is missing, before any work is done.
-pub(super) fn need_all() -> Result<(), ImageError> {
+pub(super) fn need_all(bundles: bool) -> Result<(), ImageError> {
+    let more = BUNDLES.iter().filter(|_| bundles);
     let missing: Vec<&str> = TOOLS
         .iter()
+        .chain(more)
         .filter(|(program, _)| on_path(Path::new(program)).is_none())
         .map(|(_, package)| *package)
         .collect();

@@ -1,10 +1,10 @@
 //! The rules of `[image]` that its types cannot say.
 
-use jos_schemas::documents::profile::{Image, Profile};
+use jos_schemas::documents::profile::{Image, Profile, RootMode, Update};
 use jos_schemas::node::Node;
 
 use super::files::Problems;
-use crate::image::{self, BOARDS};
+use crate::image::{self, BOARDS, Firmware};
 
 pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
     let targets = profile.target.clone().unwrap_or_default().targets;
@@ -39,6 +39,7 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
             );
         }
     }
+    slots(image, node, problems);
     if let Some(base) = &image.base {
         let message = format!("found {base:?}; images are made from Debian's packages in this version");
         problems.at(node, "/image/base", message, "leave it out");
@@ -146,6 +147,34 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
                     "as ssh-ed25519 AAAA… name",
                 );
             }
+        }
+    }
+}
+
+/// Two root file systems.
+fn slots(image: &Image, node: &Node, problems: &mut Problems<'_>) {
+    if image.update != Some(Update::Rauc) {
+        if image.rauc.is_some() {
+            let help = "update = \"rauc\" under [image] gives devices two root file systems, and makes bundles";
+            problems.at(node, "/image/rauc", "a signer of bundles, and no bundles", help);
+        }
+        return;
+    }
+    if let Some(cmdline) = &image.cmdline
+        && cmdline.contains(['"', '\'', '\\'])
+    {
+        let help = "GRUB would hand them on with a backslash each; leave them out, or `update`";
+        problems.at(node, "/image/cmdline", "found a quote or a backslash", help);
+    }
+    if image.root != Some(RootMode::Ro) {
+        let help = "add root = \"ro\": what is written to a root is gone with the next update";
+        problems.at(node, "/image/update", "expected a root that is never written to", help);
+    }
+    for (i, name) in image.boards.iter().enumerate() {
+        if image::find(name).is_some_and(|board| board.firmware == Firmware::RaspberryPi) {
+            let message = format!("{name:?} has no loader that falls back to another root");
+            let help = "leave the board out, or `update`: boards with UEFI have one";
+            problems.at(node, &format!("/image/boards/{i}"), message, help);
         }
     }
 }

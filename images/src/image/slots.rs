@@ -1,0 +1,189 @@
+//! Two root file systems on one disk, of which one runs and the other waits for the next update (`[image] update = "rauc"`).
+//!
+//! Owns: what chooses between them (GRUB, its settings and its environment), what RAUC is told of them, and what tells the
+//! loader that the one that runs is sound. A root brings its own kernel, so that all of a system comes and goes at once.
+//! On the boot partition nothing but 1024 bytes ever changes: GRUB's environment, in place, its words all in one sector.
+
+use jos_schemas::documents::profile::{Image, Update};
+
+use super::boot::Files;
+use super::initrd::Kernel;
+use super::layer::Layer;
+use super::{Ids, ImageError, root};
+use crate::bake::Appliance;
+
+use super::board::{Board, Firmware};
+
+/// What a base needs for it, besides the loader's package.
+pub(super) const PACKAGES: [&str; 3] = ["grub-common", "rauc", "rauc-service"];
+
+/// Where GRUB of Debian looks for its settings, on the boot partition.
+const SETTINGS: &str = "EFI/debian";
+
+/// GRUB's environment has this size, whatever is in it.
+const ENVIRONMENT: usize = 1024;
+
+/// Whether an image has two roots.
+pub(super) fn wanted(image: &Image) -> bool {
+    image.update == Some(Update::Rauc)
+}
+
+/// What RAUC holds a bundle against before it installs it.
+pub(super) fn compatible(app: &Appliance, board: &Board) -> String {
+    format!("{}-{}", app.name, board.name)
+}
+
+/// Bytes of the file system that is built: it is never written to, so a little more than its content.
+pub(super) fn root_bytes(layer: &Layer) -> Result<u64, ImageError> {
+    let weight = layer.weight()?;
+    Ok((weight + weight / 8 + (64 << 20)).next_multiple_of(16 << 20))
+}
+
+/// Bytes of each of the two places, for good: what the profile says, else twice what is there today.
+pub(super) fn bytes(image: &Image, today: u64) -> Result<u64, ImageError> {
+    let Some(text) = &image.size else {
+        return Ok((2 * today).next_multiple_of(256 << 20));
+    };
+    match root::bytes_of(text) {
+        Some(bytes) if bytes >= today => Ok(bytes),
+        _ => Err(ImageError::Unfit(format!(
+            "[image] size {text:?} is too small: the root file system takes {} MiB, and those of later versions have to fit",
+            today >> 20
+        ))),
+    }
+}
+
+/// Lays into the root what it needs to be one of two.
+pub(super) fn install(
+    layer: &mut Layer,
+    app: &Appliance,
+    board: &Board,
+    ids: &Ids<'_>,
+    keyring: &[u8],
+) -> Result<(), ImageError> {
+    let boot = board.firmware.mount();
+    let [a, b] = ["root-a", "root-b"].map(|slot| ids.uuid(&format!("{slot}-partition")));
+    let settings = format!(
+        "# Written by jos-image.\n\
+         [system]\ncompatible={}\nbootloader=grub\ngrubenv=/{boot}/{SETTINGS}/grubenv\n\
+         data-directory=/data/rauc\nmountprefix=/run/rauc\nbundle-formats=verity\n\n\
+         [keyring]\npath=/etc/rauc/keyring.pem\n\n\
+         [slot.root.0]\ndevice=/dev/disk/by-partuuid/{a}\ntype=ext4\nbootname=A\n\n\
+         [slot.root.1]\ndevice=/dev/disk/by-partuuid/{b}\ntype=ext4\nbootname=B\n",
+        compatible(app, board)
+    );
+    layer.file("etc/rauc/system.conf", 0o644, settings);
+    layer.file("etc/rauc/keyring.pem", 0o644, keyring);
+    let folder = "# Written by jos-image.\nd /data/rauc 0700 root root -\n";
+    layer.file("usr/lib/tmpfiles.d/jos-image-rauc.conf", 0o644, folder);
+    let service = |text: &str| {
+        text.replace("@SERVICE@", &app.service)
+            .replace("@BOOT@", &format!("/{boot}"))
+    };
+    let script = service(include_str!("scripts/slot.sh"));
+    layer.file("usr/lib/jos-image/slot", 0o755, script);
+    for (name, text) in [
+        ("jos-image-slot-good.service", include_str!("scripts/slot-good.service")),
+        ("jos-image-slot-late.service", include_str!("scripts/slot-late.service")),
+        ("jos-image-slot-late.timer", include_str!("scripts/slot-late.timer")),
+    ] {
+        root::unit_file(layer, name, &service(text));
+    }
+    Ok(())
+}
+
+/// How this root is started: read by the loader out of the root itself. `words` are for its kernel.
+pub(super) fn own_settings(layer: &mut Layer, kernel: &Kernel, initrd: Vec<u8>, words: &str) {
+    let release = &kernel.release;
+    layer.file(&format!("boot/initrd.img-{release}"), 0o644, initrd);
+    let words: Vec<String> = words.split_whitespace().map(quoted).collect();
+    let words = words.join(" ");
+    // A kernel that cannot go on makes room for the other.
+    let settings = format!(
+        "# Written by jos-image. $words come from the loader: which root this is, and where the data are.\n\
+         linux /boot/vmlinuz-{release} $words ro panic=10 {words}\n\
+         initrd /boot/initrd.img-{release}\nboot\n"
+    );
+    layer.file("boot/grub.cfg", 0o644, settings);
+}
+
+/// A word as GRUB's language takes it; quotes and backslashes it would hand on otherwise, so a profile has none.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+.,:/=@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{word}'")
+    }
+}
+
+/// The loader, its settings and its environment. None of it changes with an update.
+pub(super) fn loader(layer: &Layer, firmware: Firmware, ids: &Ids<'_>) -> Result<Files, ImageError> {
+    let Firmware::Uefi { loader, grub, .. } = firmware else {
+        return Err(ImageError::Unfit("two roots need a board with UEFI".into()));
+    };
+    let program = layer.read(&format!("usr/lib/grub/{}", grub.1))?;
+    let settings = include_str!("scripts/grub.cfg").replace("@DATA@", &format!("UUID={}", ids.uuid("data")));
+    Ok(vec![
+        (format!("EFI/BOOT/{}", loader.1), program),
+        (format!("{SETTINGS}/grub.cfg"), settings.into_bytes()),
+        (format!("{SETTINGS}/grubenv"), environment()),
+    ])
+}
+
+/// A device leaves the desk with a system in A and nothing in B.
+fn environment() -> Vec<u8> {
+    let mut text = "# GRUB Environment Block\n".to_owned();
+    for (name, value) in [
+        ("ORDER", "A B"),
+        ("A_OK", "1"),
+        ("A_TRY", "0"),
+        ("B_OK", "0"),
+        ("B_TRY", "0"),
+        ("CONFIRMED", "A"),
+    ] {
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    let mut bytes = text.into_bytes();
+    bytes.resize(ENVIRONMENT, b'#');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grubs_environment_has_its_size_and_all_that_changes_in_its_first_sector() {
+        let bytes = environment();
+        assert_eq!(bytes.len(), 1024);
+        let text = String::from_utf8(bytes).expect("text");
+        assert!(text.starts_with("# GRUB Environment Block\nORDER=A B\n"));
+        assert!(text[..512].contains("\nCONFIRMED=A\n#"));
+    }
+
+    #[test]
+    fn what_grub_would_read_otherwise_in_a_profiles_words_is_quoted() {
+        let mut layer = Layer::default();
+        let kernel = Kernel {
+            release: "6.1".into(),
+            image: Vec::new(),
+        };
+        own_settings(&mut layer, &kernel, Vec::new(), "console=ttyS0,115200  a;b $c");
+        let text = layer.text("boot/grub.cfg").expect("a text");
+        let line = "\nlinux /boot/vmlinuz-6.1 $words ro panic=10 console=ttyS0,115200 'a;b' '$c'\n";
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_place_takes_what_the_profile_says_and_never_less_than_what_is_there() {
+        let sized = |size: Option<&str>| Image {
+            size: size.map(str::to_owned),
+            ..Image::default()
+        };
+        assert_eq!(bytes(&sized(None), 300 << 20).expect("a size"), 768 << 20);
+        assert_eq!(bytes(&sized(Some("2G")), 300 << 20).expect("a size"), 2 << 30);
+        let small = bytes(&sized(Some("200M")), 300 << 20).expect_err("too small");
+        assert!(small.to_string().contains("300 MiB"), "{small}");
+    }
+}
