@@ -61,6 +61,15 @@ struct ImageOf<'a> {
     base: &'a str,
     /// How many Debian packages; the bill of materials lists them.
     packages: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<BundleOf<'a>>,
+}
+
+#[derive(Serialize)]
+struct BundleOf<'a> {
+    file: &'a str,
+    /// SHA-256 of the root file system in it, which a second build gives again; the bundle itself has a random salt and a time.
+    root: &'a str,
 }
 
 /// One file that was made.
@@ -91,10 +100,19 @@ pub fn outputs<'a>(packages: &'a [Package], images: &'a [Made]) -> Vec<Output<'a
         size: i.size,
         sha256: i.sha256.clone(),
     };
+    let of_bundle = |i: &'a Made| {
+        i.bundle.as_ref().map(|bundle| Output {
+            target: i.board.name,
+            file: &bundle.name,
+            size: bundle.size,
+            sha256: bundle.sha256.clone(),
+        })
+    };
     let mut all: Vec<Output<'_>> = packages
         .iter()
         .map(of_package)
         .chain(images.iter().map(of_image))
+        .chain(images.iter().filter_map(of_bundle))
         .collect();
     all.sort_by(|a, b| a.file.cmp(b.file));
     all
@@ -150,6 +168,10 @@ pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package], ima
                 file: &i.name,
                 base: &i.base,
                 packages: i.packages.len(),
+                bundle: i.bundle.as_ref().map(|bundle| BundleOf {
+                    file: &bundle.name,
+                    root: &bundle.root,
+                }),
             })
             .collect(),
         outputs: outputs(packages, images),
@@ -162,6 +184,8 @@ pub fn manifest(app: &Appliance, programs: &[Program], packages: &[Package], ima
 pub fn sums(packages: &[Package], images: &[Made], texts: &[(&str, &str)]) -> String {
     let mut lines: Vec<(String, String)> = packages.iter().map(|p| (p.name.clone(), sha256(&p.bytes))).collect();
     lines.extend(images.iter().map(|i| (i.name.clone(), i.sha256.clone())));
+    let bundles = images.iter().filter_map(|i| i.bundle.as_ref());
+    lines.extend(bundles.map(|b| (b.name.clone(), b.sha256.clone())));
     lines.extend(
         texts
             .iter()

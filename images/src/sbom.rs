@@ -24,6 +24,7 @@ pub fn sbom(app: &Appliance, programs: &[Program], packages: &[Package], images:
     sorted.sort_by(|a, b| a.triple.cmp(&b.triple));
     let mut components: Vec<Value> = packages.iter().map(of_package).collect();
     components.extend(images.iter().map(of_image));
+    components.extend(images.iter().filter_map(of_bundle));
     components.extend(sorted.iter().map(|program| of_program(program)));
     let tools = of_tools(app, packages);
     components.extend(tools.iter().map(|tool| tool.component.clone()));
@@ -162,6 +163,21 @@ fn of_image(image: &Made) -> Value {
             { "name": "jos:base", "value": image.base },
         ],
     })
+}
+
+/// What is in it is in its image.
+fn of_bundle(image: &Made) -> Option<Value> {
+    let bundle = image.bundle.as_ref()?;
+    Some(json!({
+        "type": "file",
+        "bom-ref": format!("bundle:{}", bundle.name),
+        "name": bundle.name,
+        "hashes": [{ "alg": "SHA-256", "content": bundle.sha256 }],
+        "properties": [
+            { "name": "jos:board", "value": image.board.name },
+            { "name": "jos:root", "value": bundle.root },
+        ],
+    }))
 }
 
 fn of_debian(package: &Debian) -> Value {

@@ -425,3 +425,37 @@ fn a_size_a_host_name_and_a_key_that_are_none_are_refused() {
         &["one line of an OpenSSH public key"],
     );
 }
+
+#[test]
+fn two_roots_that_could_not_be_kept_apart_or_signed_are_refused_by_name() {
+    refused_image(
+        "boards = [\"raspberry-pi\"]\nroot = \"ro\"\nupdate = \"rauc\"",
+        &["\"raspberry-pi\" has no loader that falls back"],
+    );
+    refused_image(
+        "update = \"rauc\"",
+        &["expected a root that is never written to", "root = \"ro\""],
+    );
+    refused_image(
+        "root = \"ro\"\n[image.rauc]\ncert = \"c.pem\"\nkey = \"k.pem\"",
+        &["a signer of bundles, and no bundles"],
+    );
+    refused_image("update = \"ostree\"", &["ostree"]);
+    refused_image(
+        "root = \"ro\"\nupdate = \"rauc\"\ncmdline = \"dyndbg='file a'\"",
+        &["found a quote or a backslash"],
+    );
+    let named = "root = \"ro\"\nupdate = \"rauc\"\n[image.rauc]\ncert = \"c.pem\"\nkey = \"k.pem\"";
+    let bench = Bench::new();
+    let text = String::from_utf8(bench.read("lobby.toml")).expect("text");
+    bench.write("lobby.toml", format!("{text}\n[image]\n{named}\n"));
+    bench.write("k.pem", "-----BEGIN PRIVATE KEY-----\n");
+    for certificate in ["", "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"] {
+        bench.write("c.pem", certificate);
+        refused(
+            &bench,
+            "lobby.toml:",
+            &["c.pem holds no certificate, or a secret beside it"],
+        );
+    }
+}

@@ -78,6 +78,8 @@ pub struct Appliance {
     pub hub_token: Option<Vec<u8>>,
     /// The passphrase of the images' wireless network. In no list, no log, no manifest.
     pub wifi_passphrase: Option<String>,
+    /// Who signs the bundles of its images, where those have two roots.
+    pub rauc: Option<super::rauc::Signer>,
     /// The logo with its extension.
     pub logo: Option<(String, Vec<u8>)>,
     /// The first trust root.
@@ -204,6 +206,7 @@ pub fn assemble(
     let logo = reader.logo(profile);
     let systems: std::collections::BTreeSet<System> = list.iter().map(|t| t.system).collect();
     let brought = systems.iter().map(|s| (*s, reader.files(profile, *s))).collect();
+    let rauc = super::rauc::signer(resolved, profile, signing, &mut inputs, &mut problems);
     let tools = tools::read(resolved, &list, folders.built, &mut inputs, &mut problems);
     let signed = if profile.tools.is_empty() {
         baseline::all(resolved, &systems, signing, &mut inputs, &mut problems)
@@ -236,6 +239,7 @@ pub fn assemble(
         hub_ca,
         hub_token,
         wifi_passphrase,
+        rauc,
         logo,
         trust: signed.trust,
         baselines: signed.baselines,

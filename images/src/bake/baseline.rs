@@ -44,6 +44,8 @@ pub struct Published {
     pub dev: bool,
     /// SHA-256 of the file that the trust root was read from. The root itself is in the packages, the file's own bytes are not.
     pub trust_file: String,
+    /// Size and SHA-256 of its update bundles, by file name.
+    pub bundles: BTreeMap<String, (u64, String)>,
 }
 
 impl Signing {

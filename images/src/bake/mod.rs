@@ -8,6 +8,7 @@ pub mod baseline;
 mod debian;
 mod macos;
 mod openwrt;
+pub mod rauc;
 pub mod secrets;
 mod texts;
 pub mod tools;

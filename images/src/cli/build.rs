@@ -90,7 +90,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     }
     let with_images: Vec<&Appliance> = apps.iter().filter(|app| !images::boards(app).is_empty()).collect();
     if !with_images.is_empty() {
-        image::check_tools(with_images.iter().all(|app| app.base.is_some()))?;
+        image::check_tools(image::Needs {
+            bases: with_images.iter().any(|app| app.base.is_none()),
+            bundles: with_images.iter().any(|app| app.rauc.is_some()),
+        })?;
         image::jos()?;
     }
     for app in &apps {
@@ -369,7 +372,10 @@ pub(super) fn make(
     let beside = [("manifest.json", manifest.as_str()), (sbom::FILE, bill.as_str())];
     let mut statements = Vec::new();
     for output in manifest::outputs(&packages, &images) {
-        let image = images.iter().find(|image| image.name == output.file);
+        let image = images.iter().find(|image| {
+            let bundle = image.bundle.as_ref().map(|bundle| bundle.name.as_str());
+            image.name == output.file || bundle == Some(output.file)
+        });
         let own = match targets::find(image.map_or(output.target, |image| image.board.target)) {
             Some(target) if app.tools.is_empty() => of_target(app, target, builder, programs)?,
             _ => Vec::new(),
@@ -410,7 +416,12 @@ fn write(set: &Set, signing: &Signing, folder: &Path) -> Result<(), Failure> {
         files.push(("SHA256SUMS.sig", signature.as_bytes()));
         files.push(("SHA256SUMS.pub", public.as_bytes()));
     }
-    let large: Vec<(&str, &Path)> = images.iter().map(|i| (i.name.as_str(), i.path.as_path())).collect();
+    let bundles = images.iter().filter_map(|i| i.bundle.as_ref());
+    let large: Vec<(&str, &Path)> = images
+        .iter()
+        .map(|i| (i.name.as_str(), i.path.as_path()))
+        .chain(bundles.map(|b| (b.name.as_str(), b.path.as_path())))
+        .collect();
     Ok(output::publish(folder, &files, &large)?)
 }
 

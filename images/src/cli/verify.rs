@@ -224,8 +224,21 @@ fn published(folder: &Path, manifest: &Value) -> Result<Signing, Failure> {
             baselines,
             dev: manifest["dev_key"] == true,
             trust_file: input["sha256"].as_str().unwrap_or_default().to_owned(),
+            bundles: bundles(manifest),
         }),
     })
+}
+
+/// Bundles are not made again: that takes the key of whoever signed them. The root file systems in them are, and are compared.
+fn bundles(manifest: &Value) -> BTreeMap<String, (u64, String)> {
+    let outputs = manifest["outputs"].as_array().into_iter().flatten();
+    let known = outputs.filter_map(|output| {
+        let (file, sum) = (output["file"].as_str()?, output["sha256"].as_str()?);
+        let size = output["size"].as_u64()?;
+        file.ends_with(".raucb")
+            .then(|| (file.to_owned(), (size, sum.to_owned())))
+    });
+    known.collect()
 }
 
 fn is_ours(system: System, path: &str, name: &str) -> bool {

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use jos_schemas::documents::profile::Image;
 
-use super::board::Board;
+use super::board::{Board, Firmware};
 use super::layer::{Content, Item, Kind, Layer};
-use super::slots::{self, Recipe, Slot};
-use super::{ImageError, Places, foreign, tools, wifi};
+use super::cache::{self, Recipe, Slot};
+use super::{ImageError, Places, foreign, slots, tools, wifi};
 use crate::bake::Appliance;
 use crate::formats::control::Stanza;
 use crate::formats::hash::sha256;
@@ -145,7 +145,12 @@ pub(super) fn obtain(
     }
     let kernel = image.kernel.as_ref().map_or(board.kernel, |k| k.as_str());
     let radio = image.wifi.as_ref().and(board.wifi_package);
-    let firmware = board.firmware_packages.iter().copied().chain(radio);
+    let loader = match board.firmware {
+        // One for this CPU alone, as a kernel is.
+        Firmware::Uefi { grub, .. } if slots::wanted(image) => Some(grub.0),
+        _ => None,
+    };
+    let firmware = board.firmware_packages.iter().copied().chain(radio).chain(loader);
     let native = foreign::native();
     let of = |architecture: &str, packages: &[String], make: &dyn Fn(&Path) -> Result<(), ImageError>| {
         let family = format!("{suite}\n{architecture}\n{}", packages.join(","));
@@ -169,7 +174,7 @@ pub(super) fn obtain(
             family: &family,
             state: &states,
         };
-        let slot = slots::obtain(&places.cache, recipe, &note, &whole)?;
+        let slot = cache::obtain(&places.cache, recipe, &note, &whole)?;
         let sum = slot.dir.join("root.tar.sha256");
         let sha256 = fs::read_to_string(&sum).map_err(ImageError::io(&sum))?;
         open(slot, sha256.trim().to_owned())
@@ -231,13 +236,14 @@ fn installed(status: &str) -> Result<Vec<Debian>, ImageError> {
 
 /// What goes into the base besides its kernel, sorted: ours, and what the appliance's package depends on.
 fn packages(app: &Appliance, image: &Image, board: &Board) -> Vec<String> {
-    let mut all: Vec<String> = PACKAGES
-        .iter()
-        .chain(board.packages)
-        .map(|&name| name.to_owned())
-        .collect();
+    // The board's own are its loader's, where there is one root.
+    let own = board.packages.iter().filter(|_| !slots::wanted(image));
+    let mut all: Vec<String> = PACKAGES.iter().chain(own).map(|&name| name.to_owned()).collect();
     if image.wifi.is_some() {
         all.extend(wifi::PACKAGES.map(str::to_owned));
+    }
+    if slots::wanted(image) {
+        all.extend(slots::PACKAGES.map(str::to_owned));
     }
     if image.users.iter().any(|u| !u.ssh_keys.is_empty()) {
         all.push("openssh-server".into());

@@ -9,6 +9,8 @@ pub enum Firmware {
     Uefi {
         /// systemd-boot, as its package has it and as the firmware looks for it.
         loader: (&'static str, &'static str),
+        /// GRUB, which chooses between two roots: its package, and its program in that.
+        grub: (&'static str, &'static str),
         /// Type of the root partition, from the Discoverable Partitions Specification.
         root_type: &'static str,
     },
@@ -95,6 +97,7 @@ pub const BOARDS: [Board; 3] = [
         modules: &[],
         firmware: Firmware::Uefi {
             loader: ("systemd-bootx64.efi", "BOOTX64.EFI"),
+            grub: ("grub-efi-amd64-bin", "x86_64-efi/monolithic/grubx64.efi"),
             root_type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
         },
         console: "console=tty0 console=ttyS0,115200",
@@ -111,6 +114,7 @@ pub const BOARDS: [Board; 3] = [
         modules: &[],
         firmware: Firmware::Uefi {
             loader: ("systemd-bootaa64.efi", "BOOTAA64.EFI"),
+            grub: ("grub-efi-arm64-bin", "arm64-efi/monolithic/grubaa64.efi"),
             root_type: "b921b045-1df0-41c3-af44-4c6f280d3fae",
         },
         console: "console=tty0 console=ttyAMA0,115200",

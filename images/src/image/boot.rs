@@ -9,7 +9,7 @@ use jos_schemas::documents::profile::Image;
 use super::board::{Board, Firmware};
 use super::initrd::Kernel;
 use super::layer::{Kind, Layer};
-use super::{Ids, ImageError, root};
+use super::{Ids, ImageError, root, slots};
 use crate::bake::Appliance;
 use crate::seeds;
 
@@ -22,7 +22,7 @@ pub(super) struct Plan<'a> {
 }
 
 /// Paths and contents of a boot partition.
-type Files = Vec<(String, Vec<u8>)>;
+pub(super) type Files = Vec<(String, Vec<u8>)>;
 
 impl Plan<'_> {
     /// What the root file system is found by.
@@ -33,7 +33,8 @@ impl Plan<'_> {
     /// Words for the kernel that a profile adds.
     fn words(&self) -> String {
         let more = self.image.cmdline.as_deref().unwrap_or_default();
-        let data = if root::read_only(self.image) {
+        // Of two roots both are told by the loader.
+        let data = if root::read_only(self.image) && !slots::wanted(self.image) {
             format!(" jos.data=UUID={}", self.ids.uuid("data"))
         } else {
             String::new()
@@ -76,6 +77,11 @@ impl Plan<'_> {
     /// Every file of the boot partition. A Raspberry Pi's hook wants the initial RAM disk beside the kernel in the root, too.
     pub(super) fn files(&self, layer: &mut Layer, kernel: &Kernel, initrd: Vec<u8>) -> Result<Files, ImageError> {
         let mut files = match self.board.firmware {
+            firmware if slots::wanted(self.image) => {
+                let words = format!("{} {}", self.board.console, self.words());
+                slots::own_settings(layer, kernel, initrd, &words);
+                slots::loader(layer, firmware, self.ids)?
+            }
             Firmware::Uefi { loader, .. } => self.uefi(layer, loader, kernel, initrd)?,
             Firmware::RaspberryPi => {
                 let name = format!("initrd.img-{}", kernel.release);

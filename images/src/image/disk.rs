@@ -29,6 +29,8 @@ pub(super) struct Partition<'a> {
     name: &'static str,
     kind: &'a str,
     id: &'a str,
+    /// Where it is larger than its content.
+    bytes: u64,
 }
 
 impl<'a> Partition<'a> {
@@ -40,6 +42,7 @@ impl<'a> Partition<'a> {
             name,
             kind,
             id,
+            bytes: 0,
         }
     }
 
@@ -51,6 +54,18 @@ impl<'a> Partition<'a> {
             name,
             kind,
             id,
+            bytes: 0,
+        }
+    }
+
+    /// One of two places for a root file system, with room for larger ones.
+    pub(super) fn slot(name: &'static str, content: &'a Path, bytes: u64, id: &'a str, kind: &'a str) -> Self {
+        Self {
+            content,
+            name,
+            kind,
+            id,
+            bytes,
         }
     }
 
@@ -62,6 +77,7 @@ impl<'a> Partition<'a> {
             name,
             kind,
             id,
+            bytes: 0,
         }
     }
 }
@@ -75,7 +91,7 @@ pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result
         let size = std::fs::metadata(partition.content)
             .map_err(ImageError::io(partition.content))?
             .len();
-        let end = (at + size).next_multiple_of(MIB);
+        let end = (at + size.max(partition.bytes)).next_multiple_of(MIB);
         places.push((at / SECTOR, end / SECTOR - 1));
         at = end;
     }
@@ -232,6 +248,25 @@ mod tests {
         assert_eq!(bytes[1024 + 128..1024 + 132], [0xe3, 0xbc, 0x68, 0x4f]);
         assert_eq!(&bytes[1 << 20..(1 << 20) + 4], b"boot");
         assert!(bytes[2 << 20..5 << 20].iter().all(|b| *b == 7));
+    }
+
+    #[test]
+    fn a_slot_takes_its_room_whatever_lies_in_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (content, disk) = (dir.path().join("c"), dir.path().join("disk"));
+        std::fs::write(&content, vec![7; 1 << 20]).expect("a file");
+        let id = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
+        let parts = [
+            Partition::slot("root-a", &content, 3 << 20, id, id),
+            Partition::data(&content, id),
+        ];
+        gpt(&disk, id, &parts).expect("a disk");
+        let bytes = std::fs::read(&disk).expect("the disk");
+        assert!(bytes[1 << 20..2 << 20].iter().all(|b| *b == 7));
+        assert!(bytes[2 << 20..4 << 20].iter().all(|b| *b == 0));
+        assert!(bytes[4 << 20..5 << 20].iter().all(|b| *b == 7));
+        let name: Vec<u8> = "root-a".bytes().flat_map(|b| [b, 0]).collect();
+        assert_eq!(bytes[1024 + 56..1024 + 56 + 12], name[..]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Bootable images: a base root of Debian, our package and its baseline in it, and a disk around it.
 //!
-//! Owns: the order of the work. `base` makes the root of a package list, `slots` keeps it; `root` lays on it what an image
+//! Owns: the order of the work. `base` makes the root of a package list, `cache` keeps it; `root` lays on it what an image
 //! needs beyond packages; `package` puts our own package in; `effects` has `jos` bring the baseline about in a folder;
 //! `ext4`, `fat` and `disk` write the bytes. `brought` does the same on a disk that a vendor made.
 //! Never: needs root, a loop device, a mount, or a program of another CPU to run. What differs between two devices (machine
@@ -11,6 +11,8 @@ mod base;
 mod board;
 mod boot;
 mod brought;
+mod bundle;
+mod cache;
 mod disk;
 mod effects;
 mod ext4;
@@ -36,8 +38,10 @@ use jos_schemas::documents::profile::Image;
 pub use base::Debian;
 pub use board::{BOARDS, Board, Firmware, find, nearest};
 pub use brought::{Brought, Reference};
+pub use bundle::Bundle;
 pub use layer::Layer;
 pub use root::bytes_of;
+pub use tools::Needs;
 pub(crate) use tools::size_and_sum;
 pub use wifi::{sound_passphrase, sound_ssid};
 
@@ -136,6 +140,8 @@ pub struct Made {
     pub base: String,
     /// The Debian packages in it.
     pub packages: Vec<Debian>,
+    /// The bundle that brings the same system to devices with an earlier one, where they have two roots.
+    pub bundle: Option<Bundle>,
 }
 
 /// Where work may lie: caches that outlive a build, and a folder that goes away after it.
@@ -166,7 +172,12 @@ pub fn build(
     let own = bake::deb(app, target, programs)?;
     let base = base::obtain(app, image, board, places, say)?;
     say(&format!("{}: putting the appliance in", board.name));
-    let ids = Ids { app, board };
+    let two = slots::wanted(image);
+    let ids = Ids {
+        app,
+        board,
+        lasting: two,
+    };
     let mut layer = base.layer()?;
     root::clean(&mut layer);
     package::install(&mut layer, &own)?;
@@ -178,6 +189,10 @@ pub fn build(
         ids: &ids,
     };
     plan.keep(&mut layer)?;
+    let signer = two.then(|| bundle::files(app, &places.cache)).transpose()?;
+    if let Some(signer) = &signer {
+        slots::install(&mut layer, app, board, &ids, &signer.keyring)?;
+    }
     effects::baseline(&mut layer, &base, app, places)?;
     let kernel = initrd::kernel(&layer)?;
     let initrd = initrd::build(&layer, &kernel, board.modules, app.epoch)?;
@@ -201,7 +216,11 @@ pub fn build(
         layer: &layer,
         uuid: &ids.root(),
         epoch: app.epoch,
-        bytes: root::size(image, &layer)?,
+        bytes: if two {
+            slots::root_bytes(&layer)?
+        } else {
+            root::size(image, &layer)?
+        },
     }
     .write(&fs, &dir)?;
     let data = dir.join("data");
@@ -218,13 +237,22 @@ pub fn build(
     }
     let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
     let path = dir.join(&name);
-    let [esp_id, root_id, data_id] = ["esp", "root", "data"].map(|part| ids.uuid(&format!("{part}-partition")));
+    let [esp_id, root_id, other_id, data_id] = ["esp", if two { "root-a" } else { "root" }, "root-b", "data"]
+        .map(|part| ids.uuid(&format!("{part}-partition")));
+    let nothing = dir.join("nothing");
+    std::fs::write(&nothing, "").map_err(ImageError::io(&nothing))?;
     match board.firmware {
         Firmware::Uefi { root_type, .. } => {
-            let mut parts = vec![
-                disk::Partition::esp(&esp, &esp_id),
-                disk::Partition::root(&fs, &root_id, root_type),
-            ];
+            let mut parts = vec![disk::Partition::esp(&esp, &esp_id)];
+            if two {
+                let today = std::fs::metadata(&fs).map_err(ImageError::io(&fs))?.len();
+                let bytes = slots::bytes(image, today)?;
+                for (name, content, id) in [("root-a", &fs, &root_id), ("root-b", &nothing, &other_id)] {
+                    parts.push(disk::Partition::slot(name, content, bytes, id, root_type));
+                }
+            } else {
+                parts.push(disk::Partition::root(&fs, &root_id, root_type));
+            }
             parts.extend(has_data.then(|| disk::Partition::data(&data, &data_id)));
             disk::gpt(&path, &ids.uuid("disk"), &parts)?;
         }
@@ -234,7 +262,12 @@ pub fn build(
             mbr::write(&path, ids.signature(), &parts)?;
         }
     }
-    for part in [&esp, &fs].into_iter().chain(has_data.then_some(&data)) {
+    let bundle = signer.map(|files| {
+        say(&format!("{}: writing the update bundle", board.name));
+        bundle::make(app, board, &ids, &fs, &files, &dir)
+    });
+    let bundle = bundle.transpose()?;
+    for part in [&esp, &fs, &nothing].into_iter().chain(has_data.then_some(&data)) {
         std::fs::remove_file(part).map_err(ImageError::io(part))?;
     }
     let (size, sum) = tools::size_and_sum(&path)?;
@@ -246,6 +279,7 @@ pub fn build(
         sha256: sum,
         base: base.sha256.clone(),
         packages: base.packages,
+        bundle,
     })
 }
 
@@ -253,17 +287,19 @@ pub fn build(
 struct Ids<'a> {
     app: &'a Appliance,
     board: &'static Board,
+    /// Whether they outlast this version: a disk with two roots is made once, and every later one finds its way on it.
+    lasting: bool,
 }
 
 impl Ids<'_> {
     /// A UUID (RFC 9562, version 8) for one thing of this image.
     fn uuid(&self, what: &str) -> String {
-        let seed = format!(
-            "{}\0{}\0{}\0{what}",
-            self.app.name,
-            self.app.full_version(),
-            self.board.name
-        );
+        let version = if self.lasting {
+            String::new()
+        } else {
+            self.app.full_version()
+        };
+        let seed = format!("{}\0{version}\0{}\0{what}", self.app.name, self.board.name);
         let hash = sha256(seed.as_bytes());
         let (a, b, c) = (&hash[..8], &hash[8..12], &hash[13..16]);
         format!("{a}-{b}-8{c}-8{}-{}", &hash[17..20], &hash[20..32])
@@ -271,6 +307,10 @@ impl Ids<'_> {
 
     /// The root file system's.
     fn root(&self) -> String {
+        if self.lasting {
+            // Two of one disk are not to be taken for each other.
+            return self.uuid(&format!("root {}", self.app.full_version()));
+        }
         self.uuid("root")
     }
 
@@ -285,12 +325,12 @@ impl Ids<'_> {
     }
 }
 
-/// Tools without which no image is made, for `scripts/setup` and the message; without those that make a base, where all are brought.
+/// Tools without which no image is made, for `scripts/setup` and the message; with those for what is asked besides.
 ///
 /// # Errors
 /// [`ImageError::Missing`] names what is not installed.
-pub fn check_tools(all_brought: bool) -> Result<(), ImageError> {
-    tools::need_all(all_brought)
+pub fn check_tools(needs: Needs) -> Result<(), ImageError> {
+    tools::need_all(needs)
 }
 
 /// The program `jos` of this machine: beside `jos-image`, else on PATH.

@@ -7,7 +7,7 @@ use jos_schemas::documents::profile::{Image, RootMode};
 use super::accounts::{self, Account};
 use super::board::Board;
 use super::layer::{Item, Kind, Layer};
-use super::{Ids, ImageError, package, wifi};
+use super::{Ids, ImageError, package, slots, wifi};
 use crate::bake::Appliance;
 
 /// What our files are below.
@@ -97,6 +97,8 @@ pub(super) fn complete(
         let line = format!("UUID={} / ext4 defaults,errors=remount-ro 0 1\n", ids.root());
         (line, "", "/")
     };
+    // The loader's environment lies there; it is written seldom, and then at once.
+    let mode = if slots::wanted(image) { "sync,noatime," } else { mode };
     let fstab = format!(
         "# Written by jos-image.\n{first}UUID={} /{boot} vfat {mode}umask=0077,nofail 0 2\n",
         volume_id(&ids.serial())
@@ -141,7 +143,7 @@ fn first_boot(layer: &mut Layer, board: &Board, boot: &str, grows: &str) {
     layer.file(&format!("{OURS}/board"), 0o644, format!("{}\n", board.name));
 }
 
-fn unit_file(layer: &mut Layer, name: &str, text: &str) {
+pub(super) fn unit_file(layer: &mut Layer, name: &str, text: &str) {
     layer.file(&format!("usr/lib/systemd/system/{name}"), 0o644, text);
     package::enable(layer, name, text);
 }

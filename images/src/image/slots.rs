@@ -1,244 +1,189 @@
-//! Slots of the cache of bases: each appears whole, is never changed, and goes away when nothing asks for it any more.
+//! Two root file systems on one disk, of which one runs and the other waits for the next update (`[image] update = "rauc"`).
 //!
-//! Owns: `base-KEY/`, the lock `base-KEY.lock` beside it, and `family` in it: what the slot was made for, without what the
-//! world held at that moment. Whoever works with a slot holds its lock, shared; whoever makes or removes one holds it alone.
-//! A lock's time is that of its last use.
-//! Never: fails a build because something old could not be removed.
+//! Owns: what chooses between them (GRUB, its settings and its environment), what RAUC is told of them, and what tells the
+//! loader that the one that runs is sound. A root brings its own kernel, so that all of a system comes and goes at once.
+//! On the boot partition nothing but 1024 bytes ever changes: GRUB's environment, in place, its words all in one sector.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use jos_schemas::documents::profile::{Image, Update};
 
-use super::ImageError;
-use crate::formats::hash::sha256;
+use super::boot::Files;
+use super::initrd::Kernel;
+use super::layer::Layer;
+use super::{Ids, ImageError, root};
+use crate::bake::Appliance;
 
-/// A slot that nothing has asked for since is removed by the next build that makes one.
-const LONGEST_IDLE: Duration = Duration::from_secs(90 * 24 * 3600);
+use super::board::{Board, Firmware};
 
-/// Where a slot says what it was made for.
-const FAMILY: &str = "family";
+/// What a base needs for it, besides the loader's package.
+pub(super) const PACKAGES: [&str; 3] = ["grub-common", "rauc", "rauc-service"];
 
-/// What a slot is made of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Recipe<'a> {
-    /// Of the way it is made; a change of that is another text.
-    pub(super) way: &'a str,
-    /// What is asked for. A new slot takes the place of older ones of its family.
-    pub(super) family: &'a str,
-    /// What the world holds of that now.
-    pub(super) state: &'a str,
+/// Where GRUB of Debian looks for its settings, on the boot partition.
+const SETTINGS: &str = "EFI/debian";
+
+/// GRUB's environment has this size, whatever is in it.
+const ENVIRONMENT: usize = 1024;
+
+/// Whether an image has two roots.
+pub(super) fn wanted(image: &Image) -> bool {
+    image.update == Some(Update::Rauc)
 }
 
-/// A slot that is there, and stays as long as this is held.
-#[derive(Clone, Debug)]
-pub(super) struct Slot {
-    pub(super) dir: PathBuf,
-    _held: Arc<File>,
+/// What RAUC holds a bundle against before it installs it.
+pub(super) fn compatible(app: &Appliance, board: &Board) -> String {
+    format!("{}-{}", app.name, board.name)
 }
 
-/// The slot of this recipe, made by `make` where it is not kept yet: whole, and by one build at a time.
-pub(super) fn obtain(
-    cache: &Path,
-    recipe: Recipe<'_>,
-    note: &dyn Fn(),
-    make: &dyn Fn(&Path) -> Result<(), ImageError>,
-) -> Result<Slot, ImageError> {
-    let Recipe { way, family, state } = recipe;
-    let name = format!("base-{}", sha256(format!("{way}\n{family}\n{state}").as_bytes()));
-    let dir = cache.join(name);
-    let family = sha256(family.as_bytes());
-    let lock = dir.with_extension("lock");
-    loop {
-        let Some(held) = locked(&lock, File::lock_shared)? else {
-            continue;
-        };
-        if dir.is_dir() {
-            // Earlier versions wrote none.
-            let at = dir.join(FAMILY);
-            if !at.exists() {
-                fs::write(&at, &family).map_err(ImageError::io(&at))?;
-            }
-            let _held = Arc::new(held);
-            return Ok(Slot { dir, _held });
-        }
-        drop(held);
-        let Some(own) = locked(&lock, File::lock)? else {
-            continue;
-        };
-        if !dir.is_dir() {
-            note();
-            let new = dir.with_extension("new");
-            drop(fs::remove_dir_all(&new));
-            fs::create_dir_all(&new).map_err(ImageError::io(&new))?;
-            let made = make(&new).and_then(|()| {
-                let at = new.join(FAMILY);
-                fs::write(&at, &family).map_err(ImageError::io(&at))
-            });
-            if let Err(error) = made {
-                drop(fs::remove_dir_all(&new));
-                return Err(error);
-            }
-            fs::rename(&new, &dir).map_err(ImageError::io(&dir))?;
-            prune(cache, &dir, &family, &own);
-        }
-    }
+/// Bytes of the file system that is built: it is never written to, so a little more than its content.
+pub(super) fn root_bytes(layer: &Layer) -> Result<u64, ImageError> {
+    let weight = layer.weight()?;
+    Ok((weight + weight / 8 + (64 << 20)).next_multiple_of(16 << 20))
 }
 
-/// Takes a lock; none where its file was removed while this waited for it.
-fn locked(path: &Path, take: fn(&File) -> io::Result<()>) -> Result<Option<File>, ImageError> {
-    // Making it anew sets its time as well.
-    let file = File::create(path).map_err(ImageError::io(path))?;
-    take(&file).map_err(ImageError::io(path))?;
-    Ok(is_still(&file, path).then_some(file))
-}
-
-fn is_still(file: &File, path: &Path) -> bool {
-    let number = |found: io::Result<fs::Metadata>| found.map(|m| (m.dev(), m.ino())).ok();
-    number(file.metadata()).is_some_and(|own| number(fs::metadata(path)) == Some(own))
-}
-
-/// After `dir` was made, whose lock has just been taken: removes older slots of its family, slots that nothing has asked for
-/// in a long time, and what builds left that ended in the middle. What is in use stays.
-fn prune(cache: &Path, dir: &Path, family: &str, own: &File) {
-    let now = own.metadata().and_then(|m| m.modified()).ok();
-    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
-    for path in entries.map(|entry| entry.path()).filter(|path| path != dir) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(process) = name.strip_prefix("work-") {
-            if !Path::new("/proc").join(process).exists() {
-                drop(fs::remove_dir_all(&path));
-            }
-            continue;
-        }
-        let lock = path.with_extension("lock");
-        if !name.starts_with("base-") || !path.is_dir() || lock == dir.with_extension("lock") {
-            continue;
-        }
-        let left = path.extension() == Some(OsStr::new("new"));
-        let superseded = fs::read_to_string(path.join(FAMILY)).is_ok_and(|found| found == family);
-        let used = fs::metadata(&lock).and_then(|m| m.modified()).ok();
-        let idle = now
-            .zip(used)
-            .and_then(|(now, used)| now.duration_since(used).ok())
-            .is_some_and(|time| time > LONGEST_IDLE);
-        if left || superseded || idle {
-            remove(&path, &lock);
-        }
-    }
-}
-
-fn remove(path: &Path, lock: &Path) {
-    let Ok(file) = File::options().create(true).truncate(false).write(true).open(lock) else {
-        return;
+/// Bytes of each of the two places, for good: what the profile says, else twice what is there today.
+pub(super) fn bytes(image: &Image, today: u64) -> Result<u64, ImageError> {
+    let Some(text) = &image.size else {
+        return Ok((2 * today).next_multiple_of(256 << 20));
     };
-    if file.try_lock().is_err() || !is_still(&file, lock) {
-        return;
+    match root::bytes_of(text) {
+        Some(bytes) if bytes >= today => Ok(bytes),
+        _ => Err(ImageError::Unfit(format!(
+            "[image] size {text:?} is too small: the root file system takes {} MiB, and those of later versions have to fit",
+            today >> 20
+        ))),
     }
-    // Whole or not at all, as it came.
-    let gone = path.with_extension("new");
-    if gone == path || fs::rename(path, &gone).is_ok() {
-        drop(fs::remove_dir_all(&gone));
-        drop(fs::remove_file(lock));
+}
+
+/// Lays into the root what it needs to be one of two.
+pub(super) fn install(
+    layer: &mut Layer,
+    app: &Appliance,
+    board: &Board,
+    ids: &Ids<'_>,
+    keyring: &[u8],
+) -> Result<(), ImageError> {
+    let boot = board.firmware.mount();
+    let [a, b] = ["root-a", "root-b"].map(|slot| ids.uuid(&format!("{slot}-partition")));
+    let settings = format!(
+        "# Written by jos-image.\n\
+         [system]\ncompatible={}\nbootloader=grub\ngrubenv=/{boot}/{SETTINGS}/grubenv\n\
+         data-directory=/data/rauc\nmountprefix=/run/rauc\nbundle-formats=verity\n\n\
+         [keyring]\npath=/etc/rauc/keyring.pem\n\n\
+         [slot.root.0]\ndevice=/dev/disk/by-partuuid/{a}\ntype=ext4\nbootname=A\n\n\
+         [slot.root.1]\ndevice=/dev/disk/by-partuuid/{b}\ntype=ext4\nbootname=B\n",
+        compatible(app, board)
+    );
+    layer.file("etc/rauc/system.conf", 0o644, settings);
+    layer.file("etc/rauc/keyring.pem", 0o644, keyring);
+    let folder = "# Written by jos-image.\nd /data/rauc 0700 root root -\n";
+    layer.file("usr/lib/tmpfiles.d/jos-image-rauc.conf", 0o644, folder);
+    let service = |text: &str| {
+        text.replace("@SERVICE@", &app.service)
+            .replace("@BOOT@", &format!("/{boot}"))
+    };
+    let script = service(include_str!("scripts/slot.sh"));
+    layer.file("usr/lib/jos-image/slot", 0o755, script);
+    for (name, text) in [
+        ("jos-image-slot-good.service", include_str!("scripts/slot-good.service")),
+        ("jos-image-slot-late.service", include_str!("scripts/slot-late.service")),
+        ("jos-image-slot-late.timer", include_str!("scripts/slot-late.timer")),
+    ] {
+        root::unit_file(layer, name, &service(text));
     }
+    Ok(())
+}
+
+/// How this root is started: read by the loader out of the root itself. `words` are for its kernel.
+pub(super) fn own_settings(layer: &mut Layer, kernel: &Kernel, initrd: Vec<u8>, words: &str) {
+    let release = &kernel.release;
+    layer.file(&format!("boot/initrd.img-{release}"), 0o644, initrd);
+    let words: Vec<String> = words.split_whitespace().map(quoted).collect();
+    let words = words.join(" ");
+    // A kernel that cannot go on makes room for the other.
+    let settings = format!(
+        "# Written by jos-image. $words come from the loader: which root this is, and where the data are.\n\
+         linux /boot/vmlinuz-{release} $words ro panic=10 {words}\n\
+         initrd /boot/initrd.img-{release}\nboot\n"
+    );
+    layer.file("boot/grub.cfg", 0o644, settings);
+}
+
+/// A word as GRUB's language takes it; quotes and backslashes it would hand on otherwise, so a profile has none.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+.,:/=@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{word}'")
+    }
+}
+
+/// The loader, its settings and its environment. None of it changes with an update.
+pub(super) fn loader(layer: &Layer, firmware: Firmware, ids: &Ids<'_>) -> Result<Files, ImageError> {
+    let Firmware::Uefi { loader, grub, .. } = firmware else {
+        return Err(ImageError::Unfit("two roots need a board with UEFI".into()));
+    };
+    let program = layer.read(&format!("usr/lib/grub/{}", grub.1))?;
+    let settings = include_str!("scripts/grub.cfg").replace("@DATA@", &format!("UUID={}", ids.uuid("data")));
+    Ok(vec![
+        (format!("EFI/BOOT/{}", loader.1), program),
+        (format!("{SETTINGS}/grub.cfg"), settings.into_bytes()),
+        (format!("{SETTINGS}/grubenv"), environment()),
+    ])
+}
+
+/// A device leaves the desk with a system in A and nothing in B.
+fn environment() -> Vec<u8> {
+    let mut text = "# GRUB Environment Block\n".to_owned();
+    for (name, value) in [
+        ("ORDER", "A B"),
+        ("A_OK", "1"),
+        ("A_TRY", "0"),
+        ("B_OK", "0"),
+        ("B_TRY", "0"),
+        ("CONFIRMED", "A"),
+    ] {
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    let mut bytes = text.into_bytes();
+    bytes.resize(ENVIRONMENT, b'#');
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::time::SystemTime;
-
     use super::*;
 
-    fn recipe<'a>(family: &'a str, state: &'a str) -> Recipe<'a> {
-        let way = "w";
-        Recipe { way, family, state }
-    }
-
-    fn made(cache: &Path, family: &str, state: &str) -> Slot {
-        let make = |new: &Path| fs::write(new.join("content"), state).map_err(ImageError::io(new));
-        obtain(cache, recipe(family, state), &|| {}, &make).expect("a slot")
-    }
-
-    fn names(cache: &Path) -> Vec<String> {
-        let entries = fs::read_dir(cache).expect("a folder").flatten();
-        entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+    #[test]
+    fn grubs_environment_has_its_size_and_all_that_changes_in_its_first_sector() {
+        let bytes = environment();
+        assert_eq!(bytes.len(), 1024);
+        let text = String::from_utf8(bytes).expect("text");
+        assert!(text.starts_with("# GRUB Environment Block\nORDER=A B\n"));
+        assert!(text[..512].contains("\nCONFIRMED=A\n#"));
     }
 
     #[test]
-    fn a_slot_is_made_once_and_found_from_then_on() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let first = made(dir.path(), "a", "1");
-        let again = Cell::new(false);
-        let make = |_: &Path| {
-            again.set(true);
-            Ok(())
+    fn what_grub_would_read_otherwise_in_a_profiles_words_is_quoted() {
+        let mut layer = Layer::default();
+        let kernel = Kernel {
+            release: "6.1".into(),
+            image: Vec::new(),
         };
-        let found = obtain(dir.path(), recipe("a", "1"), &|| {}, &make).expect("a slot");
-        assert_eq!((found.dir, again.get()), (first.dir, false));
+        own_settings(&mut layer, &kernel, Vec::new(), "console=ttyS0,115200  a;b $c");
+        let text = layer.text("boot/grub.cfg").expect("a text");
+        let line = "\nlinux /boot/vmlinuz-6.1 $words ro panic=10 console=ttyS0,115200 'a;b' '$c'\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]
-    fn a_new_slot_takes_the_place_of_the_older_ones_of_its_family_and_of_no_others() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let old = made(dir.path(), "a", "1").dir;
-        let other = made(dir.path(), "b", "1").dir;
-        let new = made(dir.path(), "a", "2").dir;
-        assert!(!old.exists() && !old.with_extension("lock").exists());
-        assert!(new.is_dir() && other.is_dir());
-        assert_eq!(names(dir.path()).len(), 4, "{:?}", names(dir.path()));
-        // What was superseded can be asked for again.
-        assert!(made(dir.path(), "a", "1").dir.is_dir());
-    }
-
-    #[test]
-    fn what_a_build_works_with_stays_until_it_has_done() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let held = made(dir.path(), "a", "1");
-        made(dir.path(), "a", "2");
-        assert!(held.dir.join("content").is_file(), "it was taken away under a build");
-        let old = held.dir.clone();
-        drop(held);
-        made(dir.path(), "a", "3");
-        assert!(!old.exists());
-    }
-
-    #[test]
-    fn what_nothing_has_asked_for_in_a_long_time_and_what_dead_builds_left_goes_away() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let (idle, used) = (made(dir.path(), "a", "1").dir, made(dir.path(), "b", "1").dir);
-        let long_ago = SystemTime::UNIX_EPOCH;
-        for slot in [&idle, &used] {
-            let lock = File::options().write(true).open(slot.with_extension("lock"));
-            lock.and_then(|l| l.set_modified(long_ago)).expect("a lock");
-        }
-        drop(made(dir.path(), "b", "1"));
-        let (torn, work) = (dir.path().join("base-torn.new"), dir.path().join("work-0"));
-        let alive = dir.path().join(format!("work-{}", std::process::id()));
-        for folder in [&torn, &work, &alive] {
-            fs::create_dir(folder).expect("a folder");
-        }
-        made(dir.path(), "c", "1");
-        assert!(
-            !idle.exists() && !torn.exists() && !work.exists(),
-            "{:?}",
-            names(dir.path())
-        );
-        assert!(used.is_dir() && alive.is_dir(), "{:?}", names(dir.path()));
-    }
-
-    #[test]
-    fn a_slot_that_could_not_be_made_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let make = |new: &Path| {
-            fs::write(new.join("half"), "half").map_err(ImageError::io(new))?;
-            Err(ImageError::Unfit("no".into()))
+    fn a_place_takes_what_the_profile_says_and_never_less_than_what_is_there() {
+        let sized = |size: Option<&str>| Image {
+            size: size.map(str::to_owned),
+            ..Image::default()
         };
-        obtain(dir.path(), recipe("a", "1"), &|| {}, &make).expect_err("it fails");
-        assert_eq!(names(dir.path()).len(), 1, "{:?}", names(dir.path()));
-        assert!(made(dir.path(), "a", "1").dir.is_dir());
+        assert_eq!(bytes(&sized(None), 300 << 20).expect("a size"), 768 << 20);
+        assert_eq!(bytes(&sized(Some("2G")), 300 << 20).expect("a size"), 2 << 30);
+        let small = bytes(&sized(Some("200M")), 300 << 20).expect_err("too small");
+        assert!(small.to_string().contains("300 MiB"), "{small}");
     }
 }

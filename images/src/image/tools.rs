@@ -21,6 +21,13 @@ const TOOLS: [(&str, &str); 8] = [
     ("apt-get", "apt"),
 ];
 
+/// Those that update bundles need besides.
+const BUNDLES: [(&str, &str); 3] = [
+    ("rauc", "rauc"),
+    ("mksquashfs", "squashfs-tools"),
+    ("openssl", "openssl"),
+];
+
 /// Folders looked into besides PATH: an ordinary user of Debian has no `sbin` there.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
@@ -31,11 +38,22 @@ pub(super) fn on_path(program: &Path) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
-/// Refuses where a tool is missing, before any work is done. A base that was brought is not made.
-pub(super) fn need_all(all_brought: bool) -> Result<(), ImageError> {
+/// What is made besides images themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// Bases of packages: not every one is brought.
+    pub bases: bool,
+    /// RAUC's bundles.
+    pub bundles: bool,
+}
+
+/// Refuses where a tool is missing, before any work is done.
+pub(super) fn need_all(needs: Needs) -> Result<(), ImageError> {
+    let more = BUNDLES.iter().filter(|_| needs.bundles);
     let mut missing: Vec<&str> = TOOLS
         .iter()
-        .filter(|(program, _)| !all_brought || *program != "mmdebstrap")
+        .filter(|(program, _)| needs.bases || *program != "mmdebstrap")
+        .chain(more)
         .filter(|(program, _)| on_path(Path::new(program)).is_none())
         .map(|(_, package)| *package)
         .collect();

@@ -1,10 +1,10 @@
 //! The rules of `[image]` that its types cannot say.
 
-use jos_schemas::documents::profile::{Image, Profile, RootMode};
+use jos_schemas::documents::profile::{Image, Profile, RootMode, Update};
 use jos_schemas::node::Node;
 
 use super::files::Problems;
-use crate::image::{self, BOARDS, Reference};
+use crate::image::{self, BOARDS, Firmware, Reference};
 
 /// A base that is brought comes with a kernel, packages, mounts and a network of its own.
 fn brought(base: &str, image: &Image, node: &Node, problems: &mut Problems<'_>) {
@@ -26,6 +26,7 @@ fn brought(base: &str, image: &Image, node: &Node, problems: &mut Problems<'_>) 
         ("packages", !image.packages.is_empty()),
         ("size", image.size.is_some()),
         ("root", image.root == Some(RootMode::Ro)),
+        ("update", image.update.is_some()),
         ("wifi", image.wifi.is_some()),
     ] {
         if given {
@@ -70,6 +71,7 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
             );
         }
     }
+    slots(image, node, problems);
     if let Some(base) = &image.base {
         brought(base, image, node, problems);
     }
@@ -176,6 +178,34 @@ pub(super) fn check(image: &Image, profile: &Profile, node: &Node, problems: &mu
                     "as ssh-ed25519 AAAA… name",
                 );
             }
+        }
+    }
+}
+
+/// Two root file systems.
+fn slots(image: &Image, node: &Node, problems: &mut Problems<'_>) {
+    if image.update != Some(Update::Rauc) {
+        if image.rauc.is_some() {
+            let help = "update = \"rauc\" under [image] gives devices two root file systems, and makes bundles";
+            problems.at(node, "/image/rauc", "a signer of bundles, and no bundles", help);
+        }
+        return;
+    }
+    if let Some(cmdline) = &image.cmdline
+        && cmdline.contains(['"', '\'', '\\'])
+    {
+        let help = "GRUB would hand them on with a backslash each; leave them out, or `update`";
+        problems.at(node, "/image/cmdline", "found a quote or a backslash", help);
+    }
+    if image.root != Some(RootMode::Ro) {
+        let help = "add root = \"ro\": what is written to a root is gone with the next update";
+        problems.at(node, "/image/update", "expected a root that is never written to", help);
+    }
+    for (i, name) in image.boards.iter().enumerate() {
+        if image::find(name).is_some_and(|board| board.firmware == Firmware::RaspberryPi) {
+            let message = format!("{name:?} has no loader that falls back to another root");
+            let help = "leave the board out, or `update`: boards with UEFI have one";
+            problems.at(node, &format!("/image/boards/{i}"), message, help);
         }
     }
 }

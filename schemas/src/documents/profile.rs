@@ -296,9 +296,16 @@ pub struct Image {
     /// Further Debian packages, besides what the appliance's own package depends on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
-    /// Size of the root file system before its first boot, as `2G`; it grows to its medium then.
+    /// Size of the root file system before its first boot, as `2G`; it grows to its medium then. With `update`, the size of
+    /// each of the two, for good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
+    /// How the system is replaced as a whole; by its packages when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// Who signs its update bundles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rauc: Option<Rauc>,
     /// Host name, `{serial}` for the device's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -314,6 +321,29 @@ pub struct Image {
     /// The wireless network that devices join.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wifi: Option<Wifi>,
+}
+
+/// How the system of an image is replaced as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Update {
+    /// Two root file systems: RAUC writes the next system into the one that is not in use.
+    Rauc,
+}
+
+/// Who signs the update bundles of an image. Files are relative to the profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Rauc {
+    /// The signer's certificate, PEM.
+    pub cert: String,
+    /// Its secret key, PEM. It goes into nothing that is made.
+    pub key: String,
+    /// The certificates that devices believe, PEM; the signer's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
 }
 
 /// The wireless network of an image; a device's seed may name another.

@@ -12,7 +12,7 @@ use super::super::base::{self, Base};
 use super::super::board::Board;
 use super::super::disk::{Poured, pour};
 use super::super::kinds::{self, Ext, Holds};
-use super::super::slots::{self, Recipe};
+use super::super::cache::{self, Recipe};
 use super::super::table::{self, Entry};
 use super::super::view::{View, What};
 use super::super::{ImageError, Places, raw, tools};
@@ -56,7 +56,7 @@ pub(super) fn obtain(
     };
     fs::create_dir_all(&places.cache).map_err(ImageError::io(&places.cache))?;
     let note = || say(&format!("{}: taking {} apart", board.name, reference.file));
-    let slot = slots::obtain(&places.cache, recipe, &note, &|new| {
+    let slot = cache::obtain(&places.cache, recipe, &note, &|new| {
         let disk = new.join("disk.img");
         unpacked(brought, &disk)?;
         let table = table::read_as(&disk, &reference.file)?;
