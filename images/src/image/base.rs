@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use jos_schemas::documents::profile::Image;
 
 use super::board::{Board, Firmware};
-use super::layer::{Content, Item, Kind, Layer};
 use super::cache::{self, Recipe, Slot};
+use super::layer::{Content, Item, Kind, Layer};
 use super::{ImageError, Places, foreign, slots, tools, wifi};
 use crate::bake::Appliance;
 use crate::formats::control::Stanza;

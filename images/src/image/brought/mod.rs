@@ -142,6 +142,7 @@ pub(super) fn build(
         sha256,
         base: base.reference.sha256.clone(),
         packages: source.base.packages,
+        bundle: None,
     })
 }
 

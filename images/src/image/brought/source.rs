@@ -10,9 +10,9 @@ use std::path::Path;
 
 use super::super::base::{self, Base};
 use super::super::board::Board;
+use super::super::cache::{self, Recipe};
 use super::super::disk::{Poured, pour};
 use super::super::kinds::{self, Ext, Holds};
-use super::super::cache::{self, Recipe};
 use super::super::table::{self, Entry};
 use super::super::view::{View, What};
 use super::super::{ImageError, Places, raw, tools};
