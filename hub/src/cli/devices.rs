@@ -294,8 +294,8 @@ mod tests {
 
     #[test]
     fn why_a_state_is_held_back_is_a_sentence_and_what_to_do() {
-        let said = shown(json!({ "why": "features", "version": 7, "missing": ["resource.node"] }));
-        let sentence = "Version 7 is held back: the agent lacks resource.node. Update the agent.";
+        let said = shown(json!({ "why": "features", "version": 7, "missing": ["sysctl"] }));
+        let sentence = "Version 7 is held back: the agent lacks sysctl. Update the agent.";
         assert!(said.contains(sentence) && !said.contains("\"why\""), "{said}");
         let said = shown(json!({ "why": "ambiguous", "versions": [3, 4] }));
         assert!(said.contains("the versions [3, 4] both match this device"), "{said}");

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jos_hub::tls;
+use jos_tests::wait::until;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -80,12 +81,14 @@ fn parked(running: &Running) -> u64 {
 
 /// Waits until so many waits in all were parked, and so many devices wait now.
 fn until_parked(running: &Running, in_all: u64, now: usize) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while (parked(running), running.of_devices.waiting()) != (in_all, now) {
+    until("a wait is parked, or over", Duration::from_secs(30), || {
         let found = (parked(running), running.of_devices.waiting());
-        assert!(Instant::now() < end, "{found:?}, expected {:?}", (in_all, now));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        if found == (in_all, now) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}, expected {:?}", (in_all, now)))
+        }
+    });
 }
 
 #[test]
