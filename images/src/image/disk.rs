@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Crc;
 
@@ -23,9 +23,18 @@ const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 /// A file system of Linux.
 const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 
-/// One partition with its content.
+/// A place on a disk that a file system is written to: no file of its own is copied there afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    /// The disk.
+    pub(super) disk: PathBuf,
+    /// Where it begins, in bytes.
+    pub(super) at: u64,
+}
+
+/// One partition.
 pub(super) struct Partition<'a> {
-    content: &'a Path,
+    bytes: u64,
     name: &'static str,
     kind: &'a str,
     id: &'a str,
@@ -33,49 +42,31 @@ pub(super) struct Partition<'a> {
 
 impl<'a> Partition<'a> {
     /// The boot file system that firmware reads.
-    pub(super) fn esp(content: &'a Path, id: &'a str) -> Self {
+    pub(super) fn esp(bytes: u64, id: &'a str) -> Self {
         let (name, kind) = ("boot", ESP);
-        Self {
-            content,
-            name,
-            kind,
-            id,
-        }
+        Self { bytes, name, kind, id }
     }
 
     /// The file system that a device with a read-only root writes to.
-    pub(super) fn data(content: &'a Path, id: &'a str) -> Self {
+    pub(super) fn data(bytes: u64, id: &'a str) -> Self {
         let (name, kind) = ("data", LINUX);
-        Self {
-            content,
-            name,
-            kind,
-            id,
-        }
+        Self { bytes, name, kind, id }
     }
 
     /// The root file system.
-    pub(super) fn root(content: &'a Path, id: &'a str, kind: &'a str) -> Self {
+    pub(super) fn root(bytes: u64, id: &'a str, kind: &'a str) -> Self {
         let name = "root";
-        Self {
-            content,
-            name,
-            kind,
-            id,
-        }
+        Self { bytes, name, kind, id }
     }
 }
 
-/// Writes a disk with these partitions, one after the other.
-pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result<(), ImageError> {
+/// Writes a disk with these partitions, one after the other and all empty; gives where they are.
+pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result<Vec<Spot>, ImageError> {
     let io = |e| ImageError::io(to)(e);
     let mut places = Vec::new();
     let mut at = MIB;
     for partition in partitions {
-        let size = std::fs::metadata(partition.content)
-            .map_err(ImageError::io(partition.content))?
-            .len();
-        let end = (at + size).next_multiple_of(MIB);
+        let end = (at + partition.bytes).next_multiple_of(MIB);
         places.push((at / SECTOR, end / SECTOR - 1));
         at = end;
     }
@@ -103,20 +94,11 @@ pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result
     put(2, &entries)?;
     put(last - TABLE, &entries)?;
     put(last, &header(last, 1, last - TABLE, sectors, &entries, disk)?)?;
-    for (partition, (first, _)) in partitions.iter().zip(&places) {
-        copy(partition.content, &mut file, first * SECTOR, to)?;
-    }
-    file.sync_all().map_err(io)
-}
-
-/// Copies a file into a place of another, leaving out what is zero: the disk stays sparse.
-pub(super) fn copy(from: &Path, to: &mut File, at: u64, name: &Path) -> Result<(), ImageError> {
-    let mut source = File::open(from).map_err(ImageError::io(from))?;
-    match pour(&mut source, to, at) {
-        Ok(_) => Ok(()),
-        Err(Poured::Read(error)) => Err(ImageError::io(from)(error)),
-        Err(Poured::Write(error)) => Err(ImageError::io(name)(error)),
-    }
+    let spot = |(first, _): &(u64, u64)| Spot {
+        disk: to.to_owned(),
+        at: first * SECTOR,
+    };
+    Ok(places.iter().map(spot).collect())
 }
 
 /// On which side a copy failed.
@@ -209,12 +191,11 @@ mod tests {
     #[test]
     fn a_disk_has_its_table_twice_and_its_partitions_at_whole_mebibytes() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (boot, root, disk) = (dir.path().join("b"), dir.path().join("r"), dir.path().join("disk"));
-        std::fs::write(&boot, b"boot").expect("a file");
-        std::fs::write(&root, vec![7; 3 << 20]).expect("a file");
+        let disk = dir.path().join("disk");
         let id = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
-        let parts = [Partition::esp(&boot, id), Partition::root(&root, id, id)];
-        gpt(&disk, id, &parts).expect("a disk");
+        let parts = [Partition::esp(4, id), Partition::root(3 << 20, id, id)];
+        let spots = gpt(&disk, id, &parts).expect("a disk");
+        assert_eq!(spots.iter().map(|s| s.at >> 20).collect::<Vec<_>>(), [1, 2]);
         let bytes = std::fs::read(&disk).expect("the disk");
         assert_eq!(bytes.len() % (1 << 20), 0);
         let last = bytes.len() - 512;
@@ -230,8 +211,7 @@ mod tests {
         );
         // The type of a root for amd64, as the UEFI Specification's Appendix A orders its bytes.
         assert_eq!(bytes[1024 + 128..1024 + 132], [0xe3, 0xbc, 0x68, 0x4f]);
-        assert_eq!(&bytes[1 << 20..(1 << 20) + 4], b"boot");
-        assert!(bytes[2 << 20..5 << 20].iter().all(|b| *b == 7));
+        assert_eq!(bytes.len(), 6 << 20, "a whole mebibyte for the second table");
     }
 
     #[test]

@@ -186,27 +186,43 @@ pub fn build(
     say(&format!("{}: writing file systems", board.name));
     let dir = places.scratch.join(board.name);
     std::fs::create_dir_all(&dir).map_err(ImageError::io(&dir))?;
-    let esp = dir.join("esp");
+    let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
+    let path = dir.join(&name);
+    let (boot_bytes, root_bytes) = (board.firmware.boot_bytes(), root::size(image, &layer)?);
+    let has_data = root::read_only(image);
+    let [esp_id, root_id, data_id] = ["esp", "root", "data"].map(|part| ids.uuid(&format!("{part}-partition")));
+    let spots = match board.firmware {
+        Firmware::Uefi { root_type, .. } => {
+            let mut parts = vec![
+                disk::Partition::esp(boot_bytes, &esp_id),
+                disk::Partition::root(root_bytes, &root_id, root_type),
+            ];
+            parts.extend(has_data.then(|| disk::Partition::data(DATA, &data_id)));
+            disk::gpt(&path, &ids.uuid("disk"), &parts)?
+        }
+        Firmware::RaspberryPi => {
+            let mut parts = vec![(boot_bytes, mbr::FAT32), (root_bytes, mbr::LINUX)];
+            parts.extend(has_data.then_some((DATA, mbr::LINUX)));
+            mbr::write(&path, ids.signature(), &parts)?
+        }
+    };
     let boot = fat::Boot {
         label: "BOOT",
         serial: &ids.serial(),
         epoch: app.epoch,
-        bytes: board.firmware.boot_bytes(),
+        bytes: boot_bytes,
         files,
     };
-    boot.write(&esp, &dir)?;
-    let fs = dir.join("root");
+    boot.write(&spots[0], &dir)?;
     ext4::Root {
         label: "root",
         layer: &layer,
         uuid: &ids.root(),
         epoch: app.epoch,
-        bytes: root::size(image, &layer)?,
+        bytes: root_bytes,
     }
-    .write(&fs, &dir)?;
-    let data = dir.join("data");
-    let has_data = root::read_only(image);
-    if has_data {
+    .write(&spots[1], &dir)?;
+    if let Some(spot) = spots.get(2) {
         ext4::Root {
             label: "data",
             layer: &Layer::default(),
@@ -214,29 +230,11 @@ pub fn build(
             epoch: app.epoch,
             bytes: DATA,
         }
-        .write(&data, &dir)?;
+        .write(spot, &dir)?;
     }
-    let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
-    let path = dir.join(&name);
-    let [esp_id, root_id, data_id] = ["esp", "root", "data"].map(|part| ids.uuid(&format!("{part}-partition")));
-    match board.firmware {
-        Firmware::Uefi { root_type, .. } => {
-            let mut parts = vec![
-                disk::Partition::esp(&esp, &esp_id),
-                disk::Partition::root(&fs, &root_id, root_type),
-            ];
-            parts.extend(has_data.then(|| disk::Partition::data(&data, &data_id)));
-            disk::gpt(&path, &ids.uuid("disk"), &parts)?;
-        }
-        Firmware::RaspberryPi => {
-            let mut parts = vec![(esp.as_path(), mbr::FAT32), (fs.as_path(), mbr::LINUX)];
-            parts.extend(has_data.then_some((data.as_path(), mbr::LINUX)));
-            mbr::write(&path, ids.signature(), &parts)?;
-        }
-    }
-    for part in [&esp, &fs].into_iter().chain(has_data.then_some(&data)) {
-        std::fs::remove_file(part).map_err(ImageError::io(part))?;
-    }
+    std::fs::File::open(&path)
+        .and_then(|file| file.sync_all())
+        .map_err(ImageError::io(&path))?;
     let (size, sum) = tools::size_and_sum(&path)?;
     Ok(Made {
         name,
