@@ -386,8 +386,20 @@ fn a_board_that_is_none_is_refused_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn what_an_image_of_this_version_cannot_have_is_refused_by_name() {
-    refused_image("base = \"raspios.img.xz\"", &["raspios.img.xz", "leave it out"]);
+fn a_base_that_is_not_pinned_or_is_asked_for_what_it_brings_itself_is_refused_by_name() {
+    refused_image(
+        "base = \"os.img.xz\"",
+        &["expected FILE@sha256:HEX", "sha256sum os.img.xz"],
+    );
+    let base = format!("base = \"os.img.xz@sha256:{}\"", "a".repeat(64));
+    refused_image(
+        &format!("{base}\nboards = [\"arm64-uefi\", \"raspberry-pi\"]\npackages = [\"vim\"]"),
+        &[
+            "found 2 boards with a base",
+            "`packages` is for images made of Debian's packages",
+        ],
+    );
+    refused_image(&base, &["\"os.img.xz\" cannot be read"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use jos_tests::command::run;
 use jos_tests::fleet::Hub;
 use jos_tests::image::{self, Board, Flashed, HOST, PATIENCE};
 use jos_tests::programs::{jos_image, workspace};
+use jos_tests::vendor_disk::debugfs;
 use jos_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -205,7 +206,7 @@ fn cards_of_one_image_are_the_devices_of_their_seeds(board: Board) {
             new.ok_or_else(|| machine.diagnosis())
         });
         let id = device["id"].as_str().expect("an id");
-        assert_eq!(hub.show(id)["facts"]["hostname"], hostname);
+        assert_eq!(hub.show(id)["device"]["facts"]["hostname"], hostname);
         ids.push(device["id"].clone());
         // The seed is overwritten and removed at the end of the first boot, before anything that uses the network.
         machine.power_cut();
@@ -215,6 +216,80 @@ fn cards_of_one_image_are_the_devices_of_their_seeds(board: Board) {
         assert!(lies_there(b"jos-image"), "this is no boot partition");
         assert!(!lies_there(b"token=jos1-"), "the seed of {name} can still be read");
     }
+}
+
+/// Takes an image for a vendor's own, made on another day: the agent and what came with it are gone, all else is there.
+fn without_its_agent(disk: &Path) {
+    let table = run(Command::new("partx")
+        .args(["--show", "--noheadings", "--output", "START", "--nr", "2"])
+        .arg(disk))
+    .ok();
+    let start: u64 = table.text().parse().expect("a number");
+    let root = PathBuf::from(format!("{}?offset={}", disk.display(), start * 512));
+    let status = image::file(&root, "/var/lib/dpkg/status").stdout;
+    let others = status.split("\n\n").filter(|one| !one.starts_with("Package: kiosk\n"));
+    let others: Vec<&str> = others.collect();
+    assert!(others.len() > 50, "no database of dpkg");
+    let new = disk.with_extension("status");
+    fs::write(&new, others.join("\n\n")).expect("a scratch file");
+    let mut commands = format!(
+        "rm /var/lib/dpkg/status\nwrite {} /var/lib/dpkg/status\n",
+        new.display()
+    );
+    for path in [
+        "/usr/bin/jos",
+        "/usr/lib/systemd/system/kiosk.service",
+        "/usr/lib/systemd/system/kiosk-recover.service",
+        "/etc/systemd/system/multi-user.target.wants/kiosk.service",
+        "/etc/jos/agent.toml",
+        "/etc/jos/policy.toml",
+        "/etc/jos/token",
+        "/usr/share/jos/trust.json",
+        "/usr/share/jos/baseline.json",
+        "/etc/kiosk/page",
+    ] {
+        commands.push_str(&format!("rm {path}\n"));
+    }
+    debugfs(&root, &commands);
+}
+
+/// An appliance on a disk that somebody else made: it boots as before, and is an appliance.
+fn a_brought_base_boots_and_enrols(board: Board) {
+    let hub = Hub::known_as("127.0.0.1", HOST);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (made, words) = image_of(&hub, board, dir.path());
+    let disk = dir.path().join("profile/vendor.img");
+    fs::rename(made, &disk).expect("a scratch folder");
+    without_its_agent(&disk);
+    let sum = run(Command::new("sha256sum").arg(&disk)).ok();
+    let base = format!(
+        "base = \"vendor.img@sha256:{}\"",
+        sum.text().split(' ').next().expect("a sum")
+    );
+    let profile = dir.path().join("profile/kiosk.toml");
+    let text = fs::read_to_string(&profile).expect("the profile");
+    let lines = text.lines().map(|line| match line {
+        _ if line.starts_with("kernel = ") => base.as_str(),
+        _ if line.starts_with("cmdline = ") => "",
+        line => line,
+    });
+    fs::write(&profile, lines.collect::<Vec<_>>().join("\n")).expect("a scratch folder");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let image = only(&image::make(&profile, board.cpu(), &words, dir.path()), ".img");
+    let mut machine = Flashed::new(board, &image);
+    machine.power_on();
+    enrolled(&hub, &machine);
+    hub.push(1, &json!({ "apply": [page("one\n")] }));
+    reported(&hub, &machine, 1, "applied");
+    machine.power_cut();
+    let root = machine.root();
+    assert_eq!(image::file(&root, "/etc/kiosk/page").ok().stdout, "one\n");
+    assert_eq!(image::file(&root, "/etc/machine-id").ok().text().len(), 32);
+    assert!(image::file(&root, "/etc/hostname").ok().text().starts_with("kiosk-"));
+    assert!(
+        fs::metadata(&root).expect("a file").len() > 2 << 30,
+        "the root has not grown"
+    );
 }
 
 fn the_same_to_the_byte_each_time(board: Board) -> (tempfile::TempDir, PathBuf) {
@@ -360,6 +435,12 @@ fn qemu_amd64_uefi_image_with_a_read_only_root_keeps_who_it_is_and_forgets_the_r
 #[ignore = "soak: a second image, and its boots, for minutes"]
 fn qemu_amd64_uefi_cards_of_one_image_enrol_by_the_name_and_token_of_their_seeds() {
     cards_of_one_image_are_the_devices_of_their_seeds(Board::Amd64Uefi);
+}
+
+#[test]
+#[ignore = "soak: a second image, and its boot, for minutes"]
+fn qemu_amd64_uefi_image_on_a_base_that_is_brought_boots_enrols_and_applies() {
+    a_brought_base_boots_and_enrols(Board::Amd64Uefi);
 }
 
 #[test]

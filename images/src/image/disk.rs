@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Crc;
 
@@ -23,75 +23,55 @@ const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 /// A file system of Linux.
 const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 
-/// One partition with its content.
+/// A place on a disk that a file system is written to: no file of its own is copied there afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    /// The disk.
+    pub(super) disk: PathBuf,
+    /// Where it begins, in bytes.
+    pub(super) at: u64,
+}
+
+/// One partition.
 pub(super) struct Partition<'a> {
-    content: &'a Path,
+    bytes: u64,
     name: &'static str,
     kind: &'a str,
     id: &'a str,
-    /// Where it is larger than its content.
-    bytes: u64,
 }
 
 impl<'a> Partition<'a> {
     /// The boot file system that firmware reads.
-    pub(super) fn esp(content: &'a Path, id: &'a str) -> Self {
+    pub(super) fn esp(bytes: u64, id: &'a str) -> Self {
         let (name, kind) = ("boot", ESP);
-        Self {
-            content,
-            name,
-            kind,
-            id,
-            bytes: 0,
-        }
+        Self { bytes, name, kind, id }
     }
 
     /// The file system that a device with a read-only root writes to.
-    pub(super) fn data(content: &'a Path, id: &'a str) -> Self {
+    pub(super) fn data(bytes: u64, id: &'a str) -> Self {
         let (name, kind) = ("data", LINUX);
-        Self {
-            content,
-            name,
-            kind,
-            id,
-            bytes: 0,
-        }
+        Self { bytes, name, kind, id }
     }
 
     /// One of two places for a root file system, with room for larger ones.
-    pub(super) fn slot(name: &'static str, content: &'a Path, bytes: u64, id: &'a str, kind: &'a str) -> Self {
-        Self {
-            content,
-            name,
-            kind,
-            id,
-            bytes,
-        }
+    pub(super) fn slot(name: &'static str, bytes: u64, id: &'a str, kind: &'a str) -> Self {
+        Self { bytes, name, kind, id }
     }
 
     /// The root file system.
-    pub(super) fn root(content: &'a Path, id: &'a str, kind: &'a str) -> Self {
+    pub(super) fn root(bytes: u64, id: &'a str, kind: &'a str) -> Self {
         let name = "root";
-        Self {
-            content,
-            name,
-            kind,
-            id,
-            bytes: 0,
-        }
+        Self { bytes, name, kind, id }
     }
 }
 
-/// Writes a disk with these partitions, one after the other.
-pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result<(), ImageError> {
+/// Writes a disk with these partitions, one after the other and all empty; gives where they are.
+pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result<Vec<Spot>, ImageError> {
     let io = |e| ImageError::io(to)(e);
     let mut places = Vec::new();
     let mut at = MIB;
     for partition in partitions {
-        let size = std::fs::metadata(partition.content)
-            .map_err(ImageError::io(partition.content))?
-            .len();
-        let end = (at + size.max(partition.bytes)).next_multiple_of(MIB);
+        let end = (at + partition.bytes).next_multiple_of(MIB);
         places.push((at / SECTOR, end / SECTOR - 1));
         at = end;
     }
@@ -119,20 +99,24 @@ pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result
     put(2, &entries)?;
     put(last - TABLE, &entries)?;
     put(last, &header(last, 1, last - TABLE, sectors, &entries, disk)?)?;
-    for (partition, (first, _)) in partitions.iter().zip(&places) {
-        copy(partition.content, &mut file, first * SECTOR, to)?;
-    }
-    file.sync_all().map_err(io)
+    let spot = |(first, _): &(u64, u64)| Spot {
+        disk: to.to_owned(),
+        at: first * SECTOR,
+    };
+    Ok(places.iter().map(spot).collect())
 }
 
-/// Copies a file into a place of another, leaving out what is zero: the disk stays sparse.
-pub(super) fn copy(from: &Path, to: &mut File, at: u64, name: &Path) -> Result<(), ImageError> {
-    let mut source = File::open(from).map_err(ImageError::io(from))?;
-    match pour(&mut source, to, at) {
-        Ok(_) => Ok(()),
-        Err(Poured::Read(error)) => Err(ImageError::io(from)(error)),
-        Err(Poured::Write(error)) => Err(ImageError::io(name)(error)),
-    }
+/// Copies the file system at this place into a file of its own.
+pub(super) fn lift(from: &Spot, bytes: u64, to: &Path) -> Result<(), ImageError> {
+    let mut disk = File::open(&from.disk).map_err(ImageError::io(&from.disk))?;
+    disk.seek(SeekFrom::Start(from.at)).map_err(ImageError::io(&from.disk))?;
+    let mut file = File::create(to).map_err(ImageError::io(to))?;
+    pour(&mut disk.take(bytes), &mut file, 0).map_err(|error| match error {
+        Poured::Read(error) => ImageError::io(&from.disk)(error),
+        Poured::Write(error) => ImageError::io(to)(error),
+    })?;
+    // Its end may be zeros.
+    file.set_len(bytes).map_err(ImageError::io(to))
 }
 
 /// On which side a copy failed.
@@ -225,12 +209,11 @@ mod tests {
     #[test]
     fn a_disk_has_its_table_twice_and_its_partitions_at_whole_mebibytes() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (boot, root, disk) = (dir.path().join("b"), dir.path().join("r"), dir.path().join("disk"));
-        std::fs::write(&boot, b"boot").expect("a file");
-        std::fs::write(&root, vec![7; 3 << 20]).expect("a file");
+        let disk = dir.path().join("disk");
         let id = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
-        let parts = [Partition::esp(&boot, id), Partition::root(&root, id, id)];
-        gpt(&disk, id, &parts).expect("a disk");
+        let parts = [Partition::esp(4, id), Partition::root(3 << 20, id, id)];
+        let spots = gpt(&disk, id, &parts).expect("a disk");
+        assert_eq!(spots.iter().map(|s| s.at >> 20).collect::<Vec<_>>(), [1, 2]);
         let bytes = std::fs::read(&disk).expect("the disk");
         assert_eq!(bytes.len() % (1 << 20), 0);
         let last = bytes.len() - 512;
@@ -246,27 +229,28 @@ mod tests {
         );
         // The type of a root for amd64, as the UEFI Specification's Appendix A orders its bytes.
         assert_eq!(bytes[1024 + 128..1024 + 132], [0xe3, 0xbc, 0x68, 0x4f]);
-        assert_eq!(&bytes[1 << 20..(1 << 20) + 4], b"boot");
-        assert!(bytes[2 << 20..5 << 20].iter().all(|b| *b == 7));
+        assert_eq!(bytes.len(), 6 << 20, "a whole mebibyte for the second table");
     }
 
     #[test]
-    fn a_slot_takes_its_room_whatever_lies_in_it() {
+    fn a_file_system_is_lifted_out_of_a_place_that_is_larger() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (content, disk) = (dir.path().join("c"), dir.path().join("disk"));
-        std::fs::write(&content, vec![7; 1 << 20]).expect("a file");
+        let (disk, lifted) = (dir.path().join("disk"), dir.path().join("lifted"));
         let id = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
         let parts = [
-            Partition::slot("root-a", &content, 3 << 20, id, id),
-            Partition::data(&content, id),
+            Partition::esp(1 << 20, id),
+            Partition::slot("root-a", 3 << 20, id, id),
+            Partition::slot("root-b", 3 << 20, id, id),
         ];
-        gpt(&disk, id, &parts).expect("a disk");
-        let bytes = std::fs::read(&disk).expect("the disk");
-        assert!(bytes[1 << 20..2 << 20].iter().all(|b| *b == 7));
-        assert!(bytes[2 << 20..4 << 20].iter().all(|b| *b == 0));
-        assert!(bytes[4 << 20..5 << 20].iter().all(|b| *b == 7));
-        let name: Vec<u8> = "root-a".bytes().flat_map(|b| [b, 0]).collect();
-        assert_eq!(bytes[1024 + 56..1024 + 56 + 12], name[..]);
+        let spots = gpt(&disk, id, &parts).expect("a disk");
+        assert_eq!(spots[2].at, 5 << 20, "the second place is behind all of the first");
+        let mut file = File::options().write(true).open(&disk).expect("the disk");
+        file.seek(SeekFrom::Start(spots[1].at)).expect("its place");
+        file.write_all(&[7; 4096]).expect("written");
+        lift(&spots[1], 2 << 20, &lifted).expect("a file");
+        let bytes = std::fs::read(&lifted).expect("the file");
+        assert_eq!(bytes.len(), 2 << 20);
+        assert!(bytes[..4096].iter().all(|b| *b == 7) && bytes[4096..].iter().all(|b| *b == 0));
     }
 
     #[test]

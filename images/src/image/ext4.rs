@@ -3,9 +3,10 @@
 //! `mke2fs -d` takes times and order from the building machine's disk, and owners from whoever builds. debugfs does one
 //! write after the other, in our order, with our time and our owners: equal lists give equal bytes, and no right is needed.
 
-use std::ffi::OsStr;
 use std::path::Path;
+use std::process::Command;
 
+use super::disk::Spot;
 use super::layer::{Content, Kind, Layer};
 use super::{ImageError, tools};
 
@@ -22,8 +23,8 @@ pub(super) struct Root<'a> {
 }
 
 impl Root<'_> {
-    /// Writes it to `to`; `scratch` takes the contents that are in memory.
-    pub(super) fn write(&self, to: &Path, scratch: &Path) -> Result<(), ImageError> {
+    /// Writes it to its place, which is empty; `scratch` takes the contents that are in memory.
+    pub(super) fn write(&self, to: &Spot, scratch: &Path) -> Result<(), ImageError> {
         let contents = scratch.join("contents");
         std::fs::create_dir_all(&contents).map_err(ImageError::io(&contents))?;
         let commands = self.commands(&contents)?;
@@ -33,22 +34,25 @@ impl Root<'_> {
         } else {
             ""
         };
-        let seed = format!("hash_seed={},lazy_itable_init=0,lazy_journal_init=1{grows}", self.uuid);
+        let seed = format!(
+            "offset={},hash_seed={},lazy_itable_init=0,lazy_journal_init=1{grows}",
+            to.at, self.uuid
+        );
         let made = tools::command("mke2fs")
             .args([
                 "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1",
             ])
             .args(["-O", FEATURES, "-L", self.label, "-U", self.uuid, "-E", &seed])
-            .arg(to)
+            .arg(&to.disk)
             .arg(format!("{}k", self.bytes / 1024))
             .env("E2FSPROGS_FAKE_TIME", self.epoch.to_string())
             .env("MKE2FS_CONFIG", "/dev/null")
             .stdin(std::process::Stdio::null())
             .output();
-        done("mke2fs", made.map_err(ImageError::io(to))?)?;
+        done("mke2fs", made.map_err(ImageError::io(&to.disk))?)?;
         let help = "raise `size` under [image] if it speaks of no free space";
         let script = scratch.join("commands");
-        debugfs(&commands, (Path::new("."), to.as_os_str()), &script, self.epoch, help)?;
+        debugfs(&commands, to, &script, self.epoch, help)?;
         std::fs::remove_dir_all(&contents).map_err(ImageError::io(&contents))
     }
 
@@ -89,21 +93,29 @@ impl Root<'_> {
     }
 }
 
-/// Has debugfs write into the file system `to`, as it is called in `folder`; it reads its commands from `script`.
-pub(super) fn debugfs(
-    commands: &str,
-    (folder, to): (&Path, &OsStr),
-    script: &Path,
-    epoch: u32,
-    help: &str,
-) -> Result<(), ImageError> {
+/// A tool of e2fsprogs that is to work on the file system at this place.
+pub(super) fn at(tool: &mut Command, to: &Spot) -> Result<(), ImageError> {
+    let name = to.disk.file_name().unwrap_or_default().to_string_lossy();
+    let folder = to.disk.parent().filter(|p| !p.as_os_str().is_empty());
+    // From within its folder, whose name may hold a question mark: options stand behind the first.
+    tool.current_dir(folder.unwrap_or(Path::new(".")));
+    if name.contains('?') {
+        return Err(ImageError::Unfit(format!(
+            "{name:?}: a disk's name with a question mark"
+        )));
+    }
+    tool.arg(format!("{name}?offset={}", to.at));
+    Ok(())
+}
+
+/// Has debugfs write into the file system at `to`; it reads its commands from `script`.
+pub(super) fn debugfs(commands: &str, to: &Spot, script: &Path, epoch: u32, help: &str) -> Result<(), ImageError> {
     std::fs::write(script, commands).map_err(ImageError::io(script))?;
-    let wrote = tools::command("debugfs")
-        .current_dir(folder)
-        .arg("-w")
-        .arg("-f")
-        .arg(script)
-        .arg(to)
+    let mut tool = tools::command("debugfs");
+    let whole = std::path::absolute(script).map_err(ImageError::io(script))?;
+    tool.arg("-w").arg("-f").arg(whole);
+    at(&mut tool, to)?;
+    let wrote = tool
         .env("E2FSPROGS_FAKE_TIME", epoch.to_string())
         .output()
         .map_err(ImageError::io(script))?;
@@ -135,6 +147,7 @@ fn done(tool: &str, out: std::process::Output) -> Result<(), ImageError> {
 }
 
 pub(super) fn from(path: &Path) -> Result<String, ImageError> {
+    let path = std::path::absolute(path).map_err(ImageError::io(path))?;
     let text = path
         .to_str()
         .ok_or_else(|| ImageError::Unfit(format!("{}: expected a path of UTF-8", path.display())))?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::disk::Spot;
 use super::{ImageError, tools};
 
 /// A boot file system to be written.
@@ -16,16 +17,14 @@ pub(super) struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Writes it to `to`.
-    pub(super) fn write(&self, to: &Path, scratch: &Path) -> Result<(), ImageError> {
-        let file = std::fs::File::create(to).map_err(ImageError::io(to))?;
-        file.set_len(self.bytes).map_err(ImageError::io(to))?;
+    /// Writes it to its place, which is empty.
+    pub(super) fn write(&self, to: &Spot, scratch: &Path) -> Result<(), ImageError> {
         let mtool = |program: &str| {
             let mut command = tools::command(program);
             command
                 .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
                 .arg("-i")
-                .arg(to);
+                .arg(format!("{}@@{}", to.disk.display(), to.at));
             command
         };
         let sectors = (self.bytes / 512).to_string();

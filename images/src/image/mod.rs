@@ -201,31 +201,54 @@ pub fn build(
     say(&format!("{}: writing file systems", board.name));
     let dir = places.scratch.join(board.name);
     std::fs::create_dir_all(&dir).map_err(ImageError::io(&dir))?;
-    let esp = dir.join("esp");
+    let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
+    let path = dir.join(&name);
+    let boot_bytes = board.firmware.boot_bytes();
+    let root_bytes = if two {
+        slots::root_bytes(&layer)?
+    } else {
+        root::size(image, &layer)?
+    };
+    let has_data = root::read_only(image);
+    let [esp_id, root_id, other_id, data_id] = ["esp", if two { "root-a" } else { "root" }, "root-b", "data"]
+        .map(|part| ids.uuid(&format!("{part}-partition")));
+    let spots = match board.firmware {
+        Firmware::Uefi { root_type, .. } => {
+            let mut parts = vec![disk::Partition::esp(boot_bytes, &esp_id)];
+            if two {
+                let place = slots::bytes(image, root_bytes)?;
+                for (name, id) in [("root-a", &root_id), ("root-b", &other_id)] {
+                    parts.push(disk::Partition::slot(name, place, id, root_type));
+                }
+            } else {
+                parts.push(disk::Partition::root(root_bytes, &root_id, root_type));
+            }
+            parts.extend(has_data.then(|| disk::Partition::data(DATA, &data_id)));
+            disk::gpt(&path, &ids.uuid("disk"), &parts)?
+        }
+        Firmware::RaspberryPi => {
+            let mut parts = vec![(boot_bytes, mbr::FAT32), (root_bytes, mbr::LINUX)];
+            parts.extend(has_data.then_some((DATA, mbr::LINUX)));
+            mbr::write(&path, ids.signature(), &parts)?
+        }
+    };
     let boot = fat::Boot {
         label: "BOOT",
         serial: &ids.serial(),
         epoch: app.epoch,
-        bytes: board.firmware.boot_bytes(),
+        bytes: boot_bytes,
         files,
     };
-    boot.write(&esp, &dir)?;
-    let fs = dir.join("root");
+    boot.write(&spots[0], &dir)?;
     ext4::Root {
         label: "root",
         layer: &layer,
         uuid: &ids.root(),
         epoch: app.epoch,
-        bytes: if two {
-            slots::root_bytes(&layer)?
-        } else {
-            root::size(image, &layer)?
-        },
+        bytes: root_bytes,
     }
-    .write(&fs, &dir)?;
-    let data = dir.join("data");
-    let has_data = root::read_only(image);
-    if has_data {
+    .write(&spots[1], &dir)?;
+    if let Some(spot) = spots.last().filter(|_| has_data) {
         ext4::Root {
             label: "data",
             layer: &Layer::default(),
@@ -233,43 +256,20 @@ pub fn build(
             epoch: app.epoch,
             bytes: DATA,
         }
-        .write(&data, &dir)?;
-    }
-    let name = format!("{}_{}_{}.img", app.name, app.full_version(), board.name);
-    let path = dir.join(&name);
-    let [esp_id, root_id, other_id, data_id] = ["esp", if two { "root-a" } else { "root" }, "root-b", "data"]
-        .map(|part| ids.uuid(&format!("{part}-partition")));
-    let nothing = dir.join("nothing");
-    std::fs::write(&nothing, "").map_err(ImageError::io(&nothing))?;
-    match board.firmware {
-        Firmware::Uefi { root_type, .. } => {
-            let mut parts = vec![disk::Partition::esp(&esp, &esp_id)];
-            if two {
-                let today = std::fs::metadata(&fs).map_err(ImageError::io(&fs))?.len();
-                let bytes = slots::bytes(image, today)?;
-                for (name, content, id) in [("root-a", &fs, &root_id), ("root-b", &nothing, &other_id)] {
-                    parts.push(disk::Partition::slot(name, content, bytes, id, root_type));
-                }
-            } else {
-                parts.push(disk::Partition::root(&fs, &root_id, root_type));
-            }
-            parts.extend(has_data.then(|| disk::Partition::data(&data, &data_id)));
-            disk::gpt(&path, &ids.uuid("disk"), &parts)?;
-        }
-        Firmware::RaspberryPi => {
-            let mut parts = vec![(esp.as_path(), mbr::FAT32), (fs.as_path(), mbr::LINUX)];
-            parts.extend(has_data.then_some((data.as_path(), mbr::LINUX)));
-            mbr::write(&path, ids.signature(), &parts)?;
-        }
+        .write(spot, &dir)?;
     }
     let bundle = signer.map(|files| {
         say(&format!("{}: writing the update bundle", board.name));
-        bundle::make(app, board, &ids, &fs, &files, &dir)
+        let fs = dir.join("root");
+        disk::lift(&spots[1], root_bytes, &fs)?;
+        let bundle = bundle::make(app, board, &ids, &fs, &files, &dir)?;
+        std::fs::remove_file(&fs).map_err(ImageError::io(&fs))?;
+        Ok(bundle)
     });
     let bundle = bundle.transpose()?;
-    for part in [&esp, &fs, &nothing].into_iter().chain(has_data.then_some(&data)) {
-        std::fs::remove_file(part).map_err(ImageError::io(part))?;
-    }
+    std::fs::File::open(&path)
+        .and_then(|file| file.sync_all())
+        .map_err(ImageError::io(&path))?;
     let (size, sum) = tools::size_and_sum(&path)?;
     Ok(Made {
         name,

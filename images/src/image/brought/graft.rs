@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use super::super::disk::Spot;
 use super::super::kinds::{self, Holds};
 use super::super::layer::{Content, Item, Kind, Layer};
 use super::super::table::Entry;
@@ -31,19 +32,19 @@ pub(super) fn write(into: &Into<'_>, before: &Layer, after: &Layer) -> Result<()
     fs::create_dir_all(&contents).map_err(ImageError::io(&contents))?;
     let changes = Changes::of(before, after, &contents)?;
     room(into, &changes)?;
-    // From within its folder, whose name may hold a question mark.
-    let file = into.disk.file_name().unwrap_or_default().to_string_lossy();
-    let at = format!("{file}?offset={}", into.root.start);
+    let at = Spot {
+        disk: into.disk.to_owned(),
+        at: into.root.start,
+    };
     let commands = format!("set_current_time @{}\n{}", into.epoch, changes.commands);
     let script = folder.join("commands");
-    ext4::debugfs(&commands, (&folder, at.as_ref()), &script, into.epoch, "")?;
+    ext4::debugfs(&commands, &at, &script, into.epoch, "")?;
     // What was written by others and then by us is judged before it leaves the house.
     let help = "this is no fault of yours: please report it, with where the base is to be had";
-    tools::run(
-        tools::command("e2fsck").current_dir(&folder).arg("-fn").arg(&at),
-        None,
-        help,
-    )?;
+    let mut check = tools::command("e2fsck");
+    check.arg("-fn");
+    ext4::at(&mut check, &at)?;
+    tools::run(&mut check, None, help)?;
     fs::remove_dir_all(&contents).map_err(ImageError::io(&contents))
 }
 
