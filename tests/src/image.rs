@@ -2,16 +2,19 @@
 //! own loader, kernel and initial RAM disk. The machine's network reaches this one's 127.0.0.1 as 10.0.2.2.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::cache;
 use crate::command::{Ran, run, run_within, sh};
+use crate::fleet::Process;
 use crate::programs::{jos_image_path, jos_path, workspace};
 use crate::qemu::Cpu;
 use crate::wait;
 
+pub mod kiosk;
 mod pi;
 
 /// An emulated processor is some twenty times slower, and there may be two of them.
@@ -261,6 +264,18 @@ impl Flashed {
         });
     }
 
+    /// Waits until it has gone down by itself; a reboot is one, too, for whoever turns it on again.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_it_goes_down(&mut self) {
+        let mut running = self.running.take().expect("it is on");
+        wait::until("the machine goes down", PATIENCE, || match running.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(self.diagnosis()),
+        });
+    }
+
     /// Takes the power away, now: nothing in it is told.
     ///
     /// # Panics
@@ -351,6 +366,28 @@ pub fn root_of(image: &Path) -> PathBuf {
     root
 }
 
+/// A folder on a web server that an emulated machine reaches; the address as the machine calls it.
+///
+/// # Panics
+/// If it does not start.
+pub fn served(folder: &Path) -> (Process, String) {
+    let mut command = Command::new("python3");
+    command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]);
+    let mut child = command
+        .arg(folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("python3 starts");
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut said)
+        .expect("it says where it listens");
+    let port = said.split_whitespace().skip_while(|word| *word != "port").nth(1);
+    let address = format!("http://{HOST}:{}", port.expect("a port"));
+    (Process::of(child), address)
+}
+
 /// All that is on the boot partition of a Raspberry Pi's image, in a folder beside it.
 ///
 /// # Panics
@@ -360,6 +397,19 @@ pub fn boot_files(image: &Path) -> PathBuf {
     fs::create_dir_all(&into).expect("a scratch folder");
     pi::fetch(image, "*", &into);
     into
+}
+
+/// Bytes that a file system spans, which may be less than its partition has.
+///
+/// # Panics
+/// If it is none.
+pub fn capacity(fs: &Path) -> u64 {
+    let said = run(Command::new("dumpe2fs").arg("-h").arg(fs)).ok().stdout;
+    let number = |key: &str| -> Option<u64> {
+        let line = said.lines().find_map(|line| line.strip_prefix(key));
+        line?.trim().parse().ok()
+    };
+    number("Block count:").expect("a count") * number("Block size:").expect("a size")
 }
 
 /// What debugfs says of a path; nothing where there is none.

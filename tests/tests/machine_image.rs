@@ -8,90 +8,12 @@ use std::process::Command;
 use jos_tests::baked::only;
 use jos_tests::command::run;
 use jos_tests::fleet::Hub;
+use jos_tests::image::kiosk::{enrolled, image_of, page, profile_of, reported};
 use jos_tests::image::{self, Board, Flashed, HOST, PATIENCE};
-use jos_tests::programs::{jos_image, workspace};
+use jos_tests::programs::jos_image;
 use jos_tests::vendor_disk::debugfs;
 use jos_tests::wait::until;
-use serde_json::{Value, json};
-
-/// The fixture beside a token of `hub`, and the image made of it; the second says which words make it again.
-fn image_of(hub: &Hub, board: Board, dir: &Path) -> (PathBuf, Vec<String>) {
-    let (kiosk, words) = profile_of(hub, board, dir);
-    let as_text: Vec<&str> = words.iter().map(String::as_str).collect();
-    let image = only(&image::make(&kiosk, board.cpu(), &as_text, dir), ".img");
-    (image, words)
-}
-
-/// The profile, and the words that a build of it needs.
-fn profile_of(hub: &Hub, board: Board, dir: &Path) -> (PathBuf, Vec<String>) {
-    let profile = dir.join("profile");
-    fs::create_dir(&profile).expect("a scratch folder");
-    for entry in fs::read_dir(workspace().join("tests/fixtures/kiosk"))
-        .expect("the fixture")
-        .flatten()
-    {
-        fs::copy(entry.path(), profile.join(entry.file_name())).expect("a scratch folder");
-    }
-    fs::write(profile.join("token"), hub.token()).expect("a scratch folder");
-    for name in ["root.key", "trust.json"] {
-        fs::copy(hub.path(name), profile.join(name)).expect("a scratch folder");
-    }
-    let kiosk = profile.join("kiosk.toml");
-    let text = fs::read_to_string(&kiosk).expect("the profile");
-    let kernel = match board {
-        Board::Amd64Uefi => "cloud-amd64",
-        Board::Arm64Uefi => "cloud-arm64",
-        // The one for virtual machines has no driver of a Pi.
-        Board::PiOnVirt => "arm64",
-    };
-    let boards = "boards = [\"amd64-uefi\", \"arm64-uefi\"]";
-    assert!(text.contains(boards));
-    let text = text.replace("cloud-amd64", kernel);
-    let text = text.replace(boards, &format!("boards = [\"{}\"]", board.name()));
-    fs::write(&kiosk, text).expect("a scratch folder");
-    let (key, trust) = (profile.join("root.key"), profile.join("trust.json"));
-    // A key is its owner's alone: the ordinary user's here.
-    if nix::unistd::geteuid().is_root() {
-        std::os::unix::fs::chown(&key, Some(65534), None).expect("a scratch file");
-    }
-    let words = [
-        "--key",
-        key.to_str().expect("text"),
-        "--trust",
-        trust.to_str().expect("text"),
-    ];
-    (kiosk, words.map(str::to_owned).to_vec())
-}
-
-fn enrolled(hub: &Hub, machine: &Flashed) -> Value {
-    until("the device has enrolled", PATIENCE, || {
-        let all = hub.remote(&["device", "list", "--json"]).ok().json();
-        if all[0]["id"].is_string() {
-            Ok(all[0].clone())
-        } else {
-            Err(machine.diagnosis())
-        }
-    })
-}
-
-fn reported(hub: &Hub, machine: &Flashed, version: u64, outcome: &str) -> Value {
-    until(&format!("version {version} is {outcome}"), PATIENCE, || {
-        let device = hub.device();
-        let reports = device["reports"].as_array().cloned().unwrap_or_default();
-        if reports
-            .iter()
-            .any(|r| r["version"] == version && r["outcome"] == outcome)
-        {
-            Ok(device)
-        } else {
-            Err(format!("{device:#}\n{}", machine.diagnosis()))
-        }
-    })
-}
-
-fn page(text: &str) -> Value {
-    json!({ "type": "file", "path": "/etc/kiosk/page", "content": text, "mode": "0644" })
-}
+use serde_json::json;
 
 /// A device whose root is never written to keeps what makes it this device, and what its agent knows; nothing else.
 fn a_read_only_root_forgets_all_but_who_it_is(board: Board) {
@@ -127,10 +49,7 @@ fn a_read_only_root_forgets_all_but_who_it_is(board: Board) {
             .text()
             .starts_with("kiosk-")
     );
-    assert!(
-        fs::metadata(&data).expect("a file").len() > 1 << 30,
-        "the data has not grown"
-    );
+    assert!(image::capacity(&data) > 1 << 30, "the data has not grown");
     // Not a byte of the root has changed.
     let root = image::root_of(&image);
     let (before, after) = (root.to_str().expect("text"), machine.bytes(2));

@@ -109,7 +109,8 @@ pub(super) fn gpt(to: &Path, disk: &str, partitions: &[Partition<'_>]) -> Result
 /// Copies the file system at this place into a file of its own.
 pub(super) fn lift(from: &Spot, bytes: u64, to: &Path) -> Result<(), ImageError> {
     let mut disk = File::open(&from.disk).map_err(ImageError::io(&from.disk))?;
-    disk.seek(SeekFrom::Start(from.at)).map_err(ImageError::io(&from.disk))?;
+    disk.seek(SeekFrom::Start(from.at))
+        .map_err(ImageError::io(&from.disk))?;
     let mut file = File::create(to).map_err(ImageError::io(to))?;
     pour(&mut disk.take(bytes), &mut file, 0).map_err(|error| match error {
         Poured::Read(error) => ImageError::io(&from.disk)(error),

@@ -38,10 +38,17 @@ impl Root<'_> {
             "offset={},hash_seed={},lazy_itable_init=0,lazy_journal_init=1{grows}",
             to.at, self.uuid
         );
+        // What would be given to so small a one is too short for the kernel's own way to let it grow while it is mounted.
+        let journal: &[&str] = if self.bytes < (128 << 20) {
+            &["-J", "size=16"]
+        } else {
+            &[]
+        };
         let made = tools::command("mke2fs")
             .args([
                 "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1",
             ])
+            .args(journal)
             .args(["-O", FEATURES, "-L", self.label, "-U", self.uuid, "-E", &seed])
             .arg(&to.disk)
             .arg(format!("{}k", self.bytes / 1024))

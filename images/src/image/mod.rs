@@ -258,7 +258,7 @@ pub fn build(
         }
         .write(spot, &dir)?;
     }
-    let bundle = signer.map(|files| {
+    let bundle = signer.map(|files| -> Result<_, ImageError> {
         say(&format!("{}: writing the update bundle", board.name));
         let fs = dir.join("root");
         disk::lift(&spots[1], root_bytes, &fs)?;
