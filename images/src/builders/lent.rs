@@ -78,7 +78,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let (first, second, third) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
         let deps = |target: &Path| target.join("device/deps/libsyn.rlib");
-        let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
         for (target, text) in [(&first, "of a"), (&third, "of c")] {
             fs::create_dir_all(target.join("device/deps")).expect("folder");
             fs::write(deps(target), text).expect("written");
