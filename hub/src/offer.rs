@@ -120,8 +120,14 @@ pub fn sentence(held: &Held) -> String {
     match held {
         Held::Features { version, missing } => {
             let missing: Vec<&str> = missing.iter().map(|feature| feature.as_str()).collect();
+            // A node is a matter of the device's settings; everything else came with a version of the agent.
+            let remedy = if missing == ["runtime"] {
+                "Give it a node: [runtime] in its agent.toml."
+            } else {
+                "Update the agent."
+            };
             format!(
-                "Version {version} is held back: the agent lacks {}. Update the agent.",
+                "Version {version} is held back: the agent lacks {}. {remedy}",
                 missing.join(", ")
             )
         }

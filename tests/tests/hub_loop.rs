@@ -279,7 +279,8 @@ fn a_state_that_requires_the_runtime_is_held_back_until_the_device_runs_a_node_a
     let told = hub
         .remote(&["device", "show", seen["device"]["id"].as_str().expect("an id")])
         .ok();
-    assert!(told.stdout.contains(r#""missing":["runtime"]"#), "{told}");
+    let sentence = "Version 1 is held back: the agent lacks runtime. Give it a node: [runtime] in its agent.toml.";
+    assert!(told.stdout.contains(sentence), "{told}");
     assert_eq!(device.content("a"), None);
     device.kill();
     let config = fs::read_to_string(device.path("agent.toml")).expect("settings");
