@@ -217,9 +217,12 @@ fn found<'p>(held: &'p [Held], wanted: &'p Wanted<'_>, plan: &'p Plan) -> BTreeM
         }
     }
     let prunes = wanted.parts.iter().any(|p| p.follows.is_some() && p.state.meta.prune);
+    let removed = plan.changes.iter().filter(|c| c.action == Action::Remove);
+    let removed: Vec<&str> = removed.map(|c| c.what.as_str()).collect();
     for path in before.keys().filter(|p| prunes && !after.contains_key(*p)) {
+        // What goes with a directory above it was there; below one that is merely made or changed it was not.
         let below = |dir: &&str| path.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/'));
-        if !changed.contains(path) && !changed.iter().any(below) && !plan.released.iter().any(|r| r == path) {
+        if !changed.contains(path) && !removed.iter().any(below) && !plan.released.iter().any(|r| r == path) {
             found.insert(path, None);
         }
     }

@@ -171,6 +171,50 @@ fn a_baseline_under_a_state_replays_and_so_does_pruning() {
     assert_eq!(paths, ["/etc/base", "/etc/both"]);
 }
 
+/// A directory that is listed with what lies in it, and what a version puts in its place.
+fn version_that_prunes(apply: Value) -> Value {
+    let mut pruning = state("portal", 2, apply);
+    pruning["meta"]["prune"] = json!(true);
+    pruning
+}
+
+#[test]
+fn a_path_that_somebody_removed_before_a_version_prunes_it_replays() {
+    for instead in [file("/srv/d", "x"), json!({ "type": "directory", "path": "/srv/d", "mode": "0700" })] {
+        let m = testing::Machine::new();
+        m.apply(1, json!([file("/srv/d/in", "x")]));
+        std::fs::remove_dir_all(m.at("/srv/d")).unwrap();
+        let verified = m
+            .verified(Channel::Local, &version_that_prunes(json!([instead])))
+            .unwrap();
+        assert_eq!(m.plane().apply(&verified).unwrap().kind, OutcomeKind::Applied);
+        assert!(!agreed(&m).paths().contains_key("/srv/d/in"));
+    }
+}
+
+#[test]
+fn what_is_said_to_lie_below_a_link_is_missing_and_no_error() {
+    let m = testing::Machine::new();
+    m.apply(1, json!([file("/srv/d/in", "x")]));
+    let machine = agreed(&m);
+    std::fs::remove_dir_all(m.at("/srv/d")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", m.at("/srv/d")).unwrap();
+    let root = Disk::open(&m.root(), "").unwrap();
+    let all = machine.differences(&root, &|_| None, &mut |_| None).unwrap();
+    let said: Vec<&str> = all.iter().flat_map(|d| &d.details).map(String::as_str).collect();
+    let link = format!("{} is a symbolic link to elsewhere", m.at("/srv/d").display());
+    assert_eq!(said, [format!("path: found nothing: {link}, expected a file")]);
+    // What is to be absent is.
+    let m = testing::Machine::new();
+    m.apply(1, json!([{ "type": "absent", "path": "/srv/d/in" }]));
+    let machine = agreed(&m);
+    std::fs::create_dir_all(m.at("/srv")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", m.at("/srv/d")).unwrap();
+    let root = Disk::open(&m.root(), "").unwrap();
+    let all = machine.differences(&root, &|_| None, &mut |_| None).unwrap();
+    assert!(all.is_empty(), "{all:?}");
+}
+
 #[test]
 fn a_root_that_is_not_running_replays_with_its_first_boot() {
     let mut m = testing::Machine::new();

@@ -209,7 +209,17 @@ impl Machine {
                 details.push(format!("{what}: found {found}, expected {expected}"));
             }
         };
-        let meta = root.lstat(path)?;
+        let meta = match root.lstat(path) {
+            // No link is followed, so nothing stands below one.
+            Err(DiskError::LinkInPath { component, target, .. }) => {
+                if let Some(shape) = &managed.shape {
+                    let found = format!("nothing: {component} is a symbolic link to {target}");
+                    say(&mut difference.details, "path", &format!("a {}", shape.kind), &found);
+                }
+                return Ok((!difference.details.is_empty()).then_some(difference));
+            }
+            meta => meta?,
+        };
         let shape = match (&managed.shape, meta) {
             (None, None) => return Ok(None),
             (None, Some(meta)) => {
