@@ -4,6 +4,7 @@
 mod single;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jos_schemas::documents::answer::Answer;
 use jos_schemas::documents::hub::{Heartbeat, StateReport};
@@ -23,6 +24,7 @@ use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::About;
 use crate::store::devices::{self, Device, Seen};
 use crate::store::{Conn, authorities, history, questions, rollouts};
+use crate::strokes::Strokes;
 use crate::watchman;
 
 /// Callers that may wait for the disk; one more is told to come again.
@@ -31,6 +33,8 @@ const WAITING: usize = 16_384;
 const BATCH: usize = 1024;
 /// Other calls in one transaction, at most: when a whole fleet reports at once, a heartbeat waits for so many of them.
 const SHARE: usize = 256;
+/// Between the beginnings of two transactions: a busy hub writes for several devices at once, and none waits for long.
+const APART: Duration = Duration::from_millis(20);
 /// Agents of one device, at most: a device that invents names fills no disk.
 const MOST_AGENTS: usize = 16;
 /// Batches of figures that are known by an agent's row: a device sends one after the other, each until it is acknowledged.
@@ -82,6 +86,7 @@ pub struct Intake {
 struct Waiting {
     heartbeats: mpsc::Receiver<Call>,
     others: mpsc::Receiver<Call>,
+    strokes: Strokes,
 }
 
 impl Waiting {
@@ -94,6 +99,7 @@ impl Waiting {
             Some(call) = self.others.recv() => batch.push(call),
             else => return batch,
         }
+        self.strokes.next().await;
         let mut take = |from: &mut mpsc::Receiver<Call>, most: usize| {
             let more = std::iter::from_fn(|| from.try_recv().ok());
             batch.extend(more.take(most));
@@ -111,6 +117,7 @@ impl Intake {
         let mut waiting = Waiting {
             heartbeats: first,
             others: then,
+            strokes: Strokes::new(APART),
         };
         let writer = tokio::spawn(async move {
             loop {
@@ -424,6 +431,7 @@ mod tests {
     async fn a_fleet_that_reports_at_once_keeps_no_heartbeat_waiting() {
         let ((heartbeats, first), (others, then)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
         let mut waiting = Waiting {
+            strokes: Strokes::new(APART),
             heartbeats: first,
             others: then,
         };

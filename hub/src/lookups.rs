@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::store::devices::{self, Device};
+use crate::strokes::Strokes;
 
 /// Calls that may wait for a look; one more is told to come again.
 const WAITING: usize = 16_384;
@@ -16,6 +18,8 @@ const WAITING: usize = 16_384;
 const BATCH: usize = 256;
 /// Looks under way at once.
 const LOOKS: usize = 2;
+/// Between the beginnings of two looks.
+const APART: Duration = Duration::from_millis(4);
 
 /// A device, and the database's generation as it was looked up.
 pub type Found = Option<(Device, u64)>;
@@ -34,7 +38,7 @@ impl Lookups {
     /// Starts those who look. They end once every [`Lookups`] is dropped.
     pub fn start(hub: &Arc<Hub>) -> Self {
         let (asks, asked) = mpsc::channel(WAITING);
-        let asked = Arc::new(tokio::sync::Mutex::new(asked));
+        let asked = Arc::new(Mutex::new((asked, Strokes::new(APART))));
         for _ in 0..LOOKS {
             tokio::spawn(look(hub.clone(), asked.clone()));
         }
@@ -49,9 +53,26 @@ impl Lookups {
     }
 }
 
-async fn look(hub: Arc<Hub>, asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Asked>>>) {
-    let mut batch = Vec::new();
-    while asked.lock().await.recv_many(&mut batch, BATCH).await > 0 {
+/// Callers, of whom one at a time takes a batch.
+type Crowd = Mutex<(mpsc::Receiver<Asked>, Strokes)>;
+
+async fn batch(crowd: &Crowd) -> Vec<Asked> {
+    let mut crowd = crowd.lock().await;
+    let (asked, strokes) = &mut *crowd;
+    let mut batch = Vec::from_iter(asked.recv().await);
+    if !batch.is_empty() {
+        strokes.next().await;
+        batch.extend(std::iter::from_fn(|| asked.try_recv().ok()).take(BATCH - 1));
+    }
+    batch
+}
+
+async fn look(hub: Arc<Hub>, crowd: Arc<Crowd>) {
+    loop {
+        let batch = batch(&crowd).await;
+        if batch.is_empty() {
+            break;
+        }
         let found = async {
             let keys: Vec<&str> = batch.iter().map(|one| one.tls.as_str()).collect();
             let mut conn = hub.store.read().await?;
@@ -61,7 +82,7 @@ async fn look(hub: Arc<Hub>, asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Asked>
             let by_key = found.into_iter().map(|(device, at)| (device.tls.clone(), (device, at)));
             by_key.collect::<HashMap<_, _>>()
         });
-        for one in batch.drain(..) {
+        for one in batch {
             let answer = match &found {
                 Ok(found) => Ok(found.get(&one.tls).cloned()),
                 Err(fault) => Err(fault.clone()),

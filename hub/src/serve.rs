@@ -32,7 +32,7 @@ use crate::metrics::count;
 use crate::parking::{Line, Parked, Parking, Resumed};
 use crate::store::Listener;
 use crate::tls::{Meeting, OwnCertificate, TlsError};
-use crate::{ca, history, rollout, rotation, store};
+use crate::{ca, history, rollout, rotation, slack, store};
 
 /// What one connection, and all together, may cost.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +152,7 @@ pub async fn start(
     watchers.spawn(rollout::steward::watch_over(hub.clone(), ended.clone()));
     watchers.spawn(history::watch_over(hub.clone(), ended.clone()));
     watchers.spawn(listen_on(hub.clone(), listener, ended.clone()));
+    watchers.spawn(slack::watch_over(ended.clone()));
     watchers.spawn(watch_over(hub.clone(), own, ended));
     Ok(Server {
         devices,

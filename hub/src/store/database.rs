@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::Stored;
 
-/// Connections of one hub. PostgreSQL gives 100 to all, unless told otherwise.
+/// Connections of one hub, the writer's among them. PostgreSQL gives 100 to all, unless told otherwise.
 const CONNECTIONS: u32 = 8;
 /// Where generations are told. Written by the trigger on `meta`.
 pub(super) const CHANNEL: &str = "jos_hub";
@@ -64,43 +64,42 @@ impl Database {
         matches!(self, Self::Postgres(_))
     }
 
-    pub(super) async fn connect(&self) -> Stored<AnyPool> {
+    /// Those who read, and the one who writes, which is opened when something is first written.
+    pub(super) async fn connect(&self) -> Stored<(AnyPool, AnyPool)> {
         sqlx::any::install_default_drivers();
+        let (readers, writer) = (self.options(CONNECTIONS - 1), self.options(1));
+        let url = match self {
+            Self::File(path) => format!("sqlite://{}?mode=rw", in_url(path)),
+            Self::Postgres(url) => url.to_string(),
+        };
+        let url = Zeroizing::new(url);
+        Ok((readers.connect(&url).await?, writer.connect_lazy(&url)?))
+    }
+
+    fn options(&self, connections: u32) -> AnyPoolOptions {
         let options = AnyPoolOptions::new()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections)
             .acquire_timeout(Duration::from_secs(20))
             // SQLite ends a transaction by itself when the disk is full; the pool still counts it, and nothing could begin on
             // that connection any more. It is closed, and another one takes its place.
             .before_acquire(|conn, _| Box::pin(async move { Ok(!conn.is_in_transaction()) }));
-        let pool = match self {
-            Self::File(path) => {
-                let options = options
-                    // A device's request that ends early drops its query; the connection is good all the same.
-                    .test_before_acquire(false)
-                    .after_connect(|conn, _| {
-                        Box::pin(async move {
-                            // FULL: what was acknowledged outlives a power cut. WAL: readers never wait for the writer.
-                            conn.execute(
-                                "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                                 PRAGMA foreign_keys = ON;",
-                            )
-                            .await?;
-                            Ok(())
-                        })
-                    });
-                options.connect(&format!("sqlite://{}?mode=rw", in_url(path))).await
+        let session = match self {
+            // FULL: what was acknowledged outlives a power cut. WAL: readers never wait for the writer.
+            Self::File(_) => {
+                "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA foreign_keys = ON;"
             }
-            Self::Postgres(url) => {
-                let options = options.after_connect(|conn, _| {
-                    Box::pin(async move {
-                        conn.execute(SESSION).await?;
-                        Ok(())
-                    })
-                });
-                options.connect(url).await
-            }
+            Self::Postgres(_) => SESSION,
         };
-        Ok(pool?)
+        options
+            // A device's request that ends early drops its query; SQLite's connection is good all the same.
+            .test_before_acquire(self.is_shared())
+            .after_connect(move |conn, _| {
+                Box::pin(async move {
+                    conn.execute(session).await?;
+                    Ok(())
+                })
+            })
     }
 
     /// What a writing transaction begins with. The lock is taken at once: statements after it see all that was committed

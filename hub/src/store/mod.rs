@@ -173,6 +173,8 @@ pub type Stored<T> = Result<T, StoreError>;
 pub struct Store {
     database: Database,
     pool: AnyPool,
+    /// The one connection that writes: what it has read of the file stays true, as nobody else changes it.
+    writer: AnyPool,
     turns: Arc<Mutex<()>>,
 }
 
@@ -239,9 +241,11 @@ impl Store {
     }
 
     async fn connect(database: &Database) -> Stored<Self> {
+        let (pool, writer) = database.connect().await?;
         Ok(Self {
             database: database.clone(),
-            pool: database.connect().await?,
+            pool,
+            writer,
             turns: Arc::default(),
         })
     }
@@ -277,7 +281,7 @@ impl Store {
     pub async fn write(&self) -> Stored<Tx> {
         let turn = self.turns.clone().lock_owned().await;
         Ok(Tx {
-            inner: self.pool.begin_with(fixed(self.database.begin())).await?,
+            inner: self.writer.begin_with(fixed(self.database.begin())).await?,
             _turn: turn,
         })
     }
@@ -315,6 +319,7 @@ impl Store {
 
     /// Ends all connections, once what runs is done.
     pub async fn close(&self) {
+        self.writer.close().await;
         self.pool.close().await;
     }
 }

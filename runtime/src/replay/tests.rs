@@ -180,7 +180,10 @@ fn version_that_prunes(apply: Value) -> Value {
 
 #[test]
 fn a_path_that_somebody_removed_before_a_version_prunes_it_replays() {
-    for instead in [file("/srv/d", "x"), json!({ "type": "directory", "path": "/srv/d", "mode": "0700" })] {
+    for instead in [
+        file("/srv/d", "x"),
+        json!({ "type": "directory", "path": "/srv/d", "mode": "0700" }),
+    ] {
         let m = testing::Machine::new();
         m.apply(1, json!([file("/srv/d/in", "x")]));
         std::fs::remove_dir_all(m.at("/srv/d")).unwrap();
