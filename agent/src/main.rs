@@ -23,6 +23,7 @@ mod models;
 mod place;
 #[cfg(feature = "runtime")]
 mod programs;
+mod protected;
 mod run;
 mod seal;
 mod services;

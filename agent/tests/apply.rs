@@ -349,3 +349,27 @@ fn an_apply_that_is_under_way_is_named() {
     drop(lock);
     assert_eq!(b.agent("apply", "--wait 5").0, 0);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_an_image_lists_as_its_own_is_protected_whatever_is_granted() {
+    let b = Bench::new();
+    b.state(1, json!([file("/srv/identity/etc/rc.conf", "x")]));
+    fs::create_dir_all(b.path("root/usr/share/jos")).expect("made");
+    let list = b.path("root/usr/share/jos/protected");
+    fs::write(&list, "# ours\n/srv/identity\nsrv/other\n").expect("written");
+    let (code, out, err) = b.apply();
+    let said = format!("{out}{err}");
+    assert!(code != 0 && said.contains("protected:3: "), "{said}");
+    fs::write(&list, "# ours\n/srv/identity\n").expect("written");
+    let (code, out, err) = b.apply();
+    let said = format!("{out}{err}");
+    assert!(
+        code != 0 && said.contains("/srv/identity is protected whatever is granted"),
+        "{said}"
+    );
+    assert!(!b.exists("srv/identity"));
+    fs::remove_file(&list).expect("removed");
+    assert_eq!(b.apply().0, 0, "it is the list that makes the difference");
+    assert_eq!(b.read("srv/identity/etc/rc.conf"), "x");
+}

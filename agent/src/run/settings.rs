@@ -190,6 +190,7 @@ impl Settings {
         }
         protected.extend(folder.filter(|f| f.join("service.json").exists()).map(Path::to_owned));
         protected.extend(std::env::current_exe().ok());
+        protected.extend(crate::protected::listed(&place).map_err(Failure::failed)?);
         let service = config.service.as_ref().map_or_else(
             || {
                 if path.as_deref() == Some(default) {

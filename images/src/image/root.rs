@@ -21,6 +21,17 @@ const KEPT: [&str; 4] = [
     "etc/wpa_supplicant/jos.conf",
 ];
 
+/// What else lies on the data partition and is nobody's but the device's own. Where it is mounted or linked the agent sees that by
+/// itself; not what is copied over the root at each boot, nor what the first boot and the initial RAM disk still have in hand.
+const OWN: [&str; 6] = [
+    "/data/identity",
+    "/data/identity.new",
+    "/data/settings",
+    "/data/settings.work",
+    "/data/state",
+    "/data/state.new",
+];
+
 /// Whether the root is never written to.
 pub(super) fn read_only(image: &Image) -> bool {
     image.root == Some(RootMode::Ro)
@@ -108,6 +119,8 @@ pub(super) fn complete(
         layer.dir("data", 0o755, 0, 0);
         layer.dir("var/lib/jos", 0o700, 0, 0);
         layer.file(&format!("{OURS}/kept"), 0o644, KEPT.join("\n") + "\n");
+        let own = format!("# Written by jos-image: what no step may touch.\n{}\n", OWN.join("\n"));
+        layer.file("usr/share/jos/protected", 0o644, own);
     }
     layer.dir(boot, 0o700, 0, 0);
     first_boot(layer, board, boot, grows);
@@ -258,4 +271,34 @@ pub fn bytes_of(text: &str) -> Option<u64> {
     };
     let number: u64 = number.parse().ok()?;
     (1..=4096 << 10).contains(&number).then_some(number << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OWN;
+
+    #[test]
+    fn what_the_scripts_keep_on_the_data_partition_is_protected() {
+        let scripts = [
+            include_str!("scripts/init.sh"),
+            include_str!("scripts/first-boot.sh"),
+            include_str!("scripts/slot.sh"),
+        ];
+        let mut named: Vec<&str> = Vec::new();
+        for script in scripts {
+            for (at, _) in script.match_indices("/data/") {
+                let path = |c: char| c.is_ascii_alphanumeric() || "/._".contains(c);
+                let end = script[at..].find(|c| !path(c)).map_or(script.len(), |end| at + end);
+                named.push(script[at..end].trim_end_matches(['/', '.']));
+            }
+        }
+        assert!(
+            named.contains(&"/data/identity") && named.contains(&"/data/settings.work"),
+            "{named:?}"
+        );
+        // RAUC's folder is RAUC's: whoever may mark slots is granted it by name.
+        for name in named.iter().filter(|name| !name.starts_with("/data/rauc")) {
+            assert!(OWN.contains(name), "{name}");
+        }
+    }
 }

@@ -101,12 +101,25 @@ impl Build<'_> {
         found: &mut Found,
     ) -> Result<(), String> {
         let text = |e: DiskError| e.to_string();
-        let Some(meta) = self.sight.disk.lstat(path).map_err(text)? else {
-            return Ok(());
+        let meta = match self.sight.disk.lstat(path) {
+            Ok(Some(meta)) => Some(meta),
+            Ok(None) => return Ok(()),
+            // The gate says so too, in its own words, where it knows the name.
+            Err(DiskError::Own { .. }) => None,
+            Err(e) => return Err(text(e)),
         };
+        let refused = found.judgement.refused.len();
         self.sight
             .gate
             .judge_removal(part.source, label, path, &mut found.judgement);
+        let Some(meta) = meta else {
+            if found.judgement.refused.len() == refused {
+                found
+                    .problems
+                    .push(format!("{path}: it leads to what is protected whatever is granted"));
+            }
+            return Ok(());
+        };
         if mounts.iter().any(|m| m == path) {
             found.problems.push(format!(
                 "{path}: something is mounted there; unmount it, or list the path"

@@ -57,6 +57,16 @@ pub enum DiskError {
         /// What could be replaced.
         expected: &'static str,
     },
+    /// It leads to what no step may touch, under a name that the gate did not know.
+    #[error(
+        "{path}: it leads to {own}, which is protected whatever is granted; something is mounted or linked under two names"
+    )]
+    Own {
+        /// The path.
+        path: String,
+        /// What is protected, by the name or pattern that says so.
+        own: String,
+    },
     /// More bytes than are read into memory.
     #[error("{path}: {size} bytes, at most {limit} are read")]
     TooLarge {

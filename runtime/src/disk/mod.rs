@@ -12,6 +12,7 @@ mod error;
 mod grow;
 mod mounts;
 mod ops;
+mod own;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::DiskError;
 pub(crate) use grow::Short;
+pub(crate) use mounts::Mounts;
 pub(crate) use stream::Sink;
 use walk::{Handle, Way};
 
@@ -118,6 +120,8 @@ pub struct Disk {
     tap: Option<Rc<dyn Tap>>,
     tag: RefCell<String>,
     counter: Cell<u32>,
+    /// What nothing may reach, where somebody said so.
+    own: RefCell<Option<Rc<own::Own>>>,
 }
 
 /// The start of every temporary name.
@@ -138,6 +142,7 @@ impl Disk {
             tap: None,
             tag,
             counter,
+            own: RefCell::default(),
         })
     }
 

@@ -313,3 +313,64 @@ fn symlink_swapped_for_a_component_while_it_is_walked() {
         assert_eq!(outside.path().join("c/f").metadata().unwrap().mode() & 0o777, 0o644);
     }
 }
+
+#[test]
+fn what_is_protected_is_not_reached_whatever_it_is_called() {
+    for way in WAYS {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), "feed").unwrap().by(way);
+        for sub in ["a/own/deep", "a/near", "b/free/deep"] {
+            std::fs::create_dir_all(dir.path().join(sub)).unwrap();
+        }
+        std::fs::write(dir.path().join("a/own/deep/f"), "theirs").unwrap();
+        std::fs::write(dir.path().join("a/program"), "theirs").unwrap();
+        let patterns = ["/a/own", "/a/program", "/a/near/later/*.conf", "/a/S??jos"];
+        disk.keep_off(patterns.into_iter());
+        // Other names for the same, as a mount that nobody knows of would make them.
+        std::fs::rename(dir.path().join("a"), dir.path().join("b/moved")).unwrap();
+        let stopped = |path: &str| {
+            let errors = [
+                disk.lstat(path).err(),
+                disk.read(path, 10).err(),
+                disk.list(path).err(),
+                disk.write_file(path, b"x", attrs(0o600), &Vec::new()).err(),
+                disk.make_dir(path, attrs(0o700)).err(),
+                disk.make_link(path, "x", (0, 0)).err(),
+                disk.set_attrs(path, attrs(0o777)).err(),
+                disk.remove(path).err(),
+                disk.remove_tree(path).err(),
+                disk.rename(path, &format!("{path}x")).err(),
+            ];
+            for (at, error) in errors.into_iter().enumerate() {
+                let own = matches!(error, Some(DiskError::Own { .. }));
+                assert!(own, "{way:?} {path}: operation {at}: {error:?}");
+            }
+        };
+        for path in [
+            "/b/moved/own",
+            "/b/moved/own/deep/f",
+            "/b/moved/own/new/f",
+            "/b/moved/program",
+            "/b/moved/near/later/x.conf",
+            "/b/moved/S99jos",
+        ] {
+            // Twice: what was met is remembered.
+            stopped(path);
+            stopped(path);
+        }
+        for path in ["/b/free/deep/f", "/b/moved/near/f", "/b/moved/near/later2", "/b/f"] {
+            for _ in 0..2 {
+                disk.write_file(path, b"x", attrs(0o600), &Vec::new()).unwrap();
+                assert_eq!(disk.read(path, 10).unwrap().0, b"x");
+            }
+        }
+        // A directory that is made on the way to one that was not there is no way around.
+        disk.make_dir("/b/moved/near/later", attrs(0o700)).unwrap();
+        disk.write_file("/b/moved/near/later/x.txt", b"x", attrs(0o600), &Vec::new())
+            .unwrap();
+        stopped("/b/moved/near/later/x.conf");
+        let text = disk.lstat("/b/moved/own/f").unwrap_err().to_string();
+        assert!(text.contains("leads to /a/own, which is protected"), "{text}");
+        assert_eq!(std::fs::read(dir.path().join("b/moved/own/deep/f")).unwrap(), b"theirs");
+    }
+}

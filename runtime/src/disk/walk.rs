@@ -10,6 +10,9 @@
 //!   followed to where it went, by its descriptor and not by a name: it is still the directory that was checked.
 //!   macOS has no `openat2`; its `O_NOFOLLOW_ANY` would be one call as well and gives nothing that this does not.
 //!
+//! Where something is to be kept off ([`super::own`]), a directory that was not met before is walked to step by step, so that
+//! each one on the way is looked at; after that one call does, and a look at where it led.
+//!
 //! A kernel without the call, or a sandbox that forbids it, is noticed at the first use and not asked again. Whatever
 //! `openat2` refuses is walked step by step once more: only to say which component was at fault.
 
@@ -17,9 +20,10 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, fstat, fstatat};
 
+use super::own::{Meets, Own, id};
 use super::{Disk, DiskError};
 
 /// A directory, for itself and for `fsync`; never through a link.
@@ -63,6 +67,10 @@ impl Disk {
             path: path.into(),
             why: "it is empty",
         })?;
+        let own = self.own.borrow().clone();
+        if let Some(own) = own {
+            return Ok(self.keeping_off(&own, path, &parts)?.map(|handle| (handle, *last)));
+        }
         if dirs.is_empty() {
             return Ok(Some((Handle::Root(self.root.as_fd()), last)));
         }
@@ -71,7 +79,61 @@ impl Disk {
         {
             return Ok(found.map(|fd| (Handle::Opened(fd), *last)));
         }
-        self.steps(path, dirs).map(|found| found.map(|handle| (handle, *last)))
+        let found = self.steps(path, dirs, &mut |_, _| Ok(()))?;
+        Ok(found.map(|handle| (handle, *last)))
+    }
+
+    /// The same, where no directory on the way and nothing at its end may be one of `own`.
+    fn keeping_off(&self, own: &Own, path: &str, parts: &[&str]) -> Result<Option<Handle<'_>>, DiskError> {
+        let (last, dirs) = parts.split_last().expect("a path has a component");
+        let stopped = |own: &str| DiskError::Own {
+            path: self.show(path),
+            own: own.to_owned(),
+        };
+        let look = |at: BorrowedFd<'_>| Ok(id(&fstat(at).map_err(|e| self.err(path, "look at its directory", e))?));
+        let end = |at: &Handle<'_>| match fstatat(at.as_fd(), *last, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => match own.ahead(id(&stat), &[]) {
+                Meets::It(own) => Err(stopped(own)),
+                Meets::Near | Meets::Nothing => Ok(()),
+            },
+            // What cannot be looked at is told by whoever uses it.
+            Err(_) => Ok(()),
+        };
+        if self.way.get() == Way::Whole
+            && !dirs.is_empty()
+            && let Some(Some(fd)) = self.whole(&path[..path.len() - last.len() - 1])
+        {
+            let at = look(fd.as_fd())?;
+            if own.is_clean(at) {
+                if let Meets::It(own) = own.ahead(at, &[*last]) {
+                    return Err(stopped(own));
+                }
+                let handle = Handle::Opened(fd);
+                end(&handle)?;
+                return Ok(Some(handle));
+            }
+        }
+        let mut near = false;
+        let mut reached = None;
+        let mut meet = |at: BorrowedFd<'_>, gone: usize| {
+            let at = look(at)?;
+            reached = Some(at);
+            match own.ahead(at, &parts[gone..]) {
+                Meets::It(own) => return Err(stopped(own)),
+                Meets::Near => near = true,
+                Meets::Nothing => {}
+            }
+            Ok(())
+        };
+        meet(self.root.as_fd(), 0)?;
+        let found = self.steps(path, dirs, &mut meet)?;
+        if let Some(handle) = &found {
+            end(handle)?;
+            if let Some(at) = reached.filter(|_| !near) {
+                own.found_clean(at);
+            }
+        }
+        Ok(found)
     }
 
     /// The same, where a missing component is an error.
@@ -108,11 +170,20 @@ impl Disk {
         None
     }
 
-    fn steps(&self, path: &str, dirs: &[&str]) -> Result<Option<Handle<'_>>, DiskError> {
+    /// Component by component; `meet` is told each directory, and how many components lead to it.
+    fn steps(
+        &self,
+        path: &str,
+        dirs: &[&str],
+        meet: &mut dyn FnMut(BorrowedFd<'_>, usize) -> Result<(), DiskError>,
+    ) -> Result<Option<Handle<'_>>, DiskError> {
         let mut at = Handle::Root(self.root.as_fd());
         for (i, part) in dirs.iter().enumerate() {
             match openat(at.as_fd(), *part, DIRECTORY, Mode::empty()) {
-                Ok(fd) => at = Handle::Opened(fd),
+                Ok(fd) => {
+                    meet(fd.as_fd(), i + 1)?;
+                    at = Handle::Opened(fd);
+                }
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(e) => {
                     let component = self.show(&dirs[..=i].join("/"));

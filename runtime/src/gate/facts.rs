@@ -13,7 +13,8 @@ use jos_trust::canonical;
 use serde::{Deserialize, Serialize};
 
 use super::Gate;
-use super::paths::Paths;
+use super::paths::{Paths, SecondNames};
+use crate::disk::Mounts;
 
 /// Everything but the state that decides whether a state may run. Kept as a blob: canonical JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub(crate) struct GateFacts {
     /// The data directory of the node that the daemon ran, where it ran one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
+    /// Under which further names what is protected or becomes code was reached.
+    #[serde(default, skip_serializing_if = "SecondNames::is_empty")]
+    pub(crate) second_names: SecondNames,
 }
 
 impl GateFacts {
@@ -44,6 +48,23 @@ impl GateFacts {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let value = serde_json::to_value(self).expect("the facts of the gate are plain data");
         canonical::to_bytes(&Node::from_json(&value)).expect("a policy holds no floating-point number")
+    }
+}
+
+impl Gate<'_> {
+    /// The same on a machine where `mounts` is mounted, and `real` says where a path really lies that leads through links.
+    #[must_use]
+    pub(crate) fn on(mut self, mounts: &Mounts, real: &dyn Fn(&str) -> Option<String>) -> Self {
+        if let Some(paths) = Rc::get_mut(&mut self.paths) {
+            let names = paths.second_names(mounts, real);
+            paths.know(&names);
+        }
+        self
+    }
+
+    /// The further names that it judges by.
+    pub(crate) fn second_names(&self) -> &SecondNames {
+        self.paths.second()
     }
 }
 
@@ -94,6 +115,7 @@ impl Recorded {
         if let Some(node) = &facts.node {
             paths.run_node(node);
         }
+        paths.know(&facts.second_names);
         Ok(Self {
             facts,
             schemes,

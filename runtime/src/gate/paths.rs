@@ -4,11 +4,14 @@
 //! errs on the strict side: `code = true` beside a glob is one word for the person who grants it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use jos_schemas::documents::policy::{CommandGrant, Policy};
 use jos_schemas::layout::Layout;
+use serde::{Deserialize, Serialize};
 
 use super::system::code_configs;
+use crate::disk::Mounts;
 use crate::globs;
 
 /// jos' own, whatever is granted. The agent adds its unit, its program and its files.
@@ -194,19 +197,23 @@ fn fold(path: &str) -> Cow<'_, str> {
     if !cfg!(target_os = "macos") {
         return Cow::Borrowed(path);
     }
-    // macOS: /etc, /var and /tmp are links into /private, and APFS usually ignores case.
-    let path = path.to_lowercase();
-    let short = path
-        .strip_prefix("/private")
-        .filter(|p| p.starts_with('/'))
-        .map(str::to_owned);
-    Cow::Owned(short.unwrap_or(path))
+    // macOS: what can be written lies on a volume of its own and is shown in `/` too (firmlinks); /etc, /var and /tmp are
+    // links into /private; and APFS usually ignores case.
+    let mut path = path.to_lowercase();
+    for above in ["/system/volumes/data", "/private"] {
+        if let Some(short) = path.strip_prefix(above).filter(|p| p.starts_with('/')) {
+            path = short.to_owned();
+        }
+    }
+    Cow::Owned(path)
 }
 
 /// A pattern, with what tells quickly that it is none for a path.
 #[derive(Debug)]
 struct Pattern {
     text: String,
+    /// What it is another name of, where it is.
+    of: Option<String>,
     /// How much of it stands in every path that it covers.
     literal: usize,
 }
@@ -217,7 +224,16 @@ impl Pattern {
         let wild = text.find(['*', '?']).unwrap_or(text.len());
         Self {
             literal: if plain { wild } else { 0 },
+            of: None,
             text,
+        }
+    }
+
+    /// For messages.
+    fn shown(&self) -> String {
+        match &self.of {
+            Some(of) => format!("{} (another name of {of})", self.text),
+            None => self.text.clone(),
         }
     }
 
@@ -276,6 +292,25 @@ pub(crate) struct Paths {
     code: Vec<Pattern>,
     /// Those of `code` that are no globs, sorted: most are not.
     named: Vec<String>,
+    second: SecondNames,
+}
+
+/// What is protected or becomes code, by names that follow from what is mounted and linked on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecondNames {
+    /// Name to the protected path that it leads to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    protected: BTreeMap<String, String>,
+    /// The same of what becomes code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    code: BTreeMap<String, String>,
+}
+
+impl SecondNames {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.protected.is_empty() && self.code.is_empty()
+    }
 }
 
 impl Paths {
@@ -311,6 +346,7 @@ impl Paths {
             protected: protected.map(|p| Pattern::new(fold(&p).into_owned())).collect(),
             named,
             code,
+            second: SecondNames::default(),
         }
     }
 
@@ -318,9 +354,61 @@ impl Paths {
     pub(crate) fn run_node(&mut self, data_dir: &str) {
         let dir = fold(data_dir.trim_end_matches('/')).into_owned();
         self.protected.push(Pattern::new(format!("{dir}/state")));
-        let at = self.named.partition_point(|named| named.as_str() < dir.as_str());
-        self.named.insert(at, dir.clone());
-        self.code.push(Pattern::new(dir));
+        self.add_code(dir);
+    }
+
+    fn add_code(&mut self, text: String) {
+        let pattern = Pattern::new(text);
+        if pattern.is_literal() {
+            let at = self.named.partition_point(|named| *named < pattern.text);
+            self.named.insert(at, pattern.text.clone());
+        }
+        self.code.push(pattern);
+    }
+
+    /// What is mounted or linked under further names, on a machine where `mounts` is mounted and `real` says where the
+    /// directories of a path really lie, if elsewhere.
+    pub(crate) fn second_names(&self, mounts: &Mounts, real: &dyn Fn(&str) -> Option<String>) -> SecondNames {
+        let mut found = SecondNames::default();
+        for own in &self.protected {
+            let linked = real(&own.text);
+            let mut names = mounts.others(&own.text);
+            names.extend(linked.iter().flat_map(|linked| mounts.others(linked)));
+            names.extend(linked);
+            let new = names
+                .iter()
+                .map(|name| fold(name))
+                .filter(|name| self.protected(name).is_none());
+            found
+                .protected
+                .extend(new.map(|name| (name.into_owned(), own.text.clone())));
+        }
+        for code in &self.code {
+            let names = mounts.others(&code.text);
+            let new = names.into_iter().filter(|name| !self.is_code(name));
+            found.code.extend(new.map(|name| (name, code.text.clone())));
+        }
+        found
+    }
+
+    /// The same where what is protected or becomes code has these names besides.
+    pub(crate) fn know(&mut self, names: &SecondNames) {
+        for (name, of) in &names.protected {
+            let of = Some(of.clone());
+            self.protected.push(Pattern {
+                of,
+                ..Pattern::new(name.clone())
+            });
+        }
+        for name in names.code.keys() {
+            self.add_code(name.clone());
+        }
+        self.second = names.clone();
+    }
+
+    /// The further names that were learnt.
+    pub(crate) fn second(&self) -> &SecondNames {
+        &self.second
     }
 
     /// Every protected pattern.
@@ -328,18 +416,16 @@ impl Paths {
         self.protected.iter().map(|p| p.text.as_str())
     }
 
-    /// The protected pattern that covers `path`.
-    pub(crate) fn protected(&self, path: &str) -> Option<&str> {
+    /// The protected pattern that covers `path`, in words.
+    pub(crate) fn protected(&self, path: &str) -> Option<String> {
         let path = fold(path);
-        let hit = self.protected.iter().find(|p| p.protects(&path));
-        hit.map(|p| p.text.as_str())
+        self.protected.iter().find(|p| p.protects(&path)).map(Pattern::shown)
     }
 
-    /// A protected pattern below the directory `path`.
-    pub(crate) fn protected_below(&self, path: &str) -> Option<&str> {
+    /// A protected pattern below the directory `path`, in words.
+    pub(crate) fn protected_below(&self, path: &str) -> Option<String> {
         let path = fold(path);
-        let hit = self.protected.iter().find(|p| p.lies_below(&path));
-        hit.map(|p| p.text.as_str())
+        self.protected.iter().find(|p| p.lies_below(&path)).map(Pattern::shown)
     }
 
     /// Whether what stands at `path` becomes code.

@@ -84,7 +84,7 @@ impl Plane<'_> {
             version,
             plan: &plan,
             adopts,
-            decision: Covered::New(self.state_decision(source, state, &held, &wanted, &plan)?),
+            decision: Covered::New(self.state_decision(source, &gate, state, &held, &wanted, &plan)?),
             verdict: Verdict {
                 source,
                 health: spec.health_check.as_ref().map(|h| (source, h)),

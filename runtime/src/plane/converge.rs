@@ -206,7 +206,13 @@ impl Plane<'_> {
             "state.converge"
         };
         let mut payload = json!({ "changes": changes, "count": plan.changes.len(), "set": set });
-        self.add_captured(&mut payload, &self.gate_facts(None), turn.held, turn.wanted, plan)?;
+        self.add_captured(
+            &mut payload,
+            &self.gate_facts(turn.gate, None),
+            turn.held,
+            turn.wanted,
+            plan,
+        )?;
         Ok(Covered::New(Decision {
             id: format!("{}-drift-{}", self.setup.name, &set.to_string()[..16]),
             source: Source::Drift,

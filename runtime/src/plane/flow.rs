@@ -157,7 +157,7 @@ impl Plane<'_> {
         let bytes = serde_json::to_vec(&act).expect("a step is plain data");
         let act = Blobs::open(&self.data, &self.at("blobs"))?.inline_or_put(&act, &bytes)?;
         let mut payload = json!({ "artifact": flow.artifact, "step": flow.step, "act": act });
-        self.add_captured(&mut payload, &self.gate_facts(None), &[], &wanted, &plan)?;
+        self.add_captured(&mut payload, &self.gate_facts(&gate, None), &[], &wanted, &plan)?;
         let decision = Decision {
             id: flow_id(&flow.artifact, &flow.step),
             source,

@@ -35,6 +35,7 @@ use jos_schemas::documents::policy::{Policy, Source};
 use jos_schemas::text::{Name, Utc};
 use jos_trust::{Channel, Floors, Verified};
 
+use crate::act::Hands;
 use crate::book::Book;
 use crate::compare::{self, Sight, Wanted};
 use crate::disk::{Disk, DiskError, Tap};
@@ -157,6 +158,20 @@ impl<'a> Plane<'a> {
         Gate::new(policy, &self.protected(), &self.setup.own_services, schemes)
             .with_hub(self.world.hub.is_some())
             .with_node(self.setup.node.as_deref())
+            .on(&self.disk.mounted(), &|path| self.disk.real(path))
+    }
+
+    /// What acts and takes back, with whatever is protected kept out of its reach.
+    fn hands<'h>(&'h self, journal: &'h Journal<'h>, env: &'h [(String, String)]) -> Hands<'h> {
+        self.disk.keep_off(self.gate().protected());
+        Hands {
+            disk: &self.disk,
+            journal,
+            world: self.world,
+            live: self.live(),
+            env,
+            content: self.content(),
+        }
     }
 
     /// The agent's own paths besides the built-in ones.
@@ -214,6 +229,7 @@ impl<'a> Plane<'a> {
             packages: self.world.packages,
             outlives: self.world.guardian.is_some(),
         };
+        self.disk.keep_off(gate.protected());
         let mut plan = compare::plan(&sight, wanted);
         self.check_owners(&mut plan, wanted)?;
         Ok(plan)

@@ -94,7 +94,7 @@ impl Plane<'_> {
         let mut payload = json!({
             "agent": proposed.agent, "node": proposed.node, "job": proposed.job, "decision": proposed.decision, "act": act,
         });
-        let facts = self.gate_facts(Some(&proposed.agent));
+        let facts = self.gate_facts(&gate, Some(&proposed.agent));
         self.add_captured(&mut payload, &facts, &[], &wanted, &plan)?;
         let health = held.last().and_then(|top| {
             let check = top.state.value().spec.health_check.as_ref()?;

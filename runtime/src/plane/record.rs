@@ -27,7 +27,7 @@ use serde_json::{Map, Value, json};
 use super::held::Held;
 use super::{Plane, PlaneError};
 use crate::compare::Wanted;
-use crate::gate::GateFacts;
+use crate::gate::{Gate, GateFacts};
 use crate::ledger::{Blobs, Entry};
 use crate::outcome::Report;
 use crate::plan::{Action, Input, Plan, Shape};
@@ -38,6 +38,7 @@ impl Plane<'_> {
     pub(super) fn state_decision(
         &self,
         source: Source,
+        gate: &Gate<'_>,
         state: &Verified<DesiredState>,
         held: &[Held],
         wanted: &Wanted<'_>,
@@ -54,7 +55,7 @@ impl Plane<'_> {
         if let Some(root) = self.vouching_root(state)? {
             payload["trust"] = json!({ "blob": blobs.put(&root)?.to_string(), "size": root.len() });
         }
-        self.add_captured(&mut payload, &self.gate_facts(None), held, wanted, plan)?;
+        self.add_captured(&mut payload, &self.gate_facts(gate, None), held, wanted, plan)?;
         Ok(Decision {
             id: format!("{}-{}", self.setup.name, state.version()),
             source,
@@ -119,8 +120,9 @@ impl Plane<'_> {
         self.kept_blobs()
     }
 
-    /// Everything but the state that decides whether a state may run; `agent` is the one that proposes, where one does.
-    pub(super) fn gate_facts(&self, agent: Option<&Name>) -> GateFacts {
+    /// Everything but the state that decides whether a state may run, as `gate` took it; `agent` is the one that proposes,
+    /// where one does.
+    pub(super) fn gate_facts(&self, gate: &Gate<'_>, agent: Option<&Name>) -> GateFacts {
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect();
         GateFacts {
             policy: self.setup.policy.clone(),
@@ -128,9 +130,10 @@ impl Plane<'_> {
             own_services: self.setup.own_services.clone(),
             schemes: words(self.world.probe.schemes()),
             live: self.live(),
-            features: self.gate().features().map(str::to_owned).collect(),
+            features: gate.features().map(str::to_owned).collect(),
             agent: agent.cloned(),
             node: self.setup.node.clone(),
+            second_names: gate.second_names().clone(),
         }
     }
 

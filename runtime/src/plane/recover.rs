@@ -51,14 +51,7 @@ impl Plane<'_> {
         let progress = journal.phase()?;
         self.leave_to_guardian(&journal, &trial, progress.phase)?;
         self.disk.set_tag(&trial.tag);
-        let hands = Hands {
-            disk: &self.disk,
-            journal: &journal,
-            world: self.world,
-            live: self.live(),
-            env: &[],
-            content: self.content(),
-        };
+        let hands = self.hands(&journal, &[]);
         self.settle(&hands, &trial, progress).map(Some)
     }
 
@@ -115,14 +108,7 @@ impl Plane<'_> {
             let report = Report::new(OutcomeKind::RolledBack).because(vec![INTERRUPTED.to_owned()]);
             journal.set_phase(Phase::Reverting, payload(&report), Some(Cause::Device))?;
         }
-        let hands = Hands {
-            disk: &self.disk,
-            journal: &journal,
-            world: self.world,
-            live: self.live(),
-            env: &[],
-            content: self.content(),
-        };
+        let hands = self.hands(&journal, &[]);
         Ok(Some(hands.paths_back(&trial)))
     }
 

@@ -8,6 +8,7 @@ mod crash;
 mod drift;
 mod hostile;
 mod keep;
+mod names;
 mod packages;
 mod power;
 mod propose;

@@ -8,7 +8,7 @@ use jos_trust::{Digest, Verified};
 use super::confirm::Verdict;
 use super::record::{payload, version};
 use super::{Plane, PlaneError};
-use crate::act::{Done, Failed, Hands};
+use crate::act::{Done, Failed};
 use crate::gate::Gate;
 use crate::journal::{Phase, Trial};
 use crate::outcome::{Outcome, Report};
@@ -101,14 +101,7 @@ impl Plane<'_> {
                 return self.close(&trial, report);
             }
         };
-        let hands = Hands {
-            disk: &self.disk,
-            journal: &journal,
-            world: self.world,
-            live: self.live(),
-            env: &wanted.env,
-            content: self.content(),
-        };
+        let hands = self.hands(&journal, &wanted.env);
         // 4. Act.
         let mut report = Report::new(OutcomeKind::Applied);
         let result = hands.forward(wanted.plan, &trial, done);

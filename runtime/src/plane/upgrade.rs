@@ -212,14 +212,7 @@ impl Plane<'_> {
         }
         let guardian = self.guardian()?;
         self.disk.set_tag(&trial.tag);
-        let hands = Hands {
-            disk: &self.disk,
-            journal: &journal,
-            world: self.world,
-            live: self.live(),
-            env: &[],
-            content: self.content(),
-        };
+        let hands = self.hands(&journal, &[]);
         let progress = journal.phase()?;
         let report = progress
             .outcome
@@ -334,14 +327,7 @@ impl Plane<'_> {
         };
         let own = trial.own()?;
         self.disk.set_tag(&trial.tag);
-        let hands = Hands {
-            disk: &self.disk,
-            journal: &journal,
-            world: self.world,
-            live: self.live(),
-            env: &[],
-            content: self.content(),
-        };
+        let hands = self.hands(&journal, &[]);
         let verdict = Verdict {
             source: trial.source,
             health: own.health.as_ref().map(|(source, check)| (*source, check)),

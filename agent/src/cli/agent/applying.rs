@@ -116,6 +116,7 @@ impl Target {
         if place.is_live() {
             protected.extend(std::env::current_exe().ok());
         }
+        protected.extend(crate::protected::listed(&place).map_err(Failure::failed)?);
         let protected = protected.iter().filter_map(|p| inside(tree.as_deref(), p)).collect();
         let service = config.as_ref().and_then(|c| c.service.clone());
         let setup = Setup {

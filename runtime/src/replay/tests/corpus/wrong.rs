@@ -92,6 +92,15 @@ fn a_decision_on_a_path_that_was_protected() {
 }
 
 #[test]
+fn a_decision_on_a_path_that_was_another_name_of_a_protected_one() {
+    must_fail(4, &["the gate refuses", "another name of /var/lib/jos"], |t| {
+        t.gate(4, |facts| {
+            facts["second_names"] = json!({ "protected": { "/etc/a": "/var/lib/jos" } })
+        })
+    });
+}
+
+#[test]
 fn a_command_that_was_not_listed() {
     must_fail(0, &["the gate refuses", "not listed"], |t| {
         t.gate(0, |facts| {
