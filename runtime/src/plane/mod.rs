@@ -11,8 +11,10 @@ mod converge;
 mod error;
 mod flow;
 mod held;
+mod image;
 mod keep;
 mod lock;
+mod moved;
 mod patience;
 mod propose;
 mod record;
@@ -50,6 +52,7 @@ pub(crate) use converge::set_of;
 pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub(crate) use flow::{flow_id, is_flow_id, one_step_state, state_of};
+pub use image::{Moving, Stage};
 pub(crate) use keep::streams_of;
 pub use propose::Proposed;
 pub(crate) use propose::change_id;
@@ -156,6 +159,7 @@ impl<'a> Plane<'a> {
         let (policy, schemes) = (&self.setup.policy, self.world.probe.schemes());
         Gate::new(policy, &self.protected(), &self.setup.own_services, schemes)
             .with_hub(self.world.hub.is_some())
+            .with_slots(self.slots().is_some())
             .with_node(self.setup.node.as_deref())
     }
 
@@ -213,6 +217,7 @@ impl<'a> Plane<'a> {
             fetch: self.world.fetch,
             packages: self.world.packages,
             outlives: self.world.guardian.is_some(),
+            slots: self.slots(),
         };
         let mut plan = compare::plan(&sight, wanted);
         self.check_owners(&mut plan, wanted)?;
