@@ -122,6 +122,7 @@ fn of_state(state: &DesiredState, grant: &mut Grant) {
             Step::User(s) => grant.users.push(s.name.to_string()),
             Step::Group(s) => grant.users.push(s.name.to_string()),
             Step::Sysctl(s) => grant.sysctl.push(s.key.clone()),
+            Step::Image(s) => grant.images.push(s.compatible.clone()),
             Step::Cron(s) => commands.push(&s.command),
             Step::Shell(s) => {
                 commands.push(&s.command);
@@ -171,6 +172,7 @@ fn tidy(grant: &mut Grant) {
     once(&mut grant.uci);
     once(&mut grant.users);
     once(&mut grant.sysctl);
+    once(&mut grant.images);
     once(&mut grant.shell);
     once(&mut grant.programs);
 }
@@ -202,6 +204,10 @@ pub(crate) fn show(policy: &Policy, not_granted: &[String]) -> String {
         };
         list("service", &mut grant.services.iter().map(ToString::to_string));
         list("package", &mut grant.packages.iter().cloned());
+        list(
+            "image",
+            &mut grant.images.iter().map(|i| format!("{i}   (the whole system)")),
+        );
         list(
             "uci",
             &mut grant.uci.iter().map(|g| match g {

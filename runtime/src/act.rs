@@ -170,6 +170,7 @@ impl Hands<'_> {
                 }
                 // The guardian's affair, after everything else.
                 Act::Package { itself: true, .. } => {}
+                Act::Image { .. } => return Err(failed("a system is moved to by a transaction of its own".into())),
                 Act::Package { wish, changes, .. } => {
                     accounts = None;
                     self.refresh(&mut files_changed).map_err(failed)?;

@@ -7,6 +7,7 @@
 mod accounts;
 mod blobs;
 mod dropped;
+mod image;
 mod packages;
 mod paths;
 mod purge;
@@ -28,7 +29,7 @@ use crate::disk::{Attrs, Disk, DiskError, Kind, Meta, parent};
 use crate::gate::{Gate, Judgement, Refusal, label, step_path, system_keys};
 use crate::plan::{Act, Action, After, Change, Plan, Shape, Task};
 use crate::secrets::Secrets;
-use crate::world::{Fetch, Packages, Services};
+use crate::world::{Fetch, Packages, Services, Slots};
 
 pub(crate) use accounts::{GROUP, GSHADOW, PASSWD, SHADOW};
 pub(crate) use system::without;
@@ -56,6 +57,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) packages: &'a dyn Packages,
     /// There is somebody who outlives this program while its own package is replaced.
     pub(crate) outlives: bool,
+    pub(crate) slots: Option<&'a dyn Slots>,
 }
 
 /// Which plan is wanted.
@@ -89,6 +91,7 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
             let (uid, gid) = default_owner();
             format!("{uid}:{gid}")
         })]),
+        running: None,
     };
     let once_secret = wanted
         .parts
@@ -112,7 +115,7 @@ pub(crate) fn plan(sight: &Sight<'_>, wanted: &Wanted<'_>) -> Plan {
         build.plan.refused.extend(judgement.refused);
         build.plan.unsupported.extend(judgement.unsupported);
     }
-    if build.plan.is_possible() {
+    if build.plan.is_possible() && !build.moves(wanted) {
         let steps = wanted
             .parts
             .iter()
@@ -160,6 +163,7 @@ pub(crate) fn lists(state: &DesiredState, step: &Step) -> bool {
                 (Step::User(a), Step::User(b)) => a.name == b.name,
                 (Step::Group(a), Step::Group(b)) => a.name == b.name,
                 (Step::Package(a), Step::Package(b)) => a.name == b.name,
+                (Step::Image(_), Step::Image(_)) => true,
                 (Step::Cron(_), Step::Cron(_)) | (Step::Sysctl(_), Step::Sysctl(_)) => {
                     system_keys(step) == system_keys(other)
                 }
@@ -211,6 +215,8 @@ impl Build<'_> {
             Step::Uci(s) => self.uci(part, label, s, false),
             Step::Cron(s) => self.cron(part, label, s),
             Step::Sysctl(s) => self.sysctl(part, label, s),
+            // Looked at before all others.
+            Step::Image(_) => Ok(()),
         };
         if let Err(why) = done {
             self.plan.problems.push(Refusal {

@@ -59,6 +59,12 @@ impl<'d> Store<'d> {
         })
     }
 
+    /// Where it lies, for a tool that is given a path; no other tool writes there.
+    pub(crate) fn path(&self, needed: &Needed) -> Option<std::path::PathBuf> {
+        let path = self.find(needed)?;
+        std::fs::canonicalize(self.data.root().join(path)).ok()
+    }
+
     /// Whether it is at hand.
     pub(crate) fn has(&self, needed: &Needed) -> bool {
         self.find(needed).is_some()

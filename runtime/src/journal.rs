@@ -30,7 +30,7 @@ use serde_json::Value;
 use crate::act::Cause;
 use crate::disk::{Attrs, Disk, DiskError, Kind, Xattrs};
 use crate::plan::{Act, After, Plan};
-use crate::world::{PackageChange, PackageWish, Packages, ServiceState, Services};
+use crate::world::{Image, PackageChange, PackageWish, Packages, ServiceState, Services};
 
 const LIMIT: u64 = 64 * 1024 * 1024;
 /// A larger file is not copied: it keeps its bytes under a name beside its own until the change is kept.
@@ -82,6 +82,9 @@ pub(crate) struct Trial {
     /// The agent's own package changes too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) own: Option<Own>,
+    /// The system that it began in, on a device with two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<Image>,
 }
 
 /// The agent's own package, replaced as the last act of a trial; with all that deciding about the trial takes, since whoever
@@ -237,7 +240,7 @@ impl<'d> Journal<'d> {
                     let changes = self.save(packages, changes, *allow_no_undo)?;
                     trial.undo.push(Undo::Package { number, changes });
                 }
-                Act::Check { .. } => {}
+                Act::Check { .. } | Act::Image { .. } => {}
                 Act::Shell { undo, timeout, .. } => {
                     let step = plan.changes[task.change].step.clone();
                     trial.undo.push(Undo::Shell {

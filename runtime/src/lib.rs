@@ -51,7 +51,7 @@ pub use journal::{JournalError, Phase};
 pub use outcome::{Outcome, Report, outcome_word};
 pub use plan::{Action, Change, Plan, Shape};
 pub use plane::{
-    FlowAct, FlowOutcome, FlowStep, InForce, Plane, PlaneError, Proposed, Regained, RootError, Setup, Status, Wishes,
-    Word, setup_of, source_of,
+    FlowAct, FlowOutcome, FlowStep, InForce, Moving, Plane, PlaneError, Proposed, Regained, RootError, Setup, Stage,
+    Status, Wishes, Word, setup_of, source_of,
 };
 pub use store::{StoreError, forget};

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::content::Needed;
 use crate::disk::{Attrs, Kind, Meta};
 use crate::gate::Refusal;
-use crate::world::{PackageChange, PackageWish, ServiceCommand};
+use crate::world::{Image, PackageChange, PackageWish, ServiceCommand};
 
 /// What happens to one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum Action {
     Run,
     /// It waits for the first boot of this root.
     Pending,
+    /// The machine is moved to another system.
+    Image,
 }
 
 /// What a path is or will be.
@@ -124,6 +126,9 @@ pub struct Plan {
     /// What the names of owners stand for on this device, as `uid:gid`; the empty name for what no step names.
     #[serde(skip)]
     pub(crate) ids: BTreeMap<String, String>,
+    /// The system that runs, where a step names one.
+    #[serde(skip)]
+    pub(crate) running: Option<Image>,
 }
 
 /// A file as it stood before steps edited parts of it.
@@ -181,6 +186,11 @@ pub(crate) enum Act {
         unless: Option<Vec<String>>,
         undo: Option<Vec<String>>,
         timeout: Duration,
+    },
+    /// Another system: a transaction of its own (see `plane/image.rs`).
+    Image {
+        needed: Needed,
+        to: Image,
     },
 }
 
@@ -261,9 +271,18 @@ impl Plan {
                     },
                 ..
             } => Some(needed.clone()),
+            Act::Image { needed, .. } => Some(needed.clone()),
             _ => None,
         };
         self.tasks.iter().filter_map(content).collect()
+    }
+
+    /// The system that it moves the device to, with the change that says so.
+    pub(crate) fn image(&self) -> Option<(&Change, &Needed, &Image)> {
+        self.tasks.iter().find_map(|task| match &task.act {
+            Act::Image { needed, to } => Some((&self.changes[task.change], needed, to)),
+            _ => None,
+        })
     }
 
     /// Nothing would change.
@@ -308,7 +327,7 @@ impl Plan {
                 0 => String::new(),
                 n => format!(", {n} waiting for the first boot"),
             };
-            let acts = count(Action::Service) + count(Action::Run);
+            let acts = count(Action::Service) + count(Action::Run) + count(Action::Image);
             let (new, changed, gone) = (count(Action::Create), count(Action::Update), count(Action::Remove));
             let verdict = if self.is_possible() {
                 ""
@@ -332,7 +351,7 @@ pub(crate) fn changes_text(changes: &[Change], paint: &dyn Fn(&str, &str) -> Str
             Action::Create => ("32", "+"),
             Action::Update => ("33", "~"),
             Action::Remove => ("31", "-"),
-            Action::Service | Action::Run => ("33", "!"),
+            Action::Service | Action::Run | Action::Image => ("33", "!"),
             Action::Pending => ("36", "…"),
         };
         let details = if change.details.is_empty() {

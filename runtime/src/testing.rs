@@ -4,6 +4,7 @@ mod documents;
 mod guardian;
 pub(crate) mod lossy;
 mod packages;
+mod slots;
 mod taps;
 
 use std::cell::{Cell, RefCell};
@@ -33,6 +34,7 @@ use crate::world::{
 use documents::signed;
 pub(crate) use documents::{admin_key, root, state};
 pub(crate) use guardian::Guarded;
+pub(crate) use slots::{FOR, Slotted};
 pub(crate) use taps::{Cut, OnPath};
 
 pub(crate) fn name(text: &str) -> Name {
@@ -88,6 +90,8 @@ pub(crate) struct Machine {
     pub(crate) on_set: RefCell<Option<Box<dyn Fn(&str, &str)>>>,
     /// How an upgrade of the agent's own package goes.
     pub(crate) guardian: Guarded,
+    /// Its two systems, where it has two.
+    pub(crate) slots: Slotted,
 }
 
 /// Grants everything that the tests do below /srv and /etc, as data.
@@ -135,6 +139,7 @@ impl Machine {
             on_run: RefCell::default(),
             on_set: RefCell::default(),
             guardian: Guarded::default(),
+            slots: Slotted::default(),
         }
     }
 
@@ -204,6 +209,7 @@ impl Machine {
             packages: self,
             hub: self.has_hub.get().then_some(self),
             guardian: Some(self),
+            slots: self.slots.has.get().then_some(self),
         }
     }
 

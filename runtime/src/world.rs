@@ -27,6 +27,8 @@ pub struct World<'a> {
     pub hub: Option<&'a dyn Hub>,
     /// Who sees the agent through its own upgrade, where something on this machine outlives this program.
     pub guardian: Option<&'a dyn Guardian>,
+    /// The two root file systems, where this machine has two.
+    pub slots: Option<&'a dyn Slots>,
 }
 
 /// The system clock, which may be wrong; the plane raises it to the time floor.
@@ -204,6 +206,37 @@ pub trait Guardian {
     fn up(&self, service: &str) -> Result<(), String>;
     /// Runs the program that is installed now, which finishes the trial ([`crate::Plane::finish_upgrade`]).
     fn finish(&self, folder: &std::path::Path, within: Duration) -> Result<Ran, String>;
+}
+
+/// A whole system, as its bundle and the root file system in it name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// For which devices it is.
+    pub compatible: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Two root file systems, of which one runs. Which of them is started is the loader's affair: one that was installed has a
+/// single try until [`Slots::keep`] calls it good.
+pub trait Slots {
+    /// What runs now.
+    fn running(&self) -> Result<Image, String>;
+    /// What a bundle says of itself, once its signature was found good.
+    fn inspect(&self, bundle: &std::path::Path) -> Result<Image, String>;
+    /// Writes the bundle into the slot that does not run, which the next start begins with. From before its first write on
+    /// nobody but [`Slots::keep`] calls a system good.
+    fn install(&self, bundle: &std::path::Path) -> Result<Ran, String>;
+    /// What runs now is good: it is started from now on.
+    fn keep(&self) -> Result<(), String>;
+    /// What runs now is started from now on, and the other one is not: it was not finished, or did not hold. Waits for an
+    /// installation that is still at work.
+    fn stay(&self) -> Result<(), String>;
+    /// The next start is the other one's, and what runs now is not started again.
+    fn leave(&self) -> Result<(), String>;
+    /// Has the machine started anew, and returns before it is.
+    fn reboot(&self) -> Result<(), String>;
 }
 
 /// What a step wants of the package manager.

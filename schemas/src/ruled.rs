@@ -287,6 +287,11 @@ rule!(
     |s| word(s, b".+:~_-")
 );
 rule!(
+    /// For which devices an update bundle is: what the bundle and the device both say.
+    Compatible, r"^[A-Za-z0-9][A-Za-z0-9.+:~_-]*$", "what a bundle is for, of letters, digits and .+:~_-", 256,
+    |s| word(s, b".+:~_-")
+);
+rule!(
     /// A UCI file, section or option name.
     UciName, r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", "a UCI name of letters, digits, '_' and '-'", 64,
     |s| s.bytes().enumerate().all(|(at, b)| b.is_ascii_alphanumeric() || b == b'_' || (at > 0 && b == b'-'))

@@ -1,4 +1,4 @@
-//! Two roots on one disk, in QEMU: a bundle goes into the one that does not run, and what does not start is left again.
+//! Two roots on one disk, in QEMU: a state moves the device to the other one and is kept there, or the device goes back.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,10 +34,9 @@ impl Slotted {
         }
         let text = fs::read_to_string(&profile).expect("the profile");
         let text = text.replace("[image]\n", "[image]\nroot = \"ro\"\nupdate = \"rauc\"\n");
-        // What a listed command reads is code.
-        let bundle = "{ path = \"/data/update.raucb\", code = true }";
-        let text = text.replace("\"/etc/kiosk/*\"]", &format!("\"/etc/kiosk/*\", {bundle}]"));
-        let text = text.replace("shell = [", &format!("shell = [{INSTALL:?}, {WHICH:?}, "));
+        let shell = format!("images = [\"{}\"]\nshell = [{WHICH:?}, ", compatible());
+        let text = text.replace("shell = [", &shell);
+        assert!(text.contains(&shell));
         Self { profile, words, text }
     }
 
@@ -57,36 +56,42 @@ impl Slotted {
     }
 }
 
-const INSTALL: &str = "rauc install /data/update.raucb";
 const WHICH: &str = "logger JOS-RUNS-$(cat /usr/share/kiosk/version)";
 
-/// The steps that bring a bundle to a device and into its other slot.
-fn installation(bundle: &Path, address: &str) -> Value {
+/// For which devices its bundles are.
+fn compatible() -> String {
+    format!("kiosk-{}", Board::Amd64Uefi.name())
+}
+
+/// The step that moves a device to the system in a bundle.
+fn image(bundle: &Path, address: &str) -> Value {
     let sum = run(Command::new("sha256sum").arg(bundle)).ok();
     let name = bundle.file_name().expect("a name").to_str().expect("text");
-    let source = json!({
+    let version = name.split('_').nth(1).expect("a version");
+    json!({ "type": "image", "compatible": compatible(), "version": version, "source": {
         "sha256": sum.text()[..64],
         "size": fs::metadata(bundle).expect("a file").len(),
         "urls": [format!("{address}/{name}")],
-    });
-    json!({ "apply": [
-        { "type": "file", "path": "/data/update.raucb", "mode": "0600", "source": source },
-        { "type": "shell", "command": INSTALL, "timeout": 900 },
-    ] })
+    } })
+}
+
+fn which() -> Value {
+    json!({ "type": "shell", "command": WHICH })
 }
 
 #[test]
-#[ignore = "soak: three images with their bundles, and seven boots, for minutes"]
-fn qemu_amd64_uefi_bundle_goes_into_the_other_slot_and_one_that_does_not_start_falls_back_by_itself() {
+#[ignore = "soak: three images with their bundles, and nine boots, for minutes"]
+fn qemu_amd64_uefi_state_moves_to_another_system_is_kept_there_or_brings_the_old_one_back() {
     let hub = Hub::known_as("127.0.0.1", HOST);
     let dir = tempfile::tempdir().expect("a folder");
     let kiosk = Slotted::of(&hub, dir.path());
     let first = kiosk.built("1.0.0", "", dir.path());
     let good = only(&kiosk.built("1.0.1", "", dir.path()), ".raucb");
     let bad = only(&kiosk.built("1.0.2", "init=/bin/false", dir.path()), ".raucb");
+    let earlier = only(&first, ".raucb");
     let served = dir.path().join("served");
     fs::create_dir(&served).expect("a scratch folder");
-    for bundle in [&good, &bad] {
+    for bundle in [&earlier, &good, &bad] {
         fs::copy(bundle, served.join(bundle.file_name().expect("a name"))).expect("a scratch folder");
     }
     let (_server, address) = image::served(&served);
@@ -97,24 +102,22 @@ fn qemu_amd64_uefi_bundle_goes_into_the_other_slot_and_one_that_does_not_start_f
     machine.until_it_says("jos: slot A, try 1");
     let device = enrolled(&hub, &machine);
     machine.until_it_says(sound);
-    hub.push(1, &installation(&good, &address));
-    reported(&hub, &machine, 1, "applied");
-    machine.power_cut();
+    let confirmed = json!({
+        "apply": [image(&good, &address), page("one\n"), which()],
+        "confirm": { "hub_within": 300 },
+    });
+    hub.push(1, &confirmed);
+    machine.until_it_goes_down();
 
-    // The other system, which has the device's name, keys and ledger.
+    // The other system, which has the device's name, keys and ledger, and the state that named it.
     machine.power_on();
     machine.until_it_says("jos: slot B, try 1");
-    machine.until_it_says(sound);
-    hub.push(
-        2,
-        &json!({ "apply": [page("two\n"), { "type": "shell", "command": WHICH }] }),
-    );
-    reported(&hub, &machine, 2, "applied");
+    reported(&hub, &machine, 1, "applied");
     machine.until_it_says("JOS-RUNS-1.0.1");
     assert_eq!(enrolled(&hub, &machine)["id"], device["id"], "it is another device now");
     machine.power_cut();
 
-    // A system that was good loses its power before it can say so again, and is not given up for an older one.
+    // A system that was kept loses its power before it can say so again, and is not given up for an older one.
     machine.power_on();
     machine.until_it_says("jos: slot B, try 1");
     machine.power_cut();
@@ -122,18 +125,35 @@ fn qemu_amd64_uefi_bundle_goes_into_the_other_slot_and_one_that_does_not_start_f
     machine.until_it_says("jos: slot B, try 2");
     machine.until_it_says(sound);
 
-    // One whose first program ends at once: one try, and the device is back by itself.
-    hub.push(3, &installation(&bad, &address));
-    reported(&hub, &machine, 3, "applied");
-    machine.power_cut();
+    // One whose first program ends at once: one try, and the device is back by itself, and says so.
+    hub.push(2, &json!({ "apply": [image(&bad, &address), page("two\n")] }));
+    machine.until_it_goes_down();
     machine.power_on();
     machine.until_it_says("jos: slot A, try 1");
     machine.until_it_goes_down();
     machine.power_on();
     machine.until_it_says("jos: slot B, try 1");
+    reported(&hub, &machine, 2, "rolled_back");
+
+    // One that starts, and in which the state is not healthy: it leaves by itself.
+    let unhealthy = json!({
+        "apply": [image(&earlier, &address), page("three\n"), which()],
+        "health_check": { "type": "tcp", "host": "127.0.0.1", "port": 1, "retries": 0 },
+    });
+    hub.push(3, &unhealthy);
+    machine.until_it_goes_down();
+    machine.power_on();
+    machine.until_it_says("jos: slot A, try 1");
+    machine.until_it_says("JOS-RUNS-1.0.0");
+    machine.until_it_goes_down();
+    machine.power_on();
+    machine.until_it_says("jos: slot B, try 1");
+    reported(&hub, &machine, 3, "rolled_back");
+
+    // Nothing of all that is in the way of the next state.
     hub.push(
         4,
-        &json!({ "apply": [page("four\n"), { "type": "shell", "command": WHICH }] }),
+        &json!({ "apply": [image(&good, &address), page("four\n"), which()] }),
     );
     reported(&hub, &machine, 4, "applied");
     machine.until_it_says("JOS-RUNS-1.0.1");

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical;
 use crate::digest::{Digest, sha256};
-use crate::floors::{Counter, Edition, Floors, Standing, Stream};
+use crate::floors::{Counter, Edition, Floors, InForce, Standing, Stream};
 use crate::keys::KeyId;
 use crate::refused::Refused;
 use crate::root::{Received, TrustRoot};
@@ -135,6 +135,46 @@ pub fn reopen(
         node,
         content,
         signers,
+        dev,
+        scope,
+    }))
+}
+
+/// Reads back a state that was being tried under `counter` when the machine started anew. It was verified when its trial
+/// began, and is held against the version and the content that the floors have noted since; `tried` adds who had signed it.
+pub fn resume(
+    received: Received<'_>,
+    counter: &Counter,
+    channel: Channel,
+    floors: &Floors,
+    tried: &InForce,
+) -> Result<Verified<DesiredState>, Refused> {
+    let (node, _message) = parse(received)?;
+    let content = sha256(&canonical::unsigned_bytes(&node).map_err(Refused::NotCanonical)?);
+    let noted = floors
+        .floor(counter)
+        .and_then(|floor| Some((floor.version, floor.content?)));
+    if content != tried.content || noted != Some((tried.version, content)) {
+        return Err(Refused::NotInForce {
+            found: content,
+            expected: noted.map(|(_, content)| content),
+        });
+    }
+    let (value, _) = typed(received, &node)?;
+    let version = value.meta.version;
+    let standing = floors.standing(counter, Edition { version, content })?;
+    let scope = StateScope {
+        channel,
+        counter: counter.clone(),
+        standing,
+    };
+    let (signers, dev) = (tried.signers.clone(), tried.dev);
+    Ok(Verified::new(Parts {
+        value,
+        node,
+        content,
+        signers,
+        version,
         dev,
         scope,
     }))

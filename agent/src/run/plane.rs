@@ -17,7 +17,6 @@ use jos_runtime::world::World;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::Digest;
-use jos_trust::state::Channel;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::confine::{self, Mechanism};
@@ -171,11 +170,9 @@ impl<'w> Agent<'w> {
         // Before recovery asks them what was kept.
         agent.notice_floors();
         agent.recover()?;
-        if let Some(path) = agent.settings.baseline.clone() {
-            match crate::files::read(&path, crate::subject::LIMIT) {
-                Ok(bytes) => agent.judge_as(&path, &bytes, Channel::Baseline),
-                Err(error) => agent.trouble(format!("baseline: {error}")),
-            }
+        // A new system is tried with the state that named it, before its own baseline has a word.
+        if !agent.is_moving() {
+            agent.take_baseline();
         }
         agent.open_hub();
         Ok(agent)
@@ -191,6 +188,7 @@ impl<'w> Agent<'w> {
     fn serve(&mut self, signals: &Signals) -> Done {
         log::info!("{}: agent {} starts", self.settings.name, env!("CARGO_PKG_VERSION"));
         notify("READY=1");
+        self.resume_move();
         self.flow();
         let mut turn = self.turn();
         let mut open = vec![Event::Time];
@@ -227,6 +225,7 @@ impl<'w> Agent<'w> {
 
     /// One flow, one look, one comparison; the exit code says how they went.
     fn once(&mut self, signals: &Signals) -> Done {
+        self.resume_move();
         self.flow();
         let mut ok = self.live.flow.as_ref().is_none_or(|f| f["ok"] == true);
         let mut turn = self.turn();

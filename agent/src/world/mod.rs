@@ -5,15 +5,17 @@
 
 mod fetch;
 mod guardian;
+mod outside;
 mod packages;
 mod probe;
 mod processes;
 mod services;
+mod slots;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jos_runtime::world::{Clock, Guardian, Packages, Random, Services, World};
+use jos_runtime::world::{Clock, Guardian, Packages, Random, Services, Slots, World};
 use jos_schemas::text::Utc;
 
 use crate::run::line::Line;
@@ -30,6 +32,7 @@ pub(crate) struct Real {
     line: Line,
     packages: Box<dyn Packages>,
     guardian: Option<Box<dyn Guardian>>,
+    slots: Option<Box<dyn Slots>>,
 }
 
 impl Real {
@@ -46,6 +49,7 @@ impl Real {
             guardian: guardian::detect(&line),
             line,
             packages: packages::detect(),
+            slots: slots::detect(),
         }
     }
 
@@ -72,6 +76,7 @@ impl Real {
             packages: &*self.packages,
             hub: None,
             guardian: self.guardian.as_deref(),
+            slots: self.slots.as_deref(),
         }
     }
 }

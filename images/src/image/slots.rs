@@ -74,6 +74,9 @@ pub(super) fn install(
     );
     layer.file("etc/rauc/system.conf", 0o644, settings);
     layer.file("etc/rauc/keyring.pem", 0o644, keyring);
+    // By which the agent knows what runs: a step `image` names the same two.
+    let image = serde_json::json!({ "compatible": compatible(app, board), "version": app.full_version() });
+    layer.file("usr/lib/jos-image/image.json", 0o644, format!("{image}\n"));
     let folder = "# Written by jos-image.\nd /data/rauc 0700 root root -\n";
     layer.file("usr/lib/tmpfiles.d/jos-image-rauc.conf", 0o644, folder);
     let service = |text: &str| {
@@ -185,5 +188,87 @@ mod tests {
         assert_eq!(bytes(&sized(Some("2G")), 300 << 20).expect("a size"), 2 << 30);
         let small = bytes(&sized(Some("200M")), 300 << 20).expect_err("too small");
         assert!(small.to_string().contains("300 MiB"), "{small}");
+    }
+
+    /// The script beside programs that note what they are told, in a folder in place of the machine's own.
+    struct Played(tempfile::TempDir);
+
+    impl Played {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let at = |name: &str| dir.path().join(name);
+            let put = |name: &str, text: &str| {
+                use std::os::unix::fs::PermissionsExt;
+                std::fs::write(at(name), text).expect("a file");
+                std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+            };
+            let here = dir.path().display().to_string();
+            let script = include_str!("scripts/slot.sh").replace("@BOOT@", &here);
+            let script = script.replace("/data/rauc", &here).replace("sleep 5", "sleep 0");
+            put("slot", &script);
+            let note = format!(
+                "#!/bin/sh\nm=; [ -e {here}/trial ] && m=' (trial)'\necho \"${{0##*/}} $*$m\" >> {here}/told\n"
+            );
+            for program in ["rauc", "grub-editenv", "sync"] {
+                put(program, &note);
+            }
+            // Busy at the first question.
+            put(
+                "busctl",
+                &format!(
+                    "{note}[ -e {here}/busy ] && rm {here}/busy && echo 's \"installing\"' || echo 's \"idle\"'\n"
+                ),
+            );
+            Self(dir)
+        }
+
+        /// What RAUC and the loader's settings were told.
+        fn told(&self, words: &[&str]) -> String {
+            let at = |name: &str| self.0.path().join(name);
+            let _ = std::fs::remove_file(at("told"));
+            let path = format!("{}:{}", self.0.path().display(), std::env::var("PATH").expect("a path"));
+            let ran = std::process::Command::new("sh")
+                .arg(at("slot"))
+                .args(words)
+                .env("PATH", path)
+                .output();
+            let ran = ran.expect("a shell");
+            assert!(ran.status.success(), "{ran:?}");
+            let told = std::fs::read_to_string(at("told")).expect("it told something");
+            let here = format!("{}/", self.0.path().display());
+            let lines = told
+                .lines()
+                .filter(|l| !l.starts_with("sync") && !l.starts_with("busctl"));
+            lines.map(|l| l.replace(&here, "") + "\n").collect()
+        }
+
+        fn on_trial(&self) -> bool {
+            self.0.path().join("trial").exists()
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_on_trial_before_rauc_writes_and_until_its_system_is_kept() {
+        let slots = Played::new();
+        assert_eq!(slots.told(&["install", "/x"]), "rauc install /x (trial)\n");
+        assert!(slots.on_trial());
+        let kept = "rauc status mark-good (trial)\ngrub-editenv EFI/debian/grubenv set CONFIRMED= (trial)\n";
+        assert_eq!(slots.told(&["keep"]), kept);
+        assert!(!slots.on_trial());
+    }
+
+    #[test]
+    fn a_system_that_is_left_stays_on_trial_until_the_other_one_is_called_good_again() {
+        let slots = Played::new();
+        slots.told(&["install", "/x"]);
+        let left = "rauc status mark-active other (trial)\nrauc status mark-bad booted (trial)\n";
+        assert_eq!(slots.told(&["leave"]), left);
+        assert!(slots.on_trial());
+        // An installation that nobody waits for is waited for.
+        std::fs::write(slots.0.path().join("busy"), "").expect("a file");
+        let stayed = "rauc status mark-bad other (trial)\nrauc status mark-active booted (trial)\n\
+                      rauc status mark-good (trial)\ngrub-editenv EFI/debian/grubenv set CONFIRMED= (trial)\n";
+        assert_eq!(slots.told(&["stay"]), stayed);
+        assert!(!slots.on_trial() && !slots.0.path().join("busy").exists());
     }
 }

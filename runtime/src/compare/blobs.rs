@@ -82,7 +82,7 @@ impl Build<'_> {
 
     /// Where the content would come from, in words. What no address of the state can give to this build is
     /// `unsupported`, so that a later one may take the same state.
-    fn where_from(&mut self, label: &str, needed: &Needed) -> String {
+    pub(super) fn where_from(&mut self, label: &str, needed: &Needed) -> String {
         if self.sight.content.has(needed) {
             return "at hand".into();
         }

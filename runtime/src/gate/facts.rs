@@ -154,6 +154,7 @@ impl Recorded {
             schemes: self.schemes,
             hub: self.facts.features.iter().any(|f| f == super::HUB_WITHIN),
             runtime: self.facts.features.iter().any(|f| f == super::RUNTIME),
+            slots: self.facts.features.iter().any(|f| f == super::IMAGE),
             agent: self.facts.agent.clone(),
         }
     }

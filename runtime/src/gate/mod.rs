@@ -7,10 +7,12 @@
 mod agents;
 mod commands;
 mod facts;
+mod image;
 mod paths;
 mod review;
 pub(crate) mod software;
 mod system;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +31,7 @@ pub(crate) use review::line;
 pub use review::{Line, Review};
 pub use system::uci_grant;
 pub(crate) use system::{keys as system_keys, uci_words, user};
+pub(crate) use words::{is_label, label, source_word, step_path};
 
 /// What `meta.requires` may name: what this program can do.
 pub const FEATURES: &[&str] = &[
@@ -58,6 +61,8 @@ pub const FEATURES: &[&str] = &[
 const HUB_WITHIN: &str = "hub-within";
 /// And where the daemon runs a node of the runtime.
 const RUNTIME: &str = "runtime";
+/// And where there are two root file systems.
+const IMAGE: &str = "image";
 
 /// The bits above the nine permission bits: setuid, setgid, sticky.
 const SPECIAL_BITS: u32 = 0o7000;
@@ -102,6 +107,7 @@ pub struct Gate<'a> {
     schemes: &'static [&'static str],
     hub: bool,
     runtime: bool,
+    slots: bool,
     /// The agent of the runtime whose proposals are judged.
     agent: Option<Name>,
 }
@@ -131,6 +137,7 @@ impl<'a> Gate<'a> {
             schemes,
             hub: false,
             runtime: false,
+            slots: false,
             agent: None,
         }
     }
@@ -139,6 +146,13 @@ impl<'a> Gate<'a> {
     #[must_use]
     pub fn with_hub(mut self, hub: bool) -> Self {
         self.hub = hub;
+        self
+    }
+
+    /// The same where the device has two root file systems.
+    #[must_use]
+    pub fn with_slots(mut self, slots: bool) -> Self {
+        self.slots = slots;
         self
     }
 
@@ -162,6 +176,7 @@ impl<'a> Gate<'a> {
             .copied()
             .chain(self.hub.then_some(HUB_WITHIN))
             .chain(runtime)
+            .chain(self.slots.then_some(IMAGE))
     }
 
     /// Holds a whole state against what `source` was granted.
@@ -196,6 +211,7 @@ impl<'a> Gate<'a> {
             self.step(source, &label, step, &mut found);
         }
         system::contradictions(&state.spec.apply, &mut found);
+        image::one_at_most(&state.spec.apply, &mut found);
         if let Some(check) = &state.spec.health_check {
             self.health(source, check, &mut found);
         }
@@ -255,6 +271,7 @@ impl<'a> Gate<'a> {
             Step::Uci(uci) => self.uci(source, label, uci, found),
             Step::Cron(cron) => self.cron(source, label, cron, found),
             Step::Sysctl(sysctl) => self.sysctl(source, label, sysctl, found),
+            Step::Image(image) => self.image(source, label, image, found),
         }
     }
 
@@ -425,76 +442,5 @@ impl Judgement {
             why,
             needed: None,
         });
-    }
-}
-
-/// A source as policy writes it.
-pub(crate) const fn source_word(source: Source) -> &'static str {
-    match source {
-        Source::Baseline => "baseline",
-        Source::Hub => "hub",
-        Source::Local => "local",
-        Source::Artifact => "artifact",
-        Source::Drift => "drift",
-        Source::Operator => "operator",
-        Source::Schedule => "schedule",
-        Source::Agent => "agent",
-    }
-}
-
-/// A step in words.
-pub(crate) fn label(at: usize, step: &Step) -> String {
-    match step_path(step) {
-        Some(path) => format!("step {} ({} {path})", at + 1, kind(step)),
-        None => match step {
-            Step::Service(s) => format!("step {} (service {})", at + 1, s.name),
-            Step::Package(p) => format!("step {} (package {})", at + 1, p.name),
-            Step::Uci(u) => format!("step {} (uci {})", at + 1, uci_words(u)),
-            Step::Cron(c) => format!("step {} (cron {})", at + 1, c.name),
-            Step::Sysctl(s) => format!("step {} (sysctl {})", at + 1, s.key),
-            _ => format!("step {} ({})", at + 1, kind(step)),
-        },
-    }
-}
-
-/// Whether `words` is the [`label`] of this step.
-pub(crate) fn is_label(words: &str, at: usize, step: &Step) -> bool {
-    let Some(path) = step_path(step) else {
-        return label(at, step) == words;
-    };
-    let rest = words.strip_prefix("step ").and_then(|rest| rest.split_once(" ("));
-    rest.is_some_and(|(number, rest)| {
-        let own = number.parse() == Ok(at + 1) && !number.starts_with(['0', '+']);
-        let listed = rest.strip_prefix(kind(step)).and_then(|rest| rest.strip_prefix(' '));
-        own && listed.and_then(|rest| rest.strip_suffix(')')) == Some(path)
-    })
-}
-
-/// The path of a step that has one.
-pub(crate) fn step_path(step: &Step) -> Option<&str> {
-    match step {
-        Step::File(s) => Some(s.path.as_str()),
-        Step::Directory(s) => Some(s.path.as_str()),
-        Step::Link(s) => Some(s.path.as_str()),
-        Step::Absent(s) => Some(s.path.as_str()),
-        _ => None,
-    }
-}
-
-/// The `type` of a step.
-pub(crate) const fn kind(step: &Step) -> &'static str {
-    match step {
-        Step::File(_) => "file",
-        Step::Directory(_) => "directory",
-        Step::Link(_) => "link",
-        Step::Absent(_) => "absent",
-        Step::Service(_) => "service",
-        Step::Package(_) => "package",
-        Step::Uci(_) => "uci",
-        Step::User(_) => "user",
-        Step::Group(_) => "group",
-        Step::Cron(_) => "cron",
-        Step::Sysctl(_) => "sysctl",
-        Step::Shell(_) => "shell",
     }
 }

@@ -6,11 +6,13 @@ use jos_trust::floors::Edition;
 use jos_trust::{Standing, Verified};
 
 use super::confirm::Verdict;
+use super::converge::take_out;
 use super::report::impossible;
 use super::transact::{Covered, Transaction};
 use super::{Plane, PlaneError, patience, source_of};
 use crate::act::Done;
 use crate::outcome::{Outcome, Report};
+use crate::plan::Action;
 
 impl Plane<'_> {
     /// Applies a verified state: gate, ledger, journal, acts, health, confirm; or takes everything back.
@@ -21,6 +23,11 @@ impl Plane<'_> {
         self.check_name(state)?;
         let _lock = self.lock()?;
         self.recover_under_lock()?;
+        self.apply_under_lock(state)
+    }
+
+    /// The same for whoever has the lock, and has recovered.
+    pub(super) fn apply_under_lock(&self, state: &Verified<DesiredState>) -> Result<Outcome, PlaneError> {
         self.check_floors(state.counter().stream)?;
         let source = source_of(state.channel());
         let version = state.version();
@@ -49,6 +56,10 @@ impl Plane<'_> {
         if self.ask_repositories(&plan) {
             plan = self.compare(&gate, &wanted)?;
         }
+        // By the other stream's state in force: drift, and not the affair of this one.
+        take_out(&mut plan, &|change| {
+            change.action != Action::Image || change.source == source
+        });
         self.bring_content(&mut plan);
         if !plan.is_possible() {
             // What stands in the way may go away by itself: a host that does not answer, a full disk, somebody's file.
@@ -57,6 +68,12 @@ impl Plane<'_> {
                 self.change_patience(|patience, now| patience.failed(&what, now))?;
             }
             return self.refused(source, Some(version), impossible(&plan));
+        }
+        if let Some((change, ..)) = plan.image().filter(|_| standing == Standing::InForce) {
+            let (step, now) = (&change.step, change.details.join(", "));
+            let reason = format!("{step}: {now}: the state is in force; a new version of it moves the device again");
+            let report = Report::new(OutcomeKind::Refused).because(vec![reason]);
+            return self.refused(source, Some(version), report);
         }
         let completes = self.live() && held.iter().any(|h| h.pending);
         if standing == Standing::InForce && plan.is_empty() && !completes {
@@ -79,12 +96,16 @@ impl Plane<'_> {
             let report = Report::new(OutcomeKind::Unconfirmed).because(vec![reason]);
             return self.refused(source, Some(version), report);
         }
+        let decision = self.state_decision(source, &gate, state, &held, &wanted, &plan)?;
+        if plan.image().is_some() {
+            return self.move_to(state, &plan, decision);
+        }
         let transaction = Transaction {
             source,
             version,
             plan: &plan,
             adopts,
-            decision: Covered::New(self.state_decision(source, &gate, state, &held, &wanted, &plan)?),
+            decision: Covered::New(decision),
             verdict: Verdict {
                 source,
                 health: spec.health_check.as_ref().map(|h| (source, h)),

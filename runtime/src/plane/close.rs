@@ -236,7 +236,9 @@ impl Plane<'_> {
         let kept: Vec<String> = floors
             .counters()
             .filter_map(|(_, f)| f.in_force.as_ref())
-            .map(|k| format!("{}.json", k.content))
+            .map(|k| k.content)
+            .chain(self.moving()?.map(|m| m.tried.content))
+            .map(|content| format!("{content}.json"))
             .collect();
         for name in self.data.list(&self.at("states"))? {
             if let Some(name) = name.to_str().filter(|n| !kept.iter().any(|k| k == n)) {

@@ -69,7 +69,9 @@ impl Plane<'_> {
         if !plan.is_possible() {
             return self.refused(Source::Drift, Some(version), impossible(&plan));
         }
-        if plan.is_empty() && !completes {
+        // Nobody is moved to another system unasked: that is only said.
+        let elsewhere = take_out(&mut plan, &|change| change.action != Action::Image);
+        if plan.is_empty() && elsewhere.is_empty() && !completes {
             return unchanged(Some(version));
         }
         let turn = Turn {
@@ -83,7 +85,8 @@ impl Plane<'_> {
             return self.correct(&turn, plan, true);
         }
         let correct = |source| gate.grant(source).is_none_or(|g| g.drift == DriftPolicy::Correct);
-        let reported = take_out(&mut plan, &|change| correct(change.source));
+        let mut reported = take_out(&mut plan, &|change| correct(change.source));
+        reported.extend(elsewhere);
         let (patience, now) = (self.patience(), self.now()?.unix());
         let flapping = take_out(&mut plan, &|change| !patience.holds(&change.what, now));
         if !plan.is_empty() && patience.waits(&drift_of(&plan), now) == 0 {
@@ -259,7 +262,7 @@ impl Plane<'_> {
 }
 
 /// Takes the changes out of the plan that `keep` does not want kept, with their tasks, and gives them back.
-fn take_out(plan: &mut Plan, keep: &dyn Fn(&Change) -> bool) -> Vec<Change> {
+pub(super) fn take_out(plan: &mut Plan, keep: &dyn Fn(&Change) -> bool) -> Vec<Change> {
     let changes = std::mem::take(&mut plan.changes);
     let mut places = vec![None; changes.len()];
     let mut out = Vec::new();

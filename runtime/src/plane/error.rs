@@ -24,6 +24,16 @@ pub enum PlaneError {
         /// The agent.
         name: Name,
     },
+    /// The machine is being started anew, into another system.
+    #[error(
+        "{name}: the machine is being started anew, to run {image}; what becomes of the state is decided there (`jos agent status`)"
+    )]
+    Restarting {
+        /// The agent.
+        name: Name,
+        /// The version of that system.
+        image: String,
+    },
     /// An earlier trial could not be taken back, and still cannot.
     #[error("an earlier change could not be taken back completely; left to do:\n  {}\nPut that right, then run this again", left.join("\n  "))]
     Unfinished {

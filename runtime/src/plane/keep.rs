@@ -201,6 +201,10 @@ impl Plane<'_> {
     /// Writes a checkpoint: what the records since the last one (in segment `from`) come to. Gives whether it did.
     fn checkpoint(&self, ledger: &mut Ledger<'_>, from: u32) -> Result<bool, PlaneError> {
         // A change that could not be taken back is not over.
+        // Nor is a move to another system, whose outcome comes under a decision before this.
+        if self.moving()?.is_some() {
+            return Ok(false);
+        }
         let unfinished = |r: &jos_schemas::documents::ledger::Record| r.payload["outcome"] == "broken";
         let Some(last) = ledger.last()?.filter(|r| r.kind != "decision" && !unfinished(r)) else {
             return Ok(false);

@@ -11,8 +11,10 @@ mod converge;
 mod error;
 mod flow;
 mod held;
+mod image;
 mod keep;
 mod lock;
+mod moved;
 mod patience;
 mod propose;
 mod record;
@@ -51,6 +53,7 @@ pub(crate) use converge::set_of;
 pub use error::PlaneError;
 pub use flow::{FlowAct, FlowOutcome, FlowStep};
 pub(crate) use flow::{flow_id, is_flow_id, one_step_state, state_of};
+pub use image::{Moving, Stage};
 pub(crate) use keep::streams_of;
 pub use propose::Proposed;
 pub(crate) use propose::change_id;
@@ -157,6 +160,7 @@ impl<'a> Plane<'a> {
         let (policy, schemes) = (&self.setup.policy, self.world.probe.schemes());
         Gate::new(policy, &self.protected(), &self.setup.own_services, schemes)
             .with_hub(self.world.hub.is_some())
+            .with_slots(self.slots().is_some())
             .with_node(self.setup.node.as_deref())
             .on(&self.disk.mounted(), &|path| self.disk.real(path))
     }
@@ -228,6 +232,7 @@ impl<'a> Plane<'a> {
             fetch: self.world.fetch,
             packages: self.world.packages,
             outlives: self.world.guardian.is_some(),
+            slots: self.slots(),
         };
         self.disk.keep_off(gate.protected());
         let mut plan = compare::plan(&sight, wanted);

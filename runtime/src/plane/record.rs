@@ -4,10 +4,11 @@
 //! end: what is decided, what the gate knew, and what only this device could know when it decided.
 //!
 //! ```text
-//! payload of         state.apply               state.converge, .first_boot   flow.step           agent.change
+//! payload of         state.apply, state.move   state.converge, .first_boot   flow.step           agent.change
 //! what is decided    stream content signers    changes count set             artifact step act   agent node job decision act
 //!                    state root trust
 //! what the gate knew gate: SHA-256 of a blob
+//!                    image: {compatible version} of the system that ran, where a step names one
 //! what was captured  ids:    {"root:lp": "0:7", "": "0:0"}      what names of owners stood for
 //!                    found:  {PATH: SHAPE | null}               what did not stand as the ledger says
 //!                    inputs: {PATH: {sha256 size content} | {mac} | null}   what shared files said before
@@ -54,6 +55,9 @@ impl Plane<'_> {
         });
         if let Some(root) = self.vouching_root(state)? {
             payload["trust"] = json!({ "blob": blobs.put(&root)?.to_string(), "size": root.len() });
+        }
+        if let Some(image) = &plan.running {
+            payload["image"] = json!(image);
         }
         self.add_captured(&mut payload, &self.gate_facts(gate, None), held, wanted, plan)?;
         Ok(Decision {

@@ -38,11 +38,11 @@ impl Plane<'_> {
             Some(outcome) if outcome.report.kind == OutcomeKind::Broken => Err(PlaneError::Unfinished {
                 left: outcome.report.left,
             }),
-            _ => Ok(()),
+            _ => self.settle_move().map(drop),
         }
     }
 
-    fn recovery(&self) -> Result<Option<Outcome>, PlaneError> {
+    pub(super) fn recovery(&self) -> Result<Option<Outcome>, PlaneError> {
         let journal = self.journal()?;
         let Some(trial) = journal.trial()? else {
             journal.sweep()?;
@@ -50,6 +50,7 @@ impl Plane<'_> {
         };
         let progress = journal.phase()?;
         self.leave_to_guardian(&journal, &trial, progress.phase)?;
+        let trial = self.in_this_system(trial);
         self.disk.set_tag(&trial.tag);
         let hands = self.hands(&journal, &[]);
         self.settle(&hands, &trial, progress).map(Some)
@@ -103,6 +104,7 @@ impl Plane<'_> {
         if self.is_kept(&trial, progress.phase)? {
             return Ok(None);
         }
+        let trial = self.in_this_system(trial);
         self.disk.set_tag(&trial.tag);
         if progress.phase != Phase::Reverting {
             let report = Report::new(OutcomeKind::RolledBack).because(vec![INTERRUPTED.to_owned()]);
@@ -118,6 +120,10 @@ impl Plane<'_> {
         let Some(last) = ledger.last()?.filter(|r| r.kind == "decision") else {
             return Ok(None);
         };
+        // Its outcome comes once the machine runs the system that it was to run.
+        if self.moves_by(last.index)? {
+            return Ok(None);
+        }
         let known = own::read_value::<Decision>(&last.payload).is_ok();
         let reason = if known {
             "interrupted before anything was touched"

@@ -8,11 +8,12 @@ use jos_schemas::text::{Name, Utc};
 use jos_trust::{Digest, Stream};
 use serde::Serialize;
 
-use super::{Plane, PlaneError};
+use super::{Moving, Plane, PlaneError};
 use crate::book::Last;
 use crate::disk::Disk;
 use crate::journal::Phase;
 use crate::ledger::LedgerHead;
+use crate::world::Image;
 
 /// One state in force.
 #[derive(Clone, Debug, Serialize)]
@@ -72,6 +73,12 @@ pub struct Status {
     /// A trial is under way, or one was interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Phase>,
+    /// The system that runs, on a device with two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Another system is being moved to, or back from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
     /// How often the last drift came back after it was put right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift_repeats: Option<u64>,
@@ -115,6 +122,8 @@ impl Plane<'_> {
             set_aside: crate::ledger::asides(&self.data, self.setup.name.as_str())?,
             floors_lost: self.lost_floors()?,
             trial,
+            image: self.running_image(),
+            moving: self.moving()?.map(|m| m.shown()),
             drift_repeats,
         })
     }

@@ -7,6 +7,7 @@ mod confirm;
 mod crash;
 mod drift;
 mod hostile;
+mod image;
 mod keep;
 mod names;
 mod packages;

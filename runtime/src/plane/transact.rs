@@ -89,6 +89,7 @@ impl Plane<'_> {
             undo: Vec::new(),
             services: Vec::new(),
             own: self.own_upgrade(wanted)?,
+            image: self.running_image(),
         };
         self.disk.set_tag(&trial.tag);
         let services = self.live().then_some(self.world.services);
@@ -131,6 +132,12 @@ impl Plane<'_> {
             && wanted.adopts.is_some();
         if wanted.plan.is_empty() && report.reasons.is_empty() {
             report.kind = OutcomeKind::Unchanged;
+        }
+        // What a new system was moved to for is good in it: so is the system, before the state is in force.
+        if let Some(state) = wanted.adopts
+            && let Err(why) = self.keep_image(state)
+        {
+            return self.revert(&hands, &trial, report, Failed::device(why));
         }
         // 5. Keep it. The floors are the commit point of an adoption, the phase that of everything else.
         if let Err(e) = journal.set_phase(Phase::Confirmed, payload(&report), None) {

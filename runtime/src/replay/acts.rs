@@ -22,6 +22,13 @@ impl Case<'_> {
         if self.blind || !matches!(report.outcome, OutcomeKind::Applied | OutcomeKind::Unchanged) {
             return Ok(());
         }
+        if let Some(change) = report.changes.iter().find(|c| c.action == Action::Image) {
+            return Err(self.diverges(
+                &change.what,
+                "a move by a decision of its own",
+                "one among other changes",
+            ));
+        }
         for (at, part) in self.parts.iter().enumerate() {
             let over = &self.parts[at + 1..];
             for (index, step) in part.state.spec.apply.iter().enumerate() {

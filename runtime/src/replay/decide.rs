@@ -25,7 +25,7 @@ impl Machine {
             None => self.decide(line, blobs)?,
         };
         if let Some((stream, state)) = &open.state
-            && open.adopts
+            && (open.adopts || open.why == Why::Move)
         {
             let tried = self.tried.entry(*stream).or_default();
             if state.document.meta.version >= tried.version {
@@ -34,7 +34,11 @@ impl Machine {
         }
         self.live = Some(open.live());
         self.counts.entry(line.source).or_default().decisions += 1;
-        self.open = Some(Rc::new(open));
+        let open = Rc::new(open);
+        if open.why == Why::Move {
+            self.moved = Some(Rc::clone(&open));
+        }
+        self.open = Some(open);
         Ok(())
     }
 
@@ -50,7 +54,14 @@ impl Machine {
         }
         let payload = decided.payload.get().as_bytes();
         match decided.kind {
-            "state.apply" => self.decide_apply(line, &decided, &read(index, payload, "a state.apply")?, blobs),
+            "state.apply" => self.decide_apply(
+                line,
+                &decided,
+                Why::Apply,
+                &read(index, payload, "a state.apply")?,
+                blobs,
+            ),
+            "state.move" => self.decide_apply(line, &decided, Why::Move, &read(index, payload, "a state.move")?, blobs),
             "state.converge" => self.decide_converge(
                 line,
                 &decided,
@@ -71,7 +82,7 @@ impl Machine {
             }
             "agent.change" => self.decide_change(line, decided.id, &read(index, payload, "an agent.change")?, blobs),
             other => {
-                let known = "state.apply, state.converge, state.first_boot, flow.step or agent.change";
+                let known = "state.apply, state.move, state.converge, state.first_boot, flow.step or agent.change";
                 Err(Divergence::new(index, known, format!("a decision of kind {other:?}")))
             }
         }
@@ -81,6 +92,7 @@ impl Machine {
         &mut self,
         line: &Line<'_>,
         decided: &Decided<'_>,
+        why: Why,
         apply: &Apply<'_>,
         blobs: &mut Blobs<'_>,
     ) -> Result<Open, Divergence> {
@@ -89,7 +101,7 @@ impl Machine {
         let trust = apply.trust.as_ref().map(|t| t.blob);
         let root = trust.map(|digest| self.shelf.root(index, digest, blobs)).transpose()?;
         if serde_json::from_slice::<HashOnly>(apply.state.get().as_bytes()).is_ok() {
-            return self.decide_unread(line, apply, recorded, blobs);
+            return self.decide_unread(line, why, apply, recorded, blobs);
         }
         let state = Rc::new(shelf::state(index, apply, root.as_deref(), blobs)?);
         let meta = &state.document.meta;
@@ -106,7 +118,13 @@ impl Machine {
             meta.version.to_string(),
             line.version.map_or("none".into(), |v| v.to_string()),
         )?;
-        expect("id", format!("{}-{}", line.name, meta.version), decided.id.to_owned())?;
+        let kind = if why == Why::Move { "-move" } else { "" };
+        expect(
+            "id",
+            format!("{}-{}{kind}", line.name, meta.version),
+            decided.id.to_owned(),
+        )?;
+        super::moved::runs(index, why, &state.document, apply.image.as_ref())?;
         let streams = match apply.stream {
             Stream::Baseline => matches!(line.source, Source::Baseline),
             Stream::State => matches!(line.source, Source::Hub | Source::Local),
@@ -143,19 +161,19 @@ impl Machine {
         for (source, state) in &judged {
             gate_says_yes(index, &recorded, *source, &state.document)?;
         }
-        let completes = recorded.facts.live && self.streams.values().any(|kept| kept.pending);
+        let completes = why == Why::Apply && recorded.facts.live && self.streams.values().any(|kept| kept.pending);
         let (found, inputs) = captured(index, apply.found, apply.inputs, blobs)?;
         self.gate = Some(apply.gate);
         Ok(Open {
             index,
-            why: Why::Apply,
+            why,
             source: line.source,
             version: line.version,
             recorded,
             state: Some((apply.stream, state)),
             step: None,
             unread: None,
-            adopts,
+            adopts: adopts && why == Why::Apply,
             completes,
             ids: owned(&apply.ids),
             found,
@@ -170,6 +188,7 @@ impl Machine {
     fn decide_unread(
         &mut self,
         line: &Line<'_>,
+        why: Why,
         apply: &Apply<'_>,
         recorded: Rc<Recorded>,
         blobs: &mut Blobs<'_>,
@@ -201,14 +220,14 @@ impl Machine {
         self.gate = Some(apply.gate);
         Ok(Open {
             index,
-            why: Why::Apply,
+            why,
             source: line.source,
             version: line.version,
             recorded,
             state: None,
             step: None,
             unread: Some((apply.stream, kept)),
-            adopts,
+            adopts: adopts && why == Why::Apply,
             completes: false,
             ids: owned(&apply.ids),
             found,

@@ -28,7 +28,7 @@ pub(super) struct Decided<'a> {
     pub(super) payload: &'a RawValue,
 }
 
-/// `state.apply`.
+/// `state.apply` and `state.move`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Apply<'a> {
@@ -40,6 +40,9 @@ pub(super) struct Apply<'a> {
     #[serde(borrow)]
     pub(super) state: &'a RawValue,
     pub(super) root: bool,
+    /// The system that ran, where a step names one.
+    #[serde(default, borrow)]
+    pub(super) image: Option<ImageLine<'a>>,
     /// The trust root under which its signatures count.
     #[serde(default)]
     pub(super) trust: Option<InBlob>,
@@ -51,6 +54,14 @@ pub(super) struct Apply<'a> {
     pub(super) found: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub(super) inputs: Option<&'a RawValue>,
+}
+
+/// A system.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImageLine<'a> {
+    pub(super) compatible: &'a str,
+    pub(super) version: &'a str,
 }
 
 /// `state.converge` and `state.first_boot`.

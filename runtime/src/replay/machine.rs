@@ -98,6 +98,8 @@ pub(super) enum Why {
     FirstBoot,
     /// Steps of no state: of an artifact's flow, or an agent's.
     Flow,
+    /// A state that is to come into force in another system.
+    Move,
     /// Nothing was decided: drift is reported only.
     Report,
 }
@@ -185,6 +187,8 @@ pub struct Machine {
     pub(super) open: Option<Rc<Open>>,
     /// The last drift that was put right: the same again within a day is put right under the same decision.
     pub(super) drift: Option<Rc<Open>>,
+    /// The last move to another system: its outcome comes after those of that system.
+    pub(super) moved: Option<Rc<Open>>,
     /// A change that a ledger before this one had decided on, and whose outcome follows here.
     pub(super) elsewhere: Option<Elsewhere>,
     pub(super) counts: BTreeMap<Source, Counts>,
@@ -197,6 +201,7 @@ pub struct Machine {
 impl PartialEq for Machine {
     fn eq(&self, other: &Self) -> bool {
         let open = |m: &Self| m.open.as_ref().map(|o| o.index);
+        let moved = |m: &Self| m.moved.as_ref().map(|o| o.index);
         self.name == other.name
             && self.next == other.next
             && self.streams == other.streams
@@ -210,6 +215,7 @@ impl PartialEq for Machine {
             && self.failures == other.failures
             && self.history == other.history
             && open(self) == open(other)
+            && moved(self) == moved(other)
     }
 }
 

@@ -25,6 +25,7 @@ mod flow;
 mod line;
 mod machine;
 mod missing;
+mod moved;
 mod quick;
 mod rules;
 mod run;

@@ -61,6 +61,9 @@ impl Machine {
             return Err(Divergence::new(index, expected, found).about("version"));
         }
         allowed(index, &open, &report)?;
+        if open.why == Why::Move {
+            return self.move_ended(line, open, &report);
+        }
         let sides = self.sides(&open);
         let blind = self.is_blind() || open.unread.is_some();
         let parts: Vec<Part<'_>> = sides.iter().map(Side::part).collect();
@@ -141,6 +144,9 @@ impl Machine {
             return Ok((Rc::clone(open), false));
         }
         if let Some(open) = self.drift.as_ref().filter(is) {
+            return Ok((Rc::clone(open), true));
+        }
+        if let Some(open) = self.moved.as_ref().filter(is) {
             return Ok((Rc::clone(open), true));
         }
         let expected = match &self.open {

@@ -9,8 +9,8 @@ mod steps;
 pub use health::{CommandCheck, HealthCheck, HttpCheck, ServiceCheck, TcpCheck};
 pub use signature::{Signature, SignatureAlg};
 pub use steps::{
-    AbsentStep, BlobSource, Content, CronStep, DirectoryStep, FileStep, GroupStep, LinkStep, PackageState, PackageStep,
-    SecretRef, ServiceAction, ServiceStep, ShellStep, Step, SysctlStep, UciStep, UciValue, UserStep,
+    AbsentStep, BlobSource, Content, CronStep, DirectoryStep, FileStep, GroupStep, ImageStep, LinkStep, PackageState,
+    PackageStep, SecretRef, ServiceAction, ServiceStep, ShellStep, Step, SysctlStep, UciStep, UciValue, UserStep,
 };
 
 use std::collections::BTreeMap;

@@ -135,6 +135,11 @@ pub struct Grant {
     #[serde(deserialize_with = "ruled::list::<_, ruled::Line>")]
     #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::Line>"))]
     pub packages: Vec<String>,
+    /// Whole systems that may be moved to, by what their bundles say that they are for. `*` is not one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "ruled::list::<_, ruled::Compatible>")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Vec<ruled::Compatible>"))]
+    pub images: Vec<String>,
     /// What of the UCI files may be changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uci: Vec<UciGrant>,

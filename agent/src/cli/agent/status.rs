@@ -209,6 +209,7 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
         other => other.to_string(),
     };
     line("version", version);
+    line("image", image(&value["plane"]));
     line("last outcome", outcome(&value["last_outcome"]));
     line("ledger", ledger(&value["ledger"]));
     if let Some(why) = value["plane"]["floors_lost"].as_str() {
@@ -251,6 +252,25 @@ fn text(agent: &Agent, init: Init, state: &State, live: Option<&Live>, value: &V
     }
     line("files", agent.folder.display().to_string());
     out
+}
+
+/// Which system runs, and which one is on trial.
+fn image(plane: &Value) -> String {
+    let named = |image: &Value| {
+        Some(format!(
+            "{} {}",
+            image["compatible"].as_str()?,
+            image["version"].as_str()?
+        ))
+    };
+    let Some(runs) = named(&plane["image"]) else {
+        return String::new();
+    };
+    let moving = &plane["moving"];
+    match (named(&moving["to"]), moving["stage"].as_str(), &moving["version"]) {
+        (Some(to), Some(stage), version) => format!("{runs}; version {version} moves to {to} ({stage})"),
+        _ => runs,
+    }
 }
 
 fn outcome(last: &Value) -> String {

@@ -2,6 +2,7 @@
 
 use jos_runtime::{Outcome, PlaneError};
 use jos_schemas::documents::policy::Source;
+use jos_trust::state::Channel;
 
 use super::{Agent, notify};
 use crate::cli::Failure;
@@ -39,6 +40,43 @@ impl Agent<'_> {
         }
         self.phase("recovering");
         Ok(outcome.is_none_or(|o| o.report.left.is_empty()))
+    }
+
+    /// Whether the machine is on its way to another system, or has just come there.
+    pub(super) fn is_moving(&self) -> bool {
+        self.plane.moves().unwrap_or_else(|error| {
+            log::error!("{error}");
+            false
+        })
+    }
+
+    /// Goes on with it, now that this service is up and its hub can be asked. Where that has to wait for the machine to be
+    /// started, or for a disk, each turn tries again.
+    pub(super) fn resume_move(&mut self) {
+        if !self.is_moving() {
+            return;
+        }
+        self.phase("moving to another system");
+        match self.plane.resume() {
+            Ok(Some(outcome)) => {
+                log::warn!("moved: {outcome}");
+                self.report_of_hub(&outcome);
+                self.take_baseline();
+            }
+            Ok(None) => {}
+            Err(error) => self.trouble(error.to_string()),
+        }
+    }
+
+    /// What the package brought.
+    pub(super) fn take_baseline(&mut self) {
+        let Some(path) = self.settings.baseline.clone() else {
+            return;
+        };
+        match crate::files::read(&path, crate::subject::LIMIT) {
+            Ok(bytes) => self.judge_as(&path, &bytes, Channel::Baseline),
+            Err(error) => self.trouble(format!("baseline: {error}")),
+        }
     }
 
     fn report_of_hub(&mut self, outcome: &Outcome) {

@@ -6,13 +6,13 @@
 mod apk;
 mod apt;
 mod opkg;
-mod outside;
 
 use std::path::Path;
 use std::time::Duration;
 
 use jos_runtime::world::{Invocation, PackageChange, PackageWish, Packages, Processes, Ran};
 
+use super::outside;
 use super::processes::System;
 
 /// For what only looks.

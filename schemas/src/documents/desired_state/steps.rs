@@ -7,6 +7,7 @@ mod account;
 mod cron;
 mod directory;
 mod file;
+mod image;
 mod link;
 mod package;
 mod secret;
@@ -20,6 +21,7 @@ pub use account::{GroupStep, UserStep};
 pub use cron::CronStep;
 pub use directory::DirectoryStep;
 pub use file::{BlobSource, Content, FileStep};
+pub use image::ImageStep;
 pub use link::LinkStep;
 pub use package::{PackageState, PackageStep};
 pub use secret::SecretRef;
@@ -62,6 +64,8 @@ pub enum Step {
     Cron(CronStep),
     /// A kernel parameter.
     Sysctl(SysctlStep),
+    /// A whole system, for a device with two root file systems.
+    Image(ImageStep),
     /// A command that the device's policy lists.
     Shell(ShellStep),
 }
@@ -78,6 +82,7 @@ tagged!(Step, "a step", {
     "group" => Group(GroupStep),
     "cron" => Cron(CronStep),
     "sysctl" => Sysctl(SysctlStep),
+    "image" => Image(ImageStep),
     "shell" => Shell(ShellStep),
 });
 

@@ -153,3 +153,36 @@ fn only_the_very_state_in_force_is_reopened() {
         "not-in-force"
     );
 }
+
+#[test]
+fn only_the_very_state_whose_trial_began_is_resumed_and_no_later_than_the_next() {
+    let mut device = Device::new();
+    let begun = good(8, &device);
+    let counter = begun.counter().clone();
+    let tried = crate::floors::InForce {
+        version: begun.version(),
+        content: begun.content(),
+        signers: begun.signers().to_vec(),
+        dev: false,
+    };
+    let resume = |bytes: &[u8], floors: &Floors| {
+        let received = Received::json("state.json", bytes);
+        crate::state::resume(received, &counter, Channel::Hub, floors, &tried)
+    };
+    let code = |found: Result<crate::Verified<_>, Refused>| found.expect_err("it is refused").code();
+    assert_eq!(code(resume(&begun.to_bytes(), &device.floors)), "not-in-force");
+    device.floors.begin(&begun);
+    let resumed = resume(&begun.to_bytes(), &device.floors).expect("its trial began");
+    assert_eq!(
+        (resumed.content(), resumed.standing()),
+        (begun.content(), Standing::Again)
+    );
+    assert_eq!(resumed.signers(), begun.signers());
+    let other = good(9, &Device::new());
+    assert_eq!(code(resume(&other.to_bytes(), &device.floors)), "not-in-force");
+    let mut failed = device.floors.clone();
+    failed.fail(&begun);
+    assert_eq!(code(resume(&begun.to_bytes(), &failed)), "already-failed");
+    device.floors.begin(&other);
+    assert_eq!(code(resume(&begun.to_bytes(), &device.floors)), "not-in-force");
+}

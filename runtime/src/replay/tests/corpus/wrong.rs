@@ -1,5 +1,6 @@
 //! The wrong ones, each by name. What record means what stands in `original.rs`.
 
+mod images;
 mod outcomes;
 mod packages;
 

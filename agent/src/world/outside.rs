@@ -1,4 +1,4 @@
-//! What changes packages runs outside of the agent's own service.
+//! What changes packages, or the system as a whole, runs outside of the agent's own service.
 //!
 //! The agent's unit is a sandbox: most of the disk is read-only, capabilities are few, no set-user-id bit may be set. A
 //! package and its scripts need all of that, and no list of exceptions would be right for every package; so under systemd
@@ -28,7 +28,7 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ran, String> {
 
     let failed = |e: &dyn std::fmt::Display| format!("systemd-run: {e}");
     // A file and no pipe: the tool goes on when the agent is restarted, and must not die of writing.
-    let file = memfd_create("jos-packages", MFdFlags::MFD_CLOEXEC).map_err(|e| failed(&e))?;
+    let file = memfd_create("jos-outside", MFdFlags::MFD_CLOEXEC).map_err(|e| failed(&e))?;
     let outside = Invocation {
         argv: argv(invocation),
         env: Vec::new(),
@@ -54,7 +54,10 @@ fn argv(invocation: &Invocation) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    argv.push(format!("--description=Packages, for {}", Layout::HERE.program));
+    argv.push(format!(
+        "--description=A change of the system, for {}",
+        Layout::HERE.program
+    ));
     argv.push(format!("--property=RuntimeMaxSec={}", invocation.timeout.as_secs()));
     let path = ("PATH".to_owned(), processes::PATH.to_owned());
     let env = std::iter::once(&path).chain(&invocation.env);
