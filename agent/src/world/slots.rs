@@ -70,18 +70,23 @@ fn read_info(text: &str) -> Result<Image, String> {
     Ok(Image { compatible, version })
 }
 
+/// Outside of the agent's sandbox, which may write neither slot nor the loader's settings, and where nobody has seen RAUC read
+/// a bundle.
+fn run(argv: &[&str], timeout: Duration) -> Result<Ran, String> {
+    let invocation = invocation(argv, timeout);
+    if outside::needed() {
+        outside::run(&invocation)
+    } else {
+        System.run(&invocation)
+    }
+}
+
 impl Rauc {
-    /// Outside of the agent's sandbox, which may write neither slot nor the loader's settings.
     fn script(&self, words: &[&str]) -> Result<Ran, String> {
         let script = self.folder.join("slot").display().to_string();
         let mut argv = vec![script.as_str()];
         argv.extend(words);
-        let invocation = invocation(&argv, LONG);
-        if outside::needed() {
-            outside::run(&invocation)
-        } else {
-            System.run(&invocation)
-        }
+        run(&argv, LONG)
     }
 
     fn tell(&self, word: &str) -> Result<(), String> {
@@ -101,8 +106,7 @@ impl Slots for Rauc {
     fn inspect(&self, bundle: &Path) -> Result<Image, String> {
         let bundle = bundle.to_str().ok_or("the bundle's path is not UTF-8")?;
         let argv = ["rauc", "info", "--output-format=json", bundle];
-        let ran = System.run(&invocation(&argv, SHORT))?;
-        read_info(&good(&argv, &ran)?)
+        read_info(&good(&argv, &run(&argv, SHORT)?)?)
     }
 
     fn install(&self, bundle: &Path) -> Result<Ran, String> {

@@ -34,6 +34,16 @@ pub enum PlaneError {
         /// The version of that system.
         image: String,
     },
+    /// Another system is on trial, and nobody here can say whether it is good.
+    #[error(
+        "{name}: {image} is on trial; the agent itself goes on with that, for the hub has to confirm it (`jos agent status`)"
+    )]
+    OnTrial {
+        /// The agent.
+        name: Name,
+        /// The version of that system.
+        image: String,
+    },
     /// An earlier trial could not be taken back, and still cannot.
     #[error("an earlier change could not be taken back completely; left to do:\n  {}\nPut that right, then run this again", left.join("\n  "))]
     Unfinished {

@@ -148,8 +148,8 @@ impl Plane<'_> {
     /// hub. `None` where there is none.
     pub fn resume(&self) -> Result<Option<Outcome>, PlaneError> {
         let _lock = self.lock()?;
-        self.recovery()?;
-        self.settle_move()
+        let recovered = self.recovery()?;
+        self.settle_after(recovered.as_ref())
     }
 
     /// A trial that began in the other system: its files are that system's, and this one has its own. What lies where

@@ -29,6 +29,17 @@ const TRIES: u32 = 3;
 const LEAVES: u32 = 3;
 
 impl Plane<'_> {
+    /// After whatever recovery came to. A trial in the new system that cannot be taken back there ends in the old one.
+    pub(super) fn settle_after(&self, recovered: Option<&Outcome>) -> Result<Option<Outcome>, PlaneError> {
+        let broken = recovered.filter(|outcome| outcome.kind == OutcomeKind::Broken);
+        match (broken, self.moving()?) {
+            (Some(outcome), Some(here)) if here.stage == Stage::Trying => {
+                self.go_back(here, Failed::device(outcome.left.join("; "))).map(Some)
+            }
+            _ => self.settle_move(),
+        }
+    }
+
     /// What became of a move that is under way: from how far it was, which system runs, and whether the machine was started.
     pub(super) fn settle_move(&self) -> Result<Option<Outcome>, PlaneError> {
         let Some(mut under_way) = self.moving()? else {
@@ -102,11 +113,10 @@ impl Plane<'_> {
         let asks = state.value().spec.confirm.as_ref().and_then(|c| c.hub_within);
         if asks.is_some() && self.world.hub.is_none() {
             // Somebody at a shell, who has no line to it.
-            let why = format!(
-                "{} is on trial, which the agent itself goes on with: the hub has to confirm it",
-                here.to.version
-            );
-            return Err(unfinished(why));
+            return Err(PlaneError::OnTrial {
+                name: self.setup.name.clone(),
+                image: here.to.version,
+            });
         }
         here.tries += 1;
         self.write_move(&here)?;

@@ -34,11 +34,13 @@ impl Plane<'_> {
 
     /// The same, where an unfinished recovery is a reason not to go on.
     pub(super) fn recover_under_lock(&self) -> Result<(), PlaneError> {
-        match self.recovery()? {
+        let recovered = self.recovery()?;
+        self.settle_after(recovered.as_ref())?;
+        match recovered {
             Some(outcome) if outcome.report.kind == OutcomeKind::Broken => Err(PlaneError::Unfinished {
                 left: outcome.report.left,
             }),
-            _ => self.settle_move().map(drop),
+            _ => Ok(()),
         }
     }
 

@@ -335,6 +335,27 @@ fn an_agent_that_ends_again_and_again_in_the_new_system_leaves_it() {
 }
 
 #[test]
+fn what_cannot_be_taken_back_in_the_new_system_is_left_behind_with_it() {
+    let m = machine();
+    m.service("web", true, true);
+    let mut spec = spec(&m);
+    spec["apply"][0]["notify"] = json!(["web"]);
+    moved(&m, 2, spec);
+    m.boot();
+    // It starts neither under the new file nor under the old one.
+    m.lame.borrow_mut().push("web".into());
+    m.slots.deaf.set(true);
+    assert!(matches!(m.plane().resume(), Err(PlaneError::Restarting { .. })));
+    assert_eq!(m.plane().status().unwrap().moving.unwrap().stage, Stage::Leaving);
+    assert!(matches!(m.plane().converge(), Err(PlaneError::Restarting { .. })));
+    m.slots.deaf.set(false);
+    m.boot();
+    let outcome = run(&m).unwrap();
+    assert_eq!(outcome.kind, OutcomeKind::RolledBack, "{outcome}");
+    stands(&m, "1.0", 1);
+}
+
+#[test]
 fn another_system_under_a_state_in_force_is_reported_and_everything_else_put_right() {
     let m = machine();
     moved(&m, 2, spec(&m));
