@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jos_schemas::catalogue::{Document, catalogue, detect, find};
 use jos_schemas::documents::desired_state::DesiredState;
-use jos_schemas::{Format, Issue, Node, Report, read};
+use jos_schemas::{Format, Issue, Report, read};
 use serde::Serialize;
 
 use crate::cli::signing::bytes;
@@ -153,7 +153,7 @@ fn discreet(report: Report, bytes: &[u8]) -> Report {
 
 /// The published JSON Schema is a second opinion: where it refuses what the types take, jos itself is wrong.
 #[cfg(feature = "second-opinion")]
-fn agree(document: &Document, file: &str, node: &Node) -> Result<(), Report> {
+fn agree(document: &Document, file: &str, node: &jos_schemas::Node) -> Result<(), Report> {
     let schema = (document.schema)(document);
     let second = jsonschema::draft202012::new(&schema).map_err(|error| error.to_string());
     let opinion = second.and_then(|schema| {
