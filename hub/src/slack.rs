@@ -19,16 +19,16 @@ pub async fn watch_over(mut ended: watch::Receiver<bool>) {
             _ = ended.wait_for(|ended| *ended) => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        if resident().saturating_sub(kept) < WORTH {
+        let before = resident();
+        if before.saturating_sub(kept) < WORTH {
             continue;
         }
         // Beside those who serve: it takes each arena's lock in turn.
         if let Err(error) = tokio::task::spawn_blocking(give_back).await {
             tracing::error!(cause = error.to_string(), "free memory was not given back");
         }
-        let now = resident();
-        tracing::debug!(before = kept, now, "free memory was given back");
-        kept = now;
+        kept = resident();
+        tracing::debug!(before, kept, "free memory was given back");
     }
 }
 

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
+use jos_schemas::documents::desired_state::BlobSource;
 use jos_trust::Digest;
 use jos_trust::digest::Hasher;
 
@@ -27,6 +28,18 @@ pub(crate) struct Needed {
     pub(crate) sha256: Digest,
     pub(crate) size: u64,
     pub(crate) urls: Vec<String>,
+}
+
+impl Needed {
+    /// What a step names by its hash.
+    pub(crate) fn of(source: &BlobSource) -> Result<Self, String> {
+        let sha256: Result<Digest, _> = source.sha256.as_str().parse();
+        Ok(Self {
+            sha256: sha256.map_err(|e| format!("source.sha256: {e}"))?,
+            size: source.size,
+            urls: source.urls.clone(),
+        })
+    }
 }
 
 /// The contents that one NAME has at hand.

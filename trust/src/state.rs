@@ -122,22 +122,7 @@ pub fn reopen(
             expected: kept.map(|k| k.content),
         });
     };
-    let (value, _) = typed(received, &node)?;
-    let scope = StateScope {
-        channel,
-        counter: counter.clone(),
-        standing: Standing::InForce,
-    };
-    let (signers, dev) = (kept.signers.clone(), kept.dev);
-    Ok(Verified::new(Parts {
-        version: value.meta.version,
-        value,
-        node,
-        content,
-        signers,
-        dev,
-        scope,
-    }))
+    read_back(received, node, counter, channel, Standing::InForce, kept)
 }
 
 /// Reads back a state that was being tried under `counter` when the machine started anew. It was verified when its trial
@@ -160,22 +145,33 @@ pub fn resume(
             expected: noted.map(|(_, content)| content),
         });
     }
-    let (value, _) = typed(received, &node)?;
-    let version = value.meta.version;
+    let version = tried.version;
     let standing = floors.standing(counter, Edition { version, content })?;
+    read_back(received, node, counter, channel, standing, tried)
+}
+
+/// A state whose signatures were counted before; `known` remembers whose they were.
+fn read_back(
+    received: Received<'_>,
+    node: Node,
+    counter: &Counter,
+    channel: Channel,
+    standing: Standing,
+    known: &InForce,
+) -> Result<Verified<DesiredState>, Refused> {
+    let (value, content) = typed(received, &node)?;
     let scope = StateScope {
         channel,
         counter: counter.clone(),
         standing,
     };
-    let (signers, dev) = (tried.signers.clone(), tried.dev);
     Ok(Verified::new(Parts {
+        version: value.meta.version,
         value,
         node,
         content,
-        signers,
-        version,
-        dev,
+        signers: known.signers.clone(),
+        dev: known.dev,
         scope,
     }))
 }

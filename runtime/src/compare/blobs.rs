@@ -1,7 +1,6 @@
 //! Files whose content is named by its hash: it may be large, so it is compared by size and hash and never held.
 
 use jos_schemas::documents::desired_state::{BlobSource, FileStep};
-use jos_trust::Digest;
 
 use super::paths::differences;
 use super::{Build, Part, Planned, attrs_shape, bare};
@@ -19,16 +18,7 @@ impl Build<'_> {
     ) -> Result<(), String> {
         let path = step.path.as_str();
         self.parents(part, label, path)?;
-        let sha256: Digest = source
-            .sha256
-            .as_str()
-            .parse()
-            .map_err(|e| format!("source.sha256: {e}"))?;
-        let needed = Needed {
-            sha256,
-            size: source.size,
-            urls: source.urls.clone(),
-        };
+        let needed = Needed::of(source)?;
         let attrs = self.attrs(step.mode.as_ref(), 0o644, step.owner.as_ref())?;
         let (kind, seen) = self.look(path).map_err(|e| e.to_string())?;
         let (disk, mut change) = (self.sight.disk, bare(label, part.source, Action::Create, path));
@@ -44,7 +34,7 @@ impl Build<'_> {
                     let hidden = meta.mode & 0o004 == 0 || self.once_secret.contains(path);
                     // A hash tells something of a secret: what not everybody may read is compared and not shown.
                     let found = disk.hash(path).map_err(|e| e.to_string())?.0;
-                    same_bytes = meta.size == needed.size && found == sha256;
+                    same_bytes = meta.size == needed.size && found == needed.sha256;
                     if !hidden {
                         shape.sha256 = Some(found.to_string());
                     }
@@ -69,7 +59,7 @@ impl Build<'_> {
             change.details.push(format!("{} bytes {from}", needed.size));
         }
         let mut shape = attrs_shape("file", attrs).expect("attributes have a shape");
-        (shape.size, shape.sha256) = (Some(needed.size), Some(sha256.to_string()));
+        (shape.size, shape.sha256) = (Some(needed.size), Some(needed.sha256.to_string()));
         self.planned.insert(path.to_owned(), Planned::Other(Kind::File));
         let after = After::Blob {
             needed,

@@ -1,7 +1,6 @@
 //! Which system runs, against the one that the states name.
 
 use jos_schemas::documents::desired_state::{ImageStep, Step};
-use jos_trust::Digest;
 
 use super::{Build, Part, Wanted, bare, label};
 use crate::content::Needed;
@@ -63,17 +62,7 @@ impl Build<'_> {
         if running.version == step.version {
             return Ok(false);
         }
-        let sha256: Digest = step
-            .source
-            .sha256
-            .as_str()
-            .parse()
-            .map_err(|e| format!("source.sha256: {e}"))?;
-        let needed = Needed {
-            sha256,
-            size: step.source.size,
-            urls: step.source.urls.clone(),
-        };
+        let needed = Needed::of(&step.source)?;
         let mut change = bare(label, part.source, Action::Image, &format!("image {wants}"));
         change.details = vec![format!("{} → {}", running.version, step.version)];
         if !in_force {

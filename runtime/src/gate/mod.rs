@@ -31,7 +31,7 @@ pub(crate) use review::line;
 pub use review::{Line, Review};
 pub use system::uci_grant;
 pub(crate) use system::{keys as system_keys, uci_words, user};
-pub(crate) use words::{is_label, label, source_word, step_path};
+pub(crate) use words::{is_label, label, step_path};
 
 /// What `meta.requires` may name: what this program can do.
 pub const FEATURES: &[&str] = &[

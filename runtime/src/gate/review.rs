@@ -6,7 +6,8 @@ use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::policy::Source;
 use serde::{Serialize, Serializer};
 
-use super::{Gate, Refusal, label, source_word};
+use super::{Gate, Refusal, label};
+use crate::ledger::source_word;
 
 /// What a policy lacks: a value in a list of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]

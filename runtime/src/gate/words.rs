@@ -1,23 +1,8 @@
-//! Sources and steps as people read them.
+//! Steps as people read them.
 
 use jos_schemas::documents::desired_state::Step;
-use jos_schemas::documents::policy::Source;
 
 use super::uci_words;
-
-/// A source as policy writes it.
-pub(crate) const fn source_word(source: Source) -> &'static str {
-    match source {
-        Source::Baseline => "baseline",
-        Source::Hub => "hub",
-        Source::Local => "local",
-        Source::Artifact => "artifact",
-        Source::Drift => "drift",
-        Source::Operator => "operator",
-        Source::Schedule => "schedule",
-        Source::Agent => "agent",
-    }
-}
 
 /// A step in words.
 pub(crate) fn label(at: usize, step: &Step) -> String {

@@ -301,7 +301,7 @@ fn whose(change: &Change) -> String {
         None if change.after.is_some() => "something else removes it".to_owned(),
         None => "something else changes it".to_owned(),
     };
-    let source = crate::gate::source_word(change.source);
+    let source = crate::ledger::source_word(change.source);
     format!("{now}, {} of the {source} state wants it otherwise", change.step)
 }
 

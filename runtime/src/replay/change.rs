@@ -11,8 +11,9 @@ use super::decide::{captured, gate_says_yes, owned};
 use super::line::Change;
 use super::machine::{Machine, Open, Why};
 use super::shelf::{self, Blobs};
-use crate::gate::{source_word, step_path};
+use crate::gate::step_path;
 use crate::ledger::Line;
+use crate::ledger::source_word;
 use crate::plane::{change_id, state_of};
 
 impl Machine {

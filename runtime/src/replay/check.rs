@@ -342,7 +342,7 @@ pub(super) fn below(dir: &str, path: &str) -> bool {
 }
 
 fn word(change: &ChangeLine<'_>) -> &'static str {
-    crate::gate::source_word(change.source)
+    crate::ledger::source_word(change.source)
 }
 
 /// Whether `state` manages `path`: lists it, and not as absent.

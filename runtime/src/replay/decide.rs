@@ -13,8 +13,9 @@ use super::line::{Apply, Converge, Decided, Flow, HashOnly, Ids, InBlob, InputLi
 use super::machine::{DriftSet, InForce, Input, Machine, Open, Why, read};
 use super::quick;
 use super::shelf::{self, Blobs, State};
-use crate::gate::{Recorded, source_word};
+use crate::gate::Recorded;
 use crate::ledger::Line;
+use crate::ledger::source_word;
 use crate::plan::Shape;
 
 impl Machine {

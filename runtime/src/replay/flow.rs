@@ -15,8 +15,8 @@ use super::line::{Flow, Ids};
 use super::machine::{Machine, Open, Why};
 use super::quick::QuickFlow;
 use super::shelf::{self, Blobs};
-use crate::gate::source_word;
 use crate::ledger::Line;
+use crate::ledger::source_word;
 use crate::plane::{flow_id, is_flow_id, one_step_state};
 
 /// How many ids of flow steps a checkpoint keeps.

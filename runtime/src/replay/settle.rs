@@ -17,8 +17,8 @@ use super::sides::{Side, as_recorded, holding};
 use super::tally::{Event, Happened};
 use super::wants::{At, Want, overlaid};
 use crate::compare::Part;
-use crate::gate::source_word;
 use crate::ledger::Line;
+use crate::ledger::source_word;
 use crate::outcome::outcome_word;
 use crate::plan::Action;
 

@@ -16,8 +16,8 @@ use super::machine::{Elsewhere, Machine, Open, Why, read};
 use super::sides::Side;
 use super::tally::{Event, Failure, Happened};
 use crate::compare::Part;
-use crate::gate::source_word;
 use crate::ledger::Line;
+use crate::ledger::source_word;
 use crate::outcome::outcome_word;
 
 impl Machine {

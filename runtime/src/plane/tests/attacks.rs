@@ -7,7 +7,7 @@ use super::file;
 use crate::testing::*;
 
 /// Applies and expects a refusal that says `why`, with nothing touched.
-fn refused(m: &Machine, version: u64, spec: Value, why: &str) {
+pub(super) fn refused(m: &Machine, version: u64, spec: Value, why: &str) {
     let before = m.snapshot();
     let outcome = m.apply(version, spec);
     assert_eq!(outcome.kind, OutcomeKind::Refused, "{outcome}");

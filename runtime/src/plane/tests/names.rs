@@ -1,8 +1,9 @@
 //! Rows of "What must fail" where jos' own files have a second name: by what is mounted, by links, by whatever else.
 
 use jos_schemas::documents::ledger::OutcomeKind;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::attacks::refused;
 use super::file;
 use crate::testing::*;
 
@@ -16,16 +17,6 @@ fn machine() -> Machine {
     }))
     .unwrap();
     m
-}
-
-/// Plans and expects a refusal that says `why`; applies and expects that nothing is touched.
-fn refused(m: &Machine, version: u64, spec: Value, why: &str) {
-    let before = m.snapshot();
-    let outcome = m.apply(version, spec);
-    assert_eq!(outcome.kind, OutcomeKind::Refused, "{outcome}");
-    let reasons = outcome.reasons.join("\n");
-    assert!(reasons.contains(why), "expected {why:?} in:\n{reasons}");
-    assert_eq!(m.snapshot(), before);
 }
 
 #[test]
