@@ -128,7 +128,7 @@ fn known(disk: &jos_runtime::disk::Disk, log: &str) -> Result<Option<(u64, Strin
         if line.kind != IMPORTED {
             return;
         }
-        if let Ok(read) = serde_json::from_slice::<Read>(line.payload)
+        if let Ok(read) = serde_json::from_slice::<Read<'_>>(line.payload)
             && read.log == log
         {
             last = Some((read.index, read.checksum));

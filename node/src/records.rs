@@ -17,13 +17,16 @@
 //! What agents and tools said stands in `act`, which always has three members or more: the ledger's own readers look into no
 //! such document, so nothing in it can be taken for a reference. A larger one is a blob, `act: {blob, size}`.
 
-use jos_runtime::ledger::{Archive, Aside, BLOB_LIMIT, Blobs, Entry, LedgerError, Line, canonical};
+use std::borrow::Cow;
+
+use jos_runtime::ledger::{Archive, Aside, BLOB_LIMIT, Blobs, Entry, LedgerError, Line, canonical, is_canonical};
 use jos_schemas::documents::ledger::{Decision, Proposal};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::documents::runtime::{Job, MachineState};
 use jos_schemas::text::{Name, Utc};
 use jos_trust::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::import::jaros::Taken;
@@ -205,14 +208,18 @@ fn name() -> Name {
     Name::new(NAME).unwrap()
 }
 
-/// A record's payload as it is read: members that are not there are empty.
+/// A record's payload as it is read, without a tree and mostly without a copy: members that are not there are empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Read {
-    pub(crate) job: String,
-    pub(crate) agent: String,
-    pub(crate) decision: String,
-    pub(crate) kind: String,
+pub(crate) struct Read<'l> {
+    #[serde(borrow)]
+    pub(crate) job: Cow<'l, str>,
+    #[serde(borrow)]
+    pub(crate) agent: Cow<'l, str>,
+    #[serde(borrow)]
+    pub(crate) decision: Cow<'l, str>,
+    #[serde(borrow)]
+    pub(crate) kind: Cow<'l, str>,
     pub(crate) ok: bool,
     pub(crate) state: Option<MachineState>,
     pub(crate) reason: Option<String>,
@@ -223,29 +230,42 @@ pub(crate) struct Read {
     pub(crate) log: String,
     pub(crate) index: u64,
     pub(crate) checksum: String,
-    pub(crate) act: Value,
+    #[serde(borrow)]
+    act: Option<&'l RawValue>,
+    /// Its `act` where that was a blob.
+    #[serde(skip)]
+    blob: Option<String>,
 }
 
-impl Read {
+impl<'l> Read<'l> {
     /// Of a line, with its `act` out of the blobs where it is there.
-    pub(crate) fn of(line: &Line<'_>, archive: &Archive<'_>) -> Result<Self, String> {
+    pub(crate) fn of(line: &Line<'l>, archive: &Archive<'_>) -> Result<Self, String> {
         let mut read: Self = serde_json::from_slice(line.payload).map_err(|e| e.to_string())?;
-        if let Some(digest) = reference(&read.act) {
+        if let Some(digest) = read.act.and_then(|act| reference(act.get())) {
             let bytes = archive.blob(&digest).map_err(|e| e.to_string())?;
             let bytes = bytes.ok_or_else(|| format!("the blob {digest} is missing"))?;
-            read.act = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
+            // What stands in a line was held to this when the line was read.
+            if !is_canonical(&bytes) {
+                return Err(format!("the blob {digest} is no canonical JSON"));
+            }
+            read.blob = Some(String::from_utf8(bytes).map_err(|e| e.to_string())?);
         }
         Ok(read)
     }
 
-    /// Its `act` as a document.
-    pub(crate) fn document<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
-        T::deserialize(&self.act).map_err(|e| e.to_string())
+    /// Its `act` as a document, which may borrow from it.
+    pub(crate) fn document<'r, T: Deserialize<'r>>(&'r self) -> Result<T, String> {
+        let act = self.act.map_or("null", RawValue::get);
+        serde_json::from_str(self.blob.as_deref().unwrap_or(act)).map_err(|e| e.to_string())
     }
 }
 
-/// The blob that stands for an `act`: exactly two members.
-pub(crate) fn reference(act: &Value) -> Option<Digest> {
+/// The blob that stands for an `act`, which is canonical: exactly two members.
+pub(crate) fn reference(act: &str) -> Option<Digest> {
+    if !act.starts_with("{\"blob\":") {
+        return None;
+    }
+    let act: Value = serde_json::from_str(act).ok()?;
     let members = act.as_object().filter(|members| members.len() == 2)?;
     members.get("size")?;
     members.get("blob")?.as_str()?.parse().ok()
@@ -278,7 +298,7 @@ mod tests {
         ] {
             let act = draft.act.unwrap();
             assert!(act.as_object().unwrap().len() >= 3, "{act}");
-            assert_eq!(reference(&act), None);
+            assert_eq!(reference(&act.to_string()), None);
         }
     }
 }

@@ -8,11 +8,14 @@
 mod pass;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use jos_runtime::disk::Disk;
 use jos_runtime::ledger::{Archive, LedgerError, LedgerKey};
 use jos_schemas::documents::runtime::MachineState;
 use serde::Serialize;
 
+use crate::place::{BLOBS, LEDGER};
 use pass::Pass;
 
 /// At most so many disagreements are named; they are all counted.
@@ -126,10 +129,31 @@ pub struct Report {
     pub ok: bool,
 }
 
-/// Replays a ledger twice. `kinds` are those that something here still executes, `key` is that of its data directory.
-pub fn replay(archive: &Archive<'_>, kinds: &BTreeSet<String>, key: Option<&LedgerKey>) -> Result<Report, LedgerError> {
-    let mut first = once(archive, kinds, key)?;
-    let second = once(archive, kinds, key)?;
+/// Replays the ledger in the folder `state` twice, by two threads where there can be two. `kinds` are those that something
+/// here still executes, `key` is that of its data directory. Each thread calls `seal` when it has opened what it reads.
+pub fn replay(
+    state: &Path,
+    kinds: &BTreeSet<String>,
+    key: Option<&LedgerKey>,
+    seal: &(dyn Fn() + Sync),
+) -> Result<Report, LedgerError> {
+    let reading = || {
+        let disk = Disk::open(state, "0")?;
+        let archive = Archive::folder(&disk, LEDGER, BLOBS);
+        seal();
+        once(&archive, kinds, key)
+    };
+    let (first, second) = std::thread::scope(|threads| {
+        // It is there before the first one seals itself, after which no thread can be made.
+        let second = std::thread::Builder::new().spawn_scoped(threads, reading);
+        let first = reading();
+        let second = second.map_or_else(
+            |_| reading(),
+            |second| second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        );
+        (first, second)
+    });
+    let (mut first, second) = (first?, second?);
     first.deterministic = first == second;
     first.ok = first.byte_identical && first.deterministic && first.chain == Chain::Intact;
     Ok(first)

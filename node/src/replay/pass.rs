@@ -1,16 +1,21 @@
 //! One reading of the ledger, record by record.
 
+mod again;
 mod imported;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use jos_runtime::ledger::{Archive, BLOB_LIMIT, LedgerHead, LedgerKey, Line, canonical};
+use jos_runtime::ledger::{Archive, LedgerHead, LedgerKey, Line, canonical};
 use jos_schemas::documents::ledger::{Decision, Proposal};
 use jos_schemas::documents::policy::Source;
 use jos_schemas::documents::runtime::MachineState;
 use jos_schemas::text::Name;
 use jos_trust::sha256;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use again::{Again, same};
 
 use super::{Chain, Divergence, Failure, NAMED, Report, Rerun};
 use crate::execute::{advance, after, fs_written, last_state, queue_sent};
@@ -24,13 +29,39 @@ use crate::{gate, machine};
 struct Open {
     agent: String,
     /// Decisions that have no outcome yet, in order.
-    waiting: Vec<Decision>,
-    ids: BTreeSet<String>,
+    waiting: VecDeque<Decision>,
+    ids: HashSet<String>,
     state: MachineState,
     /// Why it fails, as far as the records made it follow.
     reason: Option<String>,
     decided: usize,
     verdict: Option<(u64, String, String)>,
+}
+
+/// A decision as its record says it, its payload as it stands there.
+#[derive(Deserialize)]
+struct Decided<'r> {
+    id: String,
+    source: Source,
+    kind: String,
+    #[serde(borrow)]
+    payload: &'r RawValue,
+}
+
+/// The trail of a job's `act`.
+#[derive(Deserialize)]
+struct Asked {
+    trail: Trail,
+}
+
+/// What came of one, likewise.
+#[derive(Deserialize)]
+struct Captured<'r> {
+    reason: Option<String>,
+    #[serde(borrow)]
+    result: &'r RawValue,
+    #[serde(borrow)]
+    trail: &'r RawValue,
 }
 
 pub(super) struct Pass<'p> {
@@ -41,6 +72,7 @@ pub(super) struct Pass<'p> {
     logs: Logs,
     report: Report,
     seals: Seals<'p>,
+    again: Again,
 }
 
 type Wrong = Result<(), String>;
@@ -81,6 +113,7 @@ impl<'p> Pass<'p> {
             logs: Logs::default(),
             report,
             seals: Seals::new(key),
+            again: Again::default(),
         }
     }
 
@@ -124,44 +157,44 @@ impl<'p> Pass<'p> {
         }
     }
 
-    fn fails(&mut self, kind: &'static str, line: &Line<'_>, read: &Read, decision: Option<&str>, reason: &str) {
+    fn fails(&mut self, kind: &'static str, line: &Line<'_>, read: &Read<'_>, decision: Option<&str>, reason: &str) {
         self.report.attribution.push(Failure {
             kind,
             record: line.index,
-            agent: read.agent.clone(),
-            job: read.job.clone(),
+            agent: read.agent.to_string(),
+            job: read.job.to_string(),
             decision: decision.map(str::to_owned),
             reason: reason.to_owned(),
         });
     }
 
-    fn rerun(&mut self, line: &Line<'_>, read: &Read) {
+    fn rerun(&mut self, line: &Line<'_>, read: &Read<'_>) {
         let (record, attempt) = (line.index, read.attempt);
         self.report.reruns.push(Rerun {
             record,
-            job: read.job.clone(),
-            agent: read.agent.clone(),
+            job: read.job.to_string(),
+            agent: read.agent.to_string(),
             attempt,
         });
     }
 
-    fn job(&mut self, line: &Line<'_>, read: &Read) -> Wrong {
+    fn job(&mut self, line: &Line<'_>, read: &Read<'_>) -> Wrong {
         if read.attempt > 1 {
             self.rerun(line, read);
         }
         let open = Open {
-            agent: read.agent.clone(),
-            waiting: Vec::new(),
-            ids: BTreeSet::new(),
+            agent: read.agent.to_string(),
+            waiting: VecDeque::new(),
+            ids: HashSet::new(),
             state: MachineState::Pending,
             reason: None,
             decided: 0,
             verdict: None,
         };
-        let before = self.open.insert(read.job.clone(), open);
+        let before = self.open.insert(read.job.to_string(), open);
         source(line, Source::Operator)?;
-        let trail: Trail = serde_json::from_value(read.act["trail"].clone()).map_err(|e| e.to_string())?;
-        self.trail(&trail, &read.agent)?;
+        let asked: Asked = read.document()?;
+        self.trail(&asked.trail, &read.agent)?;
         if before.is_some() && read.attempt < 2 {
             return Err("this job was begun before and has not ended".into());
         }
@@ -177,37 +210,53 @@ impl<'p> Pass<'p> {
     }
 
     /// The job that a record belongs to, which must be its agent's.
-    fn opened<'o>(open: &'o mut HashMap<String, Open>, read: &Read) -> Result<&'o mut Open, String> {
-        let job = open.get_mut(&read.job).ok_or("its job has not begun, or is over")?;
+    fn opened<'o>(open: &'o mut HashMap<String, Open>, read: &Read<'_>) -> Result<&'o mut Open, String> {
+        let job = open.get_mut(&*read.job).ok_or("its job has not begun, or is over")?;
         if job.agent != read.agent {
             return Err(format!("found the agent {} in a job of {}", read.agent, job.agent));
         }
         Ok(job)
     }
 
-    fn decision(&mut self, line: &Line<'_>, read: &Read) -> Wrong {
-        let decision: Decision = read.document()?;
+    fn decision(&mut self, line: &Line<'_>, read: &Read<'_>) -> Wrong {
+        let decided: Decided<'_> = read.document()?;
         self.report.decisions += 1;
-        *self.report.agents.entry(read.agent.clone()).or_default() += 1;
+        count(&mut self.report.agents, &read.agent);
         source(line, Source::Agent)?;
         let job = Self::opened(&mut self.open, read)?;
-        if decision.source != Source::Agent {
+        if decided.source != Source::Agent {
             return Err("found a decision of another source than its record".into());
         }
         let proposal = Proposal {
-            id: decision.id.clone(),
-            kind: decision.kind.clone(),
-            payload: decision.payload.clone(),
+            id: decided.id,
+            kind: decided.kind,
+            payload: serde_json::from_str(decided.payload.get()).map_err(|e| e.to_string())?,
         };
         gate::judge(&proposal, &mut job.ids).map_err(|e| format!("the gate refuses this decision: {e}"))?;
-        let head = json!({ "job": read.job, "agent": read.agent });
-        let same = same(line, head, Some(json!(decision)));
+        let Proposal { id, kind, payload } = proposal;
+        let again = &mut self.again;
+        again.act().text("id", &id).text("kind", &kind);
+        again.raw("payload", decided.payload.get()).text("source", "agent");
+        again.head().text("agent", &read.agent).text("job", &read.job);
+        let alike = again.is(line);
+        let decision = Decision {
+            id,
+            source: Source::Agent,
+            kind,
+            payload,
+        };
+        let same = if alike {
+            Ok(())
+        } else {
+            let head = json!({ "job": read.job, "agent": read.agent });
+            same(line, head, Some(json!(decision)))
+        };
         job.decided += 1;
-        job.waiting.push(decision);
+        job.waiting.push_back(decision);
         same
     }
 
-    fn refused(&mut self, line: &Line<'_>, read: &Read) -> Wrong {
+    fn refused(&mut self, line: &Line<'_>, read: &Read<'_>) -> Wrong {
         let proposal: Proposal = read.document()?;
         let reason = read.reason.clone().unwrap_or_default();
         self.fails("refused", line, read, Some(&proposal.id), &reason);
@@ -218,7 +267,7 @@ impl<'p> Pass<'p> {
         same(line, head, Some(json!(proposal)))?;
         // A tool's own word can only be taken as it was recorded; the ids of proposals before it were not.
         if gate::BUILT_IN.contains(&proposal.kind.as_str()) && !reason.contains("twice") {
-            return match gate::judge(&proposal, &mut BTreeSet::new()) {
+            return match gate::judge(&proposal, &mut HashSet::new()) {
                 Err(again) if again == reason => Ok(()),
                 // Its words are those of the documents' readers, which may change.
                 Err(_) if proposal.kind == gate::DEVICE => Ok(()),
@@ -229,70 +278,84 @@ impl<'p> Pass<'p> {
         Ok(())
     }
 
-    fn outcome(&mut self, line: &Line<'_>, read: &Read) -> Wrong {
-        let came: Came = read.document()?;
+    fn outcome(&mut self, line: &Line<'_>, read: &Read<'_>) -> Wrong {
+        let captured: Captured<'_> = read.document()?;
         source(line, Source::Agent)?;
-        let trailed = self.trail(&came.trail, &read.agent);
+        let trail: Trail = match captured.trail.get() {
+            "{}" => Trail::default(),
+            said => serde_json::from_str(said).map_err(|e| e.to_string())?,
+        };
+        let trailed = self.trail(&trail, &read.agent);
         let job = Self::opened(&mut self.open, read)?;
         if job.reason.is_some() {
             return Err("found an outcome after one that failed".into());
         }
-        if job.waiting.is_empty() {
-            return Err("found an outcome without a decision".into());
-        }
-        let decision = job.waiting.remove(0);
+        let decision = job.waiting.pop_front().ok_or("found an outcome without a decision")?;
         if decision.id != read.decision || decision.kind != read.kind {
             return Err(format!(
                 "found the outcome of {:?}, expected that of {:?}",
                 read.decision, decision.id
             ));
         }
+        let ok = captured.reason.is_none();
         let computed = match decision.kind.as_str() {
             "advance" => Some(advance(&decision, job.state)),
             // Whether it was granted is the record's word; what it did when it was is not.
-            "fs.write" if came.ok() => Some(fs_written(&decision)),
-            "queue.send" if came.ok() => Some(queue_sent(&decision)),
+            "fs.write" if ok => Some(fs_written(&decision)),
+            "queue.send" if ok => Some(queue_sent(&decision)),
             _ => None,
         };
-        let again = match computed {
-            Some(Ok(result)) => Came {
-                result,
-                reason: None,
-                trail: came.trail.clone(),
-            },
-            Some(Err(reason)) => Came {
-                result: Value::Null,
-                reason: Some(reason),
-                trail: came.trail.clone(),
-            },
-            None => came.clone(),
+        // A result that only the live run could know stays the bytes that it is; no tree is made of it.
+        let captures = computed.is_none();
+        let (result, reason) = match computed {
+            Some(Ok(result)) => (result, None),
+            Some(Err(reason)) => (Value::Null, Some(reason)),
+            None => (Value::Null, captured.reason),
         };
-        job.state = after(job.state, &decision, &again);
-        job.reason = again.reason.clone();
-        if job.state == MachineState::Failed && again.ok() && decision.kind == "advance" {
-            job.verdict = Some((line.index, decision.id.clone(), note(&again)));
-        } else {
-            job.verdict = None;
-        }
+        let came = Came { result, reason, trail };
+        job.state = after(job.state, &decision, &came);
+        job.reason.clone_from(&came.reason);
+        job.verdict = (job.state == MachineState::Failed && came.ok() && decision.kind == "advance")
+            .then(|| (line.index, decision.id.clone(), note(&came)));
         let built_in = gate::BUILT_IN.contains(&decision.kind.as_str());
-        if again.ok() {
+        if came.ok() {
             match decision.kind.as_str() {
-                "fs.write" => self.wrote(&again.result),
-                "queue.send" => self.sent(&again.result),
-                kind if !built_in || kind == gate::DEVICE => {
-                    *self.report.captured_results.entry(decision.kind.clone()).or_default() += 1
-                }
+                "fs.write" => self.wrote(&came.result),
+                "queue.send" => self.sent(&came.result),
+                kind if !built_in || kind == gate::DEVICE => count(&mut self.report.captured_results, kind),
                 _ => {}
             }
         }
-        if !built_in && !self.kinds.contains(&decision.kind) {
+        if !built_in && !self.kinds.contains(&decision.kind) && !self.report.missing.contains(&decision.kind) {
             self.report.missing.insert(decision.kind.clone());
         }
-        if let Some(reason) = &again.reason {
+        if let Some(reason) = &came.reason {
             self.fails("failed", line, read, Some(&decision.id), reason);
         }
         let agent = Name::new(&*read.agent).map_err(|e| e.to_string())?;
-        let draft = Draft::outcome(&read.job, &agent, &decision, &again);
+        let again = &mut self.again;
+        again.act().maybe("reason", came.reason.as_deref());
+        if captures {
+            again.raw("result", captured.result.get());
+        } else {
+            again.value("result", &came.result)?;
+        }
+        if came.trail == Trail::default() {
+            again.raw("trail", "{}");
+        } else {
+            again.value("trail", &json!(came.trail))?;
+        }
+        again.head().text("agent", &read.agent).text("decision", &decision.id);
+        again.text("job", &read.job).text("kind", &decision.kind);
+        again.truth("ok", came.ok());
+        if again.is(line) {
+            return trailed;
+        }
+        let result = match captures {
+            true => serde_json::from_str(captured.result.get()).map_err(|e| e.to_string())?,
+            false => came.result,
+        };
+        let draft = Draft::outcome(&read.job, &agent, &decision, &Came { result, ..came });
         same(line, draft.head, draft.act)?;
         trailed
     }
@@ -309,10 +372,10 @@ impl<'p> Pass<'p> {
             .or_default() += 1;
     }
 
-    fn ended(&mut self, line: &Line<'_>, read: &Read) -> Wrong {
+    fn ended(&mut self, line: &Line<'_>, read: &Read<'_>) -> Wrong {
         source(line, Source::Agent)?;
         Self::opened(&mut self.open, read)?;
-        let Some(job) = self.open.remove(&read.job) else {
+        let Some(job) = self.open.remove(&*read.job) else {
             return Ok(());
         };
         // Where nothing was decided or refused, only the live run knows what the agent said.
@@ -330,7 +393,7 @@ impl<'p> Pass<'p> {
         *self.report.jobs.entry(machine::word(state)).or_default() += 1;
         self.report.final_state = Some(state);
         if let Some((record, decision, why)) = job.verdict.filter(|_| reason.is_none()) {
-            let (agent, job) = (read.agent.clone(), read.job.clone());
+            let (agent, job) = (read.agent.to_string(), read.job.to_string());
             self.report.attribution.push(Failure {
                 kind: "verdict",
                 record,
@@ -350,6 +413,15 @@ impl<'p> Pass<'p> {
             ));
         }
         let agent = Name::new(&*read.agent).map_err(|e| e.to_string())?;
+        let again = &mut self.again;
+        again.bare().text("agent", &read.agent).text("job", &read.job);
+        again.truth("ok", reason.is_none());
+        again
+            .maybe("reason", reason.as_deref())
+            .text("state", machine::word(state));
+        if again.is(line) {
+            return Ok(());
+        }
         same(
             line,
             Draft::ended(&read.job, &agent, state, reason.as_deref()).head,
@@ -394,32 +466,10 @@ fn source(line: &Line<'_>, expected: Source) -> Wrong {
     }
 }
 
-/// Whether the payload that was made again has the bytes of the one that is there.
-fn same(line: &Line<'_>, mut head: Value, act: Option<Value>) -> Wrong {
-    if let Some(act) = act {
-        let bytes = canonical(&act).map_err(|e| e.to_string())?;
-        head["act"] = if bytes.len() > BLOB_LIMIT {
-            json!({ "blob": sha256(&bytes).to_string(), "size": bytes.len() })
-        } else {
-            act
-        };
+/// One more of a name.
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_owned(), 1)),
     }
-    let bytes = canonical(&head).map_err(|e| e.to_string())?;
-    if bytes == line.payload {
-        return Ok(());
-    }
-    let (made, there) = (String::from_utf8_lossy(&bytes), String::from_utf8_lossy(line.payload));
-    let at = made.bytes().zip(there.bytes()).take_while(|(a, b)| a == b).count();
-    let part = |text: &str| {
-        text.get(at.saturating_sub(20)..)
-            .unwrap_or_default()
-            .chars()
-            .take(80)
-            .collect::<String>()
-    };
-    Err(format!(
-        "found \u{2026}{}, expected \u{2026}{}",
-        part(&there),
-        part(&made)
-    ))
 }

@@ -380,6 +380,11 @@ pub fn canonical(value: &Value) -> Result<Vec<u8>, LedgerError> {
     Ok(bytes)
 }
 
+/// Whether these are the bytes that some value has in a record: one pass, and no tree is made.
+pub fn is_canonical(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok() && jcs::value_end(bytes, 0) == Some(bytes.len())
+}
+
 /// The lock of the ledger in `dir`, held until what is given back is dropped.
 fn lock(disk: &Disk, dir: &str) -> Result<std::fs::File, LedgerError> {
     let path = format!("{dir}/lock");

@@ -26,6 +26,14 @@ pub struct Proposal {
     pub payload: Value,
 }
 
+impl Proposal {
+    /// Whether a text can be the kind of a proposal.
+    pub fn is_kind(text: &str) -> bool {
+        use ruled::Rule as _;
+        text.len() <= ruled::DottedName::MAX && ruled::DottedName::holds(text)
+    }
+}
+
 /// A proposal that the plane took up: with a source, set by the plane from the authenticated origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use jos_node::place::{BLOBS, LEDGER};
 use jos_node::replay::{Chain, Report, replay};
-use jos_runtime::disk::Disk;
-use jos_runtime::ledger::Archive;
 use serde_json::json;
 
 use super::data::Place;
@@ -34,17 +32,21 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     agents.refresh();
     let kinds: BTreeSet<String> = agents.kinds().into_iter().collect();
     drop(agents);
-    let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
-    let archive = Archive::folder(&disk, LEDGER, BLOBS);
-    let key = jos_runtime::public_ledger_key(&data.path("state")).map_err(Failure::invalid)?;
-    // All doors are opened before the filter closes behind us.
-    let sealed = seal::seal();
-    let report = replay(&archive, &kinds, key.as_ref())
+    let state = data.path("state");
+    let key = jos_runtime::public_ledger_key(&state).map_err(Failure::invalid)?;
+    // All doors are opened before the filter closes behind each of the two that read.
+    let unconfined = AtomicBool::new(false);
+    let seal = || {
+        if seal::seal().is_err() {
+            unconfined.store(true, Ordering::Relaxed);
+        }
+    };
+    let report = replay(&state, &kinds, key.as_ref(), &seal)
         .map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())))?;
     let empty =
         report.decisions == 0 && report.attribution.is_empty() && report.chain == Chain::Intact && report.diverged == 0;
     let mut value = serde_json::to_value(&report).map_err(Failure::failed)?;
-    value["confined"] = json!(sealed.is_ok());
+    value["confined"] = json!(!unconfined.into_inner());
     if empty {
         value["ok"] = json!(false);
         let text = format!(
