@@ -2,12 +2,14 @@
 
 mod accounts;
 mod admin;
+mod api_tokens;
 mod browser;
 mod chromium;
 mod common;
 mod config;
 mod database_tls;
 mod folder_key;
+mod full_disk;
 mod history;
 mod identity;
 mod load;
