@@ -161,7 +161,7 @@ await page.locator(".title").getByText("under way").waitFor();
 const overview = await context.newPage();
 await overview.goto(`${url}/t/default`);
 const underWay = overview.locator("[data-live=rollouts]");
-await underWay.getByRole("link", { name: "portal version 3" }).waitFor();
+await underWay.getByRole("link", { name: "portal 3" }).waitFor();
 await underWay.getByText("under way", { exact: true }).waitFor();
 await step("under way");
 await underWay.getByText("halted by itself").waitFor();
