@@ -22,7 +22,7 @@ pub struct ApiToken {
 
 /// A line that is no API token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no API token: expected one line that starts with {PREFIX:?}, as `jos-hub init` writes to admin.token")]
+#[error("this is no API token: expected one line that starts with {PREFIX:?}, as `jos-hub api-token new` prints it")]
 pub struct NoApiToken;
 
 impl ApiToken {

@@ -10,7 +10,13 @@ use jos_schemas::report::Report;
 use serde_json::Value;
 
 use crate::ca::CaError;
+use crate::random;
 use crate::store::StoreError;
+
+/// Seconds after which a hub that had too much to do is asked again, at least.
+const BUSY: u32 = 5;
+/// And so many more, by lot.
+const BUSY_SPREAD: u32 = 15;
 
 /// A refusal or a failure.
 #[derive(Clone, Debug)]
@@ -66,14 +72,14 @@ impl Fault {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
-    /// 503: not now, again in some seconds.
+    /// 503: not now, again in some seconds; each reply says another number of them.
     pub fn busy() -> Self {
         let fault = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             code::BUSY,
             "the hub has more to do than it can",
         );
-        fault.retry_after(5)
+        fault.retry_after(BUSY)
     }
 
     /// 500: something broke inside; `cause` goes to the log.
@@ -185,10 +191,39 @@ impl IntoResponse for Fault {
         }
         let mut response = (self.status, Json(&*self.problem)).into_response();
         if let Some(seconds) = self.retry_after {
+            // Many are told so in the same moment, some of them by one fault: they do not come back in one.
+            let more = if self.problem.code == code::BUSY {
+                random::up_to(BUSY_SPREAD)
+            } else {
+                0
+            };
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds + more));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn told(fault: &Fault) -> u32 {
+        let reply = fault.clone().into_response();
+        let after = reply.headers()[header::RETRY_AFTER].to_str().expect("digits");
+        after.parse().expect("a number")
+    }
+
+    #[test]
+    fn a_crowd_that_one_fault_refuses_is_told_to_come_back_one_after_the_other() {
+        let fault = Fault::busy();
+        let all: BTreeSet<u32> = (0..400).map(|_| told(&fault)).collect();
+        assert_eq!(all, (BUSY..=BUSY + BUSY_SPREAD).collect());
+        // What names its own time is told that time.
+        let own = Fault::conflict("x", "y").retry_after(7);
+        assert_eq!(told(&own), 7);
     }
 }

@@ -182,6 +182,8 @@ pub struct Hub {
     pub live: Live,
     /// What its pages keep.
     pub dashboard: Dashboard,
+    /// The second in which the database was last seen to take a write.
+    pub probed: AtomicI64,
     /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
     pub looks: Semaphore,
     /// How many devices that waited are told of a change at once.
@@ -236,9 +238,11 @@ pub async fn init(place: &Place, addresses: &[String], clock: &Clock) -> Result<
         let mut tx = store.write().await?;
         store::set_meta(&mut tx, OWN_CA, &ca.fingerprint().to_string()).await?;
         store::tenants::add(&mut tx, DEFAULT_TENANT, now).await?;
-        store::tenants::add_api_token(&mut tx, "admin", &token.hash(), "made by init", now).await?;
+        let by = crate::actor::local();
+        let first = store::api_tokens::ApiTokenRow::first(now, by.clone());
+        store::api_tokens::add(&mut tx, &first, &token.hash()).await?;
         let act = store::audit::Act {
-            actor: &crate::actor::local(),
+            actor: &by,
             tenant: None,
             action: "hub.init",
             subject: &ca.fingerprint().to_string(),
@@ -327,6 +331,7 @@ impl Hub {
             rates: Rates::default(),
             live: Live::default(),
             dashboard: Dashboard::default(),
+            probed: AtomicI64::new(0),
             looks: Semaphore::new(LOOKS),
             told: Arc::new(Semaphore::new(TOLD)),
             challenges,

@@ -18,3 +18,11 @@ pub fn hex(count: usize) -> Zeroizing<String> {
 pub fn id(prefix: &str) -> String {
     format!("{prefix}-{}", *hex(8))
 }
+
+/// A number from 0 to `most`.
+pub fn up_to(most: u32) -> u32 {
+    let mut bytes = [0; 4];
+    fill(&mut bytes);
+    // Of so few numbers none is likelier than another by more than one in millions.
+    u32::from_ne_bytes(bytes) % most.saturating_add(1)
+}

@@ -24,6 +24,7 @@ use crate::enrol::tenant_name;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::push::Pushed;
+use crate::rights::Asker;
 use crate::store::audit::{self, Act};
 use crate::store::authorities::{self, Authority, Standing, Tally, Word};
 use crate::store::{Conn, Tx, trusts};
@@ -83,13 +84,14 @@ pub async fn rotate(hub: &Hub, actor: &Actor) -> Done<Shown> {
 }
 
 /// Takes what a tenant's admins say of the next CA: from now on its devices may learn it.
-pub async fn push(hub: &Hub, actor: &Actor, bytes: &[u8]) -> Done<Pushed> {
+pub async fn push(hub: &Hub, asker: &Asker, bytes: &[u8]) -> Done<Pushed> {
     let now = hub.clock.now();
     let said: HubCa = {
         let node = read::parse("hub-ca", bytes, Format::Json)?;
         read::from_node("hub-ca", std::str::from_utf8(bytes).unwrap_or_default(), &node)?
     };
     let tenant = said.tenant.as_str();
+    asker.may(tenant)?;
     let mut tx = hub.store.write().await?;
     let root = root_of(&mut tx, tenant).await?;
     let verified = verify_hub_ca(Received::json("hub-ca", bytes), &root, &said.tenant).map_err(|refused| {
@@ -137,7 +139,7 @@ pub async fn push(hub: &Hub, actor: &Actor, bytes: &[u8]) -> Done<Pushed> {
     }
     authorities::add_word(&mut tx, &word, bytes).await?;
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(tenant),
         action: "ca.word",
         subject: &format!("ca-{}", word.number),

@@ -13,8 +13,8 @@ use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::random;
 use crate::store::audit::{self, Act};
-use crate::store::tenants;
 use crate::store::users::{self, EVERY_TENANT, Role, User};
+use crate::store::{api_tokens, tenants};
 
 /// Characters of a password, at least: what is long needs no rule about its signs.
 pub const SHORTEST: usize = 12;
@@ -70,13 +70,14 @@ pub async fn set_role(hub: &Hub, actor: &Actor, name: &str, tenant: &str, role: 
     user.ok_or_else(|| absent(name))
 }
 
-/// Removes a user and ends every session of theirs.
+/// Removes a user, ends every session of theirs and revokes their API tokens.
 pub async fn remove(hub: &Hub, actor: &Actor, name: &str) -> Done<()> {
     let now = hub.clock.now();
     let mut tx = hub.store.write().await?;
     if !users::remove(&mut tx, name).await? {
         return Err(absent(name));
     }
+    api_tokens::revoke_of(&mut tx, name, now).await?;
     audit::append(&mut tx, &act(actor, EVERY_TENANT, "user.remove", name, json!({})), now).await?;
     Ok(tx.commit().await?)
 }
@@ -164,14 +165,15 @@ fn check_name(name: &str) -> Done<()> {
     Ok(())
 }
 
-async fn known_tenant(conn: &mut crate::store::Conn, tenant: &str) -> Done<()> {
+/// Whether there is such a tenant, or every one is meant.
+pub(crate) async fn known_tenant(conn: &mut crate::store::Conn, tenant: &str) -> Done<()> {
     if tenant == EVERY_TENANT || tenants::exists(conn, tenant).await? {
         return Ok(());
     }
     Err(Fault::not_found(format!("there is no tenant {tenant:?}")).help("`jos-hub tenant list` shows them"))
 }
 
-fn absent(name: &str) -> Fault {
+pub(crate) fn absent(name: &str) -> Fault {
     Fault::not_found(format!("there is no user {name:?}")).help("`jos-hub user list` shows them")
 }
 

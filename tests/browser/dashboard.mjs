@@ -157,10 +157,21 @@ assert.equal(await page.evaluate(() => window.reached), undefined);
 const rollout = await step("rollout");
 await page.goto(`${url}/t/default/rollouts/${rollout}`);
 await page.locator(".title").getByText("under way").waitFor();
+// The fleet page has it among those under way, and follows it as well.
+const overview = await context.newPage();
+await overview.goto(`${url}/t/default`);
+const underWay = overview.locator("[data-live=rollouts]");
+await underWay.getByRole("link", { name: "portal 3" }).waitFor();
+await underWay.getByText("under way", { exact: true }).waitFor();
 await step("under way");
+await underWay.getByText("halted by itself").waitFor();
+await overview.close();
 await page.locator(".title").getByText("halted by itself").waitFor();
 await page.getByText("Devices that failed").waitFor();
 await seen("rollout-halted");
+await page.goto(`${url}/t/default`);
+await page.locator("[data-live=rollouts]").getByText("halted by itself").waitFor();
+await seen("fleet-rollout");
 await page.goto(`${url}/t/default/rollouts`);
 await seen("rollouts");
 

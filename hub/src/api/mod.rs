@@ -11,20 +11,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 
 use crate::actor::Actor;
+use crate::api_token::ApiToken;
 use crate::ca::Peer;
-use crate::fault::Fault;
+use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::lookups::Lookups;
 use crate::metrics::count;
 use crate::pages;
+use crate::rights::{Known, Rights};
+use crate::store::{api_tokens, users};
 use operations::{For, Operation};
 
 /// What handlers reach.
@@ -75,13 +78,17 @@ pub fn admin_router(app: App) -> Router {
 pub fn local_router(app: App) -> Router {
     let operations = operations::all()
         .into_iter()
-        .filter(|operation| operation.whose == For::Admins);
+        .filter(|operation| matches!(operation.whose, For::By(_)));
     dressed(routes(operations), app)
 }
 
 fn routes(operations: impl IntoIterator<Item = Operation>) -> Router<App> {
     operations.into_iter().fold(Router::new(), |router, operation| {
-        router.route(operation.path, operation.handler)
+        let handler = match operation.whose {
+            For::By(deed) => operation.handler.route_layer(Extension(deed)),
+            For::Devices | For::All => operation.handler,
+        };
+        router.route(operation.path, handler)
     })
 }
 
@@ -99,40 +106,64 @@ fn dressed(router: Router<App>, app: App) -> Router {
         .with_state(app)
 }
 
-/// An API token makes an actor; nothing else in a request does.
+/// An API token says who asks and what they may do; nothing else in a request does.
 async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let token = request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .and_then(|line| line.parse::<crate::api_token::ApiToken>().ok());
-    let actor = async {
-        let mut conn = app.hub.store.read().await?;
-        match token {
-            Some(token) => crate::store::tenants::api_token(&mut conn, &token.hash()).await,
-            None => Ok(None),
-        }
-    };
-    match actor.await {
-        Ok(Some(id)) => {
-            request.extensions_mut().insert(Actor(format!("token:{id}")));
+        .and_then(|line| line.parse::<ApiToken>().ok());
+    let has_body = request.method() != Method::GET;
+    let mut response = match known(&app, token).await {
+        Ok(known) => {
+            request.extensions_mut().insert(known);
             next.run(request).await
         }
-        Ok(None) => {
-            let fault = Fault::new(
-                StatusCode::UNAUTHORIZED,
-                "no-api-token",
-                "the API token is missing or not known",
-            )
-            .help("send `Authorization: Bearer TOKEN`, with the line that `jos-hub init` wrote to admin.token");
-            let mut response = fault.into_response();
-            let scheme = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-            response
-        }
-        Err(error) => Fault::from(error).into_response(),
+        Err(fault) => fault.into_response(),
+    };
+    let status = response.status();
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
+    if status.is_client_error() && has_body {
+        // Whoever is refused before their body was read is told that nothing more is read here.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// Whose token it is, and what they may do by it now: what was taken from its user was taken from the token.
+async fn known(app: &App, token: Option<ApiToken>) -> Done<Known> {
+    let refused = |code: &str, message: &str| Fault::new(StatusCode::UNAUTHORIZED, code, message);
+    let unknown = || {
+        refused("no-api-token", "the API token is missing or not known")
+            .help("send `Authorization: Bearer TOKEN`, with the line that `jos-hub api-token new` gave")
+    };
+    let token = token.ok_or_else(unknown)?;
+    let mut conn = app.hub.store.read().await?;
+    let row = api_tokens::by_secret(&mut conn, &token.hash()).await?;
+    let row = row.ok_or_else(unknown)?;
+    if row.revoked.is_some() {
+        return Err(refused("api-token-revoked", "this API token was revoked"));
+    }
+    if row.expires.is_some_and(|end| end <= app.hub.clock.now()) {
+        return Err(refused("api-token-over", "the time of this API token is over")
+            .help("`jos-hub api-token new` makes the next one"));
+    }
+    let rights = match &row.user {
+        None => Rights::all(),
+        Some(name) => users::get(&mut conn, name)
+            .await?
+            .map(|user| Rights::of(&user.roles))
+            .unwrap_or_default(),
+    };
+    Ok(Known {
+        actor: Actor::of_token(&row.id, row.user.as_deref()),
+        rights: rights.at_most(row.role, &row.tenant),
+    })
 }
 
 /// Counts and logs each request, and sets the headers that every reply has.

@@ -73,7 +73,15 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator, problem: &V
     match operation.whose {
         For::Devices if operation.summary.ends_with("no certificate needed") => {}
         For::Devices => described["security"] = json!([{ "device": [] }]),
-        For::Admins => described["security"] = json!([{ "api-token": [] }]),
+        For::By(deed) => {
+            let place = if deed.is_of_the_hub() {
+                "every tenant"
+            } else {
+                "the tenant"
+            };
+            described["description"] = format!("Takes the role {} in {place}.", deed.role().word()).into();
+            described["security"] = json!([{ "api-token": [] }]);
+        }
         For::All => {}
     }
     described

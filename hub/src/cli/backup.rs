@@ -38,7 +38,10 @@ const MAY_BE_ABSENT: [&str; 7] = [
 #[command(after_help = "\
 Example: jos-hub backup --data /var/lib/jos-hub --to /backup/hub-2026-11-21
 
-The hub may run meanwhile. The copy holds every secret of the hub, the CA's key too: keep it as you keep those.")]
+The hub may run meanwhile. The copy holds every secret of the hub, the CA's key too: keep it as you keep those.
+
+It is made on the hub's own machine alone, and there is no --url: an API token, an admin's too, gives nobody the hub's keys.
+From afar it is made over SSH: ssh hub.example sudo -u jos-hub jos-hub backup --data /var/lib/jos-hub --to /backup/hub-2026-11-21")]
 pub(super) struct BackupArgs {
     /// A directory that is empty or not there
     #[arg(long, value_name = "DIR")]
@@ -49,7 +52,7 @@ pub(super) struct BackupArgs {
 #[command(after_help = "\
 Example: jos-hub restore --from /backup/hub-2026-11-21 --data /var/lib/jos-hub
 
-Devices that enrolled after the backup are not known to it and enrol again. A state that was pushed after it can be pushed
+On the machine that is to be the hub, while no hub serves DIR. Devices that enrolled after the backup are not known to it and enrol again. A state that was pushed after it can be pushed
 again; a device never goes back to an older one.")]
 pub(super) struct RestoreArgs {
     /// The backup

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::door::{Door, Sent, Where, escaped};
 use super::ui::{Done, Ui, moment, table, text};
 use super::{pairs, query, questions, rows};
-use crate::offer;
+use crate::{figures, offer};
 
 /// What an act on a device takes.
 #[derive(clap::Args)]
@@ -266,11 +266,7 @@ fn section(out: &mut String, head: &[&str], rows: &[Vec<String>]) {
 /// One metric of the last day.
 fn measured((name, stat): (&String, &Value)) -> Vec<String> {
     let number = |member: &str| stat[member].as_f64().unwrap_or(0.0);
-    let bytes = ["disk.", "memory.", "network."].iter().any(|of| name.starts_with(of));
-    let shown = |number: f64| match bytes {
-        true => jos_ui::words::bytes(number.max(0.0) as u64),
-        false => format!("{}", (number * 1000.0).round() / 1000.0),
-    };
+    let shown = figures::unit(name);
     vec![
         name.clone(),
         shown(number("last")),

@@ -2,13 +2,14 @@
 //! this process, for whoever may read the data directory.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -22,6 +23,7 @@ use crate::api::{self, App};
 use crate::api_token::ApiToken;
 use crate::clock::Clock;
 use crate::hub::{Hub, OpenError, Place};
+use crate::rights::{Known, Rights};
 use crate::store::Database;
 use crate::{blob, ca, tls};
 use jos_link::wire::Problem;
@@ -42,7 +44,7 @@ pub(super) struct Where {
     /// shows no password to those who list processes
     #[arg(long, value_name = "URL", global = true, conflicts_with = "url")]
     database: Option<String>,
-    /// File with the API token, as `jos-hub init` wrote it to admin.token
+    /// File with an API token, as `jos-hub api-token new` printed it
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
@@ -200,9 +202,40 @@ impl Door {
         if (200..300).contains(&status) {
             return Ok(bytes);
         }
-        match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Err(problem.into()),
-            Err(_) => Err(Failure::failed(format!("the hub answered {status} without saying why"))),
+        Err(refusal(&bytes))
+    }
+
+    /// Gets something as long as it may be, piece by piece.
+    pub(super) fn pour(&self, path: &str, to: &mut impl Write) -> Result<(), Failure> {
+        let broke_off = |error: &dyn std::fmt::Display| Failure::failed(format!("the reply broke off: {error}"));
+        match self {
+            Self::Local { runtime, router } => runtime.block_on(async {
+                let mut reply = local_reply(router, "GET", path, Body::empty()).await?;
+                if !reply.status().is_success() {
+                    let bytes = reply.into_body().collect().await.map_err(|error| broke_off(&error))?;
+                    return Err(refusal(&bytes.to_bytes()));
+                }
+                while let Some(frame) = reply.body_mut().frame().await {
+                    let data = frame.map_err(|error| broke_off(&error))?.into_data();
+                    if let Err(error) = to.write_all(&data.unwrap_or_default()) {
+                        return quietly(Err(error));
+                    }
+                }
+                Ok(())
+            }),
+            Self::Remote { agent, url, bearer } => {
+                let reply = agent
+                    .get(format!("{url}{path}"))
+                    .header("authorization", &**bearer)
+                    .call();
+                let mut reply = reply.map_err(|error| unreachable(url, &error))?;
+                if !reply.status().is_success() {
+                    let bytes = reply.body_mut().read_to_vec().map_err(|error| broke_off(&error))?;
+                    return Err(refusal(&bytes));
+                }
+                let copied = std::io::copy(&mut reply.body_mut().as_reader(), to);
+                quietly(copied.map(drop))
+            }
         }
     }
 
@@ -217,8 +250,11 @@ impl Door {
 }
 
 fn request() -> axum::http::request::Builder {
-    // The one place where an actor is made without a token: whoever runs this can read the hub's keys anyway.
-    Request::builder().extension(Actor(actor::local()))
+    // The one place where somebody is known without a token: whoever runs this can read the hub's keys anyway.
+    Request::builder().extension(Known {
+        actor: Actor(actor::local()),
+        rights: Rights::all(),
+    })
 }
 
 /// As the hub reads it: what was not given is left out.
@@ -236,17 +272,36 @@ async fn asked(router: &axum::Router, method: &str, path: &str, sent: Sent<'_>) 
         Sent::Bytes(bytes) => Body::from(bytes),
         Sent::File(path) => blob::of_file(opened(path)?),
     };
-    let request = request().method(method).uri(path).body(body);
-    let request = request.map_err(|error| Failure::invalid(format!("{path}: {error}")))?;
-    let reply = router
-        .clone()
-        .oneshot(request)
-        .await
-        .unwrap_or_else(|never| match never {});
+    let reply = local_reply(router, method, path, body).await?;
     let status = reply.status().as_u16();
     let bytes = reply.into_body().collect().await;
     let bytes = bytes.map_err(|error| Failure::failed(format!("the reply broke off: {error}")))?;
     Ok((status, bytes.to_bytes().to_vec()))
+}
+
+async fn local_reply(router: &axum::Router, method: &str, path: &str, body: Body) -> Result<Response, Failure> {
+    let request = request().method(method).uri(path).body(body);
+    let request = request.map_err(|error| Failure::invalid(format!("{path}: {error}")))?;
+    let reply = router.clone().oneshot(request).await;
+    Ok(reply.unwrap_or_else(|never| match never {}))
+}
+
+/// Whoever reads no further has read enough.
+fn quietly(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("the reply broke off: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the hub said instead.
+fn refusal(bytes: &[u8]) -> Failure {
+    match serde_json::from_slice::<Problem>(bytes) {
+        Ok(problem) => problem.into(),
+        Err(_) => Failure::failed("the hub refused it without saying why"),
+    }
 }
 
 fn sent_to(

@@ -43,7 +43,8 @@ pub(super) fn run(args: &Args, place: &Where, ui: &Ui) -> Done {
   its freshness key   {}
   an API token        {} (keep it like a password)
 
-next: add yourself as a user of the dashboard, give its freshness key the role in your trust document, and start it
+next: add yourself as a user of the dashboard, give its freshness key the role in your trust document, and start it;
+once you have an API token of your own (jos-hub api-token new), revoke this one: jos-hub api-token revoke admin
   jos-hub user add NAME --role admin --data {}
   jos trust add trust.json --role freshness={} --key root.key
   jos-hub serve --data {}",

@@ -98,8 +98,6 @@ pub(super) fn audit(args: &AuditArgs, place: &Where, ui: &Ui) -> Done {
     }
 }
 
-pub(super) fn export(place: &Where, ui: &Ui) -> Done {
-    let all = place.open()?.json("GET", "/api/v1/export", Sent::Nothing)?;
-    ui.result(&all, format!("{all:#}"));
-    Ok(())
+pub(super) fn export(place: &Where) -> Done {
+    place.open()?.pour("/api/v1/export", &mut std::io::stdout().lock())
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed or refused, 2 bad use or invalid input.
 
+mod api_tokens;
 mod backup;
 mod ca;
 mod devices;
@@ -38,9 +39,10 @@ Start here:
   jos-hub trust push --data /var/lib/jos-hub trust.json trust.v2.json
   jos-hub token new --data /var/lib/jos-hub --label site=mx-3
   jos-hub push --data /var/lib/jos-hub state.json
+  jos-hub api-token new --user ana --role admin --data /var/lib/jos-hub > ana.token
 
 Every command but init, serve, backup and restore works from anywhere too:
-  jos-hub device list --url https://hub.example:8444 --token-file admin.token
+  jos-hub device list --url https://hub.example:8444 --token-file ana.token
 
 Exit codes: 0 done, 1 failed or refused, 2 bad use or invalid input.
 Every command takes --json; errors are then one JSON object on standard error.")]
@@ -89,12 +91,21 @@ enum Command {
     /// Who may sign in to the dashboard
     #[command(subcommand)]
     User(users::Command),
+    /// API tokens: what people's programs show in place of a password
+    #[command(subcommand)]
+    ApiToken(api_tokens::Command),
     /// List what a person should look at
     Alarms(logs::AlarmArgs),
     /// Show who did what, and whether the log is whole
     Audit(logs::AuditArgs),
-    /// Print everything but secrets and blobs, as JSON
-    #[command(after_help = "Example: jos-hub export --data /var/lib/jos-hub > hub.json")]
+    /// Print everything but secrets and blobs' content, as JSON
+    #[command(after_help = "\
+Examples:
+  jos-hub export --data /var/lib/jos-hub > hub.json
+  jos-hub export --url https://hub.example:8444 --token-file ana.token | jq -c '.devices[] | {id, labels}'
+
+One object of lists, a row to a line, written while it is read: tenants, users, api_tokens, tokens, trust, hub_cas, states,
+blobs, rollouts, devices (with agents, heads, reports and history), alarms, questions, audit. It is no backup: it has no key.")]
     Export,
     /// Put load on a hub: devices that are not there, over the real wire
     Simulate(simulate::Args),
@@ -145,9 +156,10 @@ pub fn main() -> ExitCode {
         Command::Ca(command) => ca::run(&command, place, &ui),
         Command::Key(command) => ca::keys(&command, place, &ui),
         Command::User(command) => users::run(&command, place, &ui),
+        Command::ApiToken(command) => api_tokens::run(&command, place, &ui),
         Command::Alarms(args) => logs::alarms(&args, place, &ui),
         Command::Audit(args) => logs::audit(&args, place, &ui),
-        Command::Export => logs::export(place, &ui),
+        Command::Export => logs::export(place),
         Command::Simulate(args) => simulate::run(&args, &ui),
         Command::Backup(args) => backup::backup(&args, place, &ui),
         Command::Restore(args) => backup::restore(&args, place, &ui),

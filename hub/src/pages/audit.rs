@@ -12,6 +12,7 @@ use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
 use crate::api::App;
 use crate::fault::Done;
+use crate::rights::Deed;
 use crate::store::audit::{self, Entry};
 use crate::store::users::Role;
 
@@ -32,7 +33,7 @@ pub(super) async fn of_tenant(
     Path(tenant): Path<String>,
     Query(which): Query<Which>,
 ) -> Shown {
-    visitor.needs(&tenant, Role::Operator)?;
+    visitor.needs(&tenant, Deed::Audit)?;
     let page = page(&app, &visitor, Some(&tenant), &which).await?;
     reply::show(
         &app.hub,

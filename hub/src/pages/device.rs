@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect};
 use jos_ui::form::{self as forms, Field, Guard};
@@ -22,7 +22,9 @@ use crate::api::App;
 use crate::api::admin::devices::{self as api, Shown as Known, ShownAgent};
 use crate::api::admin::questions;
 use crate::fault::{Done, Fault};
+use crate::figures;
 use crate::offer;
+use crate::rights::Deed;
 use crate::store::devices::{self, Device, Status};
 use crate::store::glances;
 use crate::store::users::Role;
@@ -46,23 +48,27 @@ pub(super) async fn change(
     body: Body,
 ) -> Shown {
     let fields = form::read(&headers, body, visitor.guard().0).await?;
-    let needed = if act == "revoke" { Role::Admin } else { Role::Operator };
-    visitor.needs(&tenant, needed)?;
+    let deed = match act.as_str() {
+        "revoke" => Deed::Discard,
+        "ask" => Deed::Ask,
+        _ => Deed::Tend,
+    };
+    visitor.needs(&tenant, deed)?;
     own(&app, &tenant, &id).await?;
     let reason = Body::from(json!({ "reason": fields.get("reason") }).to_string());
-    let (state, actor, path) = (State(app.clone()), Extension(visitor.actor()), Path(id.clone()));
+    let (state, asker, path) = (State(app.clone()), visitor.asks(deed)?, Path(id.clone()));
     if act == "ask" {
-        let asked = questions::ask(state, actor, path, answers::asked(&fields)).await;
+        let asked = questions::ask(state, asker, path, answers::asked(&fields)).await;
         return ended(&app, &visitor, &tenant, &id, asked.map(drop)).await;
     }
     let done = match act.as_str() {
-        "quarantine" => api::quarantine(state, actor, path, reason).await,
-        "release" => api::release(state, actor, path, reason).await,
-        "hold" => api::hold(state, actor, path, reason).await,
-        "unhold" => api::unhold(state, actor, path, reason).await,
-        "revoke" => api::revoke(state, actor, path, reason).await,
+        "quarantine" => api::quarantine(state, asker, path, reason).await,
+        "release" => api::release(state, asker, path, reason).await,
+        "hold" => api::hold(state, asker, path, reason).await,
+        "unhold" => api::unhold(state, asker, path, reason).await,
+        "revoke" => api::revoke(state, asker, path, reason).await,
         "label" => match labels(&app, &id, fields.get("labels")).await {
-            Ok(asked) => api::label(state, actor, path, Body::from(asked.to_string())).await,
+            Ok(asked) => api::label(state, asker, path, Body::from(asked.to_string())).await,
             Err(fault) => Err(fault),
         },
         _ => return Err(Fault::not_found("there is no such page").into()),
@@ -123,7 +129,9 @@ async fn labels(app: &App, id: &str, text: &str) -> Done<Value> {
 async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option<(Tone, String)>) -> Done<Page> {
     let role = visitor.role(tenant)?;
     own(app, tenant, id).await?;
-    let known = api::show(State(app.clone()), Path(id.to_owned())).await?.0;
+    let known = api::show(State(app.clone()), visitor.asks(Deed::Look)?, Path(id.to_owned()))
+        .await?
+        .0;
     let now = app.hub.clock.now();
     let device = &known.device;
     let standing = {
@@ -136,11 +144,12 @@ async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option
         Standing::of(device, &agents, &live, now)
     };
     let measured = history::charts(&app.hub, id, &known.agents).await?;
-    let asked = questions::list(State(app.clone()), Path(id.to_owned())).await?.0;
+    let asked = questions::list(State(app.clone()), visitor.asks(Deed::Look)?, Path(id.to_owned()));
+    let asked = asked.await?.0;
     let told = Answers {
         asked: &asked,
         known: &known,
-        guard: (role >= Role::Operator).then(|| visitor.guard()),
+        guard: (role >= Deed::Ask.role()).then(|| visitor.guard()),
         now,
     };
     let name = device.facts.get("hostname").map_or(id, String::as_str);
@@ -158,7 +167,7 @@ async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option
             }
             div {
                 (inventory(device, now))
-                @if role >= Role::Operator { (acts(device, visitor.guard(), role)) }
+                @if role >= Deed::Tend.role() { (acts(device, visitor.guard(), role)) }
             }
         }
     };
@@ -249,20 +258,13 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
             (parts::facts(facts))
             @if let Some(said) = agent.said.as_ref().filter(|said| !said.telemetry.is_empty()) {
                 h3 { "Telemetry" }
-                (parts::facts(said.telemetry.iter().map(|(name, value)| (name.as_str(), html! { (plain(value)) }))))
+                (parts::facts(figures::shown(&said.telemetry).iter().map(|(name, text)| (name.as_str(), html! { (text) }))))
                 @if said.figures_lost > 0 {
                     p class="none" { (said.figures_lost) " samples are lost: it had no room for more while no hub answered." }
                 }
             }
         },
     )
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 fn reports(known: &Known, tenant: &str, now: i64) -> Markup {
@@ -372,7 +374,7 @@ fn acts(device: &Device, guard: Guard<'_>, role: Role) -> Markup {
                     button class="second" { "Release" }
                 })))
             }
-            @if role >= Role::Admin && device.status != Status::Revoked {
+            @if role >= Deed::Discard.role() && device.status != Status::Revoked {
                 (parts::opened("Revoke it", "danger", &forms::form(&path("revoke"), guard, &html! {
                     p { "For good: its keys are never taken again. To come back it enrols anew, with new keys." }
                     (because("One line; the device is told, and the audit log keeps it."))

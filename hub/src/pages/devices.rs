@@ -11,7 +11,7 @@ use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
 use super::standing::Standing;
 use crate::api::App;
-use crate::store::users::Role;
+use crate::rights::Deed;
 use crate::store::{agents, devices};
 
 const A_PAGE: u64 = 50;
@@ -86,7 +86,7 @@ pub(super) async fn show(
         div data-live="pager" { (parts::pager(page, pages, &shown, path)) }
     };
     let mut page = Page::new("Devices", body).live();
-    if role >= Role::Operator {
+    if role >= Deed::Enrol.role() {
         page = page.beside(html! { a class="button" href=(tenant_path(&tenant, "/enrol")) { "Enrol a device" } });
     }
     reply::show(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use jos_ui::form::{self as forms, Field};
 use jos_ui::shell::Page;
@@ -18,7 +18,7 @@ use super::session::Visitor;
 use crate::api::App;
 use crate::api::admin::tokens as api;
 use crate::fault::{Done, Fault};
-use crate::store::users::Role;
+use crate::rights::Deed;
 use crate::store::{glances, states, trusts};
 
 const DAY: u32 = 86_400;
@@ -36,7 +36,7 @@ pub(super) async fn show(
     Path(tenant): Path<String>,
     Query(waiting): Query<Waiting>,
 ) -> Shown {
-    visitor.needs(&tenant, Role::Operator)?;
+    visitor.needs(&tenant, Deed::Enrol)?;
     let page = match waiting.token {
         Some(token) => Page::new("Enrol a device", come(&app, &tenant, &token).await?),
         None => asking(&visitor, &tenant, None),
@@ -53,12 +53,12 @@ pub(super) async fn make(
     body: Body,
 ) -> Shown {
     let fields = form::read(&headers, body, visitor.guard().0).await?;
-    visitor.needs(&tenant, Role::Operator)?;
+    visitor.needs(&tenant, Deed::Enrol)?;
     let made = async {
         let asked = asked(&fields, &tenant)?;
-        let actor = Extension(visitor.actor());
+        let asker = visitor.asks(Deed::Enrol)?;
         Ok::<_, Fault>(
-            api::new(State(app.clone()), actor, Body::from(asked.to_string()))
+            api::new(State(app.clone()), asker, Body::from(asked.to_string()))
                 .await?
                 .0,
         )
@@ -177,7 +177,7 @@ pub(super) async fn first(app: &App, visitor: &Visitor, tenant: &str) -> Done<Pa
     let trusted = trusts::newest_version(&mut conn, tenant).await?;
     let states = states::live_names(&mut conn, tenant).await?;
     drop(conn);
-    let operator = visitor.role(tenant)? >= Role::Operator;
+    let operator = visitor.role(tenant)? >= Deed::Enrol.role();
     let data = hub.dir.path().display().to_string();
     let trust = format!(
         "jos trust init --key root.key --tenant {tenant} --expires 2030-01-31\n\

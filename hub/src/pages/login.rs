@@ -52,9 +52,13 @@ pub(super) async fn sign_in(
 ) -> Shown {
     let hub = &app.hub;
     let secret = session::secret(&headers).unwrap_or_default();
-    let Ok(fields) = form::read(&headers, body, &hub.guard(secret)).await else {
-        let said = "This page was open for too long, or the browser keeps no cookies. Please try again.".to_owned();
-        return page(hub, &headers, "", "", StatusCode::FORBIDDEN, Some((Tone::Warn, said))).await;
+    let fields = match form::read(&headers, body, &hub.guard(secret)).await {
+        Ok(fields) => fields,
+        Err(fault) if fault.status() == StatusCode::FORBIDDEN => {
+            let said = "This page was open for too long, or the browser keeps no cookies. Please try again.".to_owned();
+            return page(hub, &headers, "", "", StatusCode::FORBIDDEN, Some((Tone::Warn, said))).await;
+        }
+        Err(fault) => return Err(fault.into()),
     };
     let (name, next) = (fields.get("name"), fields.get("next"));
     let (from, now) = (caller.address.ip(), hub.clock.now());

@@ -12,10 +12,13 @@ use super::reply::{self, At, Shown, tenant_path};
 use super::session::Visitor;
 use super::standing::Standing;
 use crate::api::App;
+use crate::fault::Done;
+use crate::hub::Hub;
+use crate::rights::Deed;
 use crate::rotation;
 use crate::store::alarms::{self, Alarm};
 use crate::store::authorities::Tally;
-use crate::store::users::Role;
+use crate::store::rollouts;
 
 /// Alarms and versions that the page has room for.
 const MOST: usize = 12;
@@ -36,6 +39,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
     let open = alarms::list(&mut *hub.store.read().await?, Some(&tenant), None, false).await?;
     let now = hub.clock.now();
     let rotation = rotation::under_way(hub).await?;
+    let rollouts = rollouts_card(hub, &tenant).await?;
     let body = html! {
         div data-live="standing" {
             @if let Some((number, tally)) = &rotation { (rotating(*number, tally)) }
@@ -44,6 +48,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
         }
         div class="columns" {
             div {
+                (rollouts)
                 (alarms_card(&open, &tenant, now))
                 (versions(&fleet, &tenant))
             }
@@ -51,7 +56,7 @@ pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant):
         }
     };
     let mut page = Page::new("Fleet", body).live();
-    if role >= Role::Operator {
+    if role >= Deed::Enrol.role() {
         page = page.beside(html! { a class="button" href=(tenant_path(&tenant, "/enrol")) { "Enrol a device" } });
     }
     reply::show(hub, &visitor, at, &page).await
@@ -128,6 +133,41 @@ fn alarms_card(open: &[Alarm], tenant: &str, now: i64) -> Markup {
             @if more > 0 { p class="soft" { "and " (words::number(more as u64)) " more: " code { "jos-hub alarms" } " lists all" } }
         },
     )
+}
+
+/// What is on its way to the fleet, or stopped on it: how far, and how many devices it failed on.
+async fn rollouts_card(hub: &Hub, tenant: &str) -> Done<Markup> {
+    let mut conn = hub.store.read().await?;
+    let open = rollouts::open(&mut conn, tenant).await?;
+    let mut rows = Vec::new();
+    for rollout in open.iter().take(MOST) {
+        let tallies = rollouts::tallies(&mut conn, &rollout.id).await?;
+        let sum = |of: fn(&rollouts::Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+        let (well, failed) = (sum(|tally| tally.well), sum(|tally| tally.failed + tally.silent));
+        let planned = rollout.pace.planned.iter().sum::<u64>().max(sum(|tally| tally.let_in));
+        let (tone, text) = super::rollouts::standing(rollout.pace.status);
+        rows.push(vec![
+            html! { a href=(rollout_path(tenant, &rollout.id)) { (words::version(&rollout.name, rollout.version)) } },
+            html! {
+                (parts::badge(tone, text))
+                @if let Some(why) = &rollout.why { span class="sub" { (why) } }
+            },
+            html! { (rollout.pace.phase + 1) " of " (rollout.plan.phases.len()) },
+            html! {
+                @if planned == 0 { span class="soft" { "–" } } @else {
+                    (words::number(well)) " of " (words::number(planned)) (chart::bar(tone, well, planned))
+                }
+            },
+            html! { @if failed == 0 { span class="soft" { "none" } } @else { (words::number(failed)) } },
+        ]);
+    }
+    let head = ["Brings", "Standing", "Phase", "Have it", "Failed"];
+    let more = open.len().saturating_sub(MOST);
+    let inside = html! {
+        (parts::table(&head, &rows, "No rollout is under way."))
+        @if more > 0 { p class="soft" { a href=(tenant_path(tenant, "/rollouts")) { "and " (more) " more" } } }
+    };
+    Ok(parts::tight("Rollouts under way", Some("rollouts"), &inside))
 }
 
 fn versions(fleet: &Fleet, tenant: &str) -> Markup {

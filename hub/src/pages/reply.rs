@@ -8,6 +8,7 @@ use jos_ui::{Markup, Tone, html, parts};
 use super::session::Visitor;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
+use crate::rights::Deed;
 use crate::store::StoreError;
 use crate::store::alarms;
 use crate::store::users::Role;
@@ -169,7 +170,7 @@ async fn places(hub: &Hub, visitor: &Visitor, tenant: &str, here: &str) -> Done<
     add("Devices", tenant_path(tenant, "/devices"), 0);
     add("States", tenant_path(tenant, "/states"), 0);
     add("Rollouts", tenant_path(tenant, "/rollouts"), 0);
-    if role >= Role::Operator {
+    if role >= Deed::Enrol.role() {
         add("Enrolment", tenant_path(tenant, "/tokens"), 0);
         add("Audit log", tenant_path(tenant, "/audit"), 0);
     }

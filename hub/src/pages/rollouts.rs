@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect};
 use jos_ui::chart::{self, Curve, Line, Share};
@@ -19,6 +19,7 @@ use super::session::Visitor;
 use crate::api::App;
 use crate::api::admin::rollouts::{self as api, Shown as Known};
 use crate::fault::{Done, Fault};
+use crate::rights::Deed;
 use crate::rollout::pace::Status;
 use crate::store::rollouts::{self, Reached, RolloutRow};
 use crate::store::users::Role;
@@ -64,16 +65,16 @@ pub(super) async fn change(
     body: Body,
 ) -> Shown {
     let fields = form::read(&headers, body, visitor.guard().0).await?;
-    let needed = if act == "abort" { Role::Admin } else { Role::Operator };
-    visitor.needs(&tenant, needed)?;
+    let deed = if act == "abort" { Deed::Abort } else { Deed::Steer };
+    visitor.needs(&tenant, deed)?;
     own(&app, &tenant, &id).await?;
     let reason = Body::from(json!({ "reason": fields.get("reason") }).to_string());
-    let (state, actor, path) = (State(app.clone()), Extension(visitor.actor()), Path(id.clone()));
+    let (state, asker, path) = (State(app.clone()), visitor.asks(deed)?, Path(id.clone()));
     let done = match act.as_str() {
-        "approve" => api::approve(state, actor, path, reason).await,
-        "pause" => api::pause(state, actor, path, reason).await,
-        "resume" => api::resume(state, actor, path, reason).await,
-        "abort" => api::abort(state, actor, path, reason).await,
+        "approve" => api::approve(state, asker, path, reason).await,
+        "pause" => api::pause(state, asker, path, reason).await,
+        "resume" => api::resume(state, asker, path, reason).await,
+        "abort" => api::abort(state, asker, path, reason).await,
         _ => return Err(Fault::not_found("there is no such page").into()),
     };
     match done {
@@ -100,7 +101,7 @@ async fn own(app: &App, tenant: &str, id: &str) -> Done<RolloutRow> {
         .ok_or_else(|| Fault::not_found("there is no such rollout"))
 }
 
-fn standing(status: Status) -> (Tone, &'static str) {
+pub(super) fn standing(status: Status) -> (Tone, &'static str) {
     match status {
         Status::Waiting => (Tone::Warn, "waits for approval"),
         Status::Running => (Tone::Busy, "under way"),
@@ -126,7 +127,9 @@ fn row(rollout: &RolloutRow, tenant: &str, now: i64) -> Vec<Markup> {
 async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option<(Tone, String)>) -> Done<Page> {
     let role = visitor.role(tenant)?;
     own(app, tenant, id).await?;
-    let known = api::show(State(app.clone()), Path(id.to_owned())).await?.0;
+    let known = api::show(State(app.clone()), visitor.asks(Deed::Look)?, Path(id.to_owned()))
+        .await?
+        .0;
     let failed = rollouts::reached(&mut *app.hub.store.read().await?, id, "failed", "", NAMED).await?;
     let now = app.hub.clock.now();
     let rollout = &known.rollout;
@@ -140,7 +143,7 @@ async fn page(app: &App, visitor: &Visitor, tenant: &str, id: &str, said: Option
             div data-live="phases" { (phases(&known)) (failures(&failed, tenant, now)) }
             div {
                 (facts(rollout, tenant, now))
-                div data-live="acts" { @if role >= Role::Operator { (acts(rollout, visitor.guard(), role)) } }
+                div data-live="acts" { @if role >= Deed::Steer.role() { (acts(rollout, visitor.guard(), role)) } }
             }
         }
     };
@@ -296,7 +299,7 @@ fn acts(rollout: &RolloutRow, guard: Guard<'_>, role: Role) -> Markup {
         @if matches!(status, Status::Paused | Status::Halted) {
             (act("resume", "Resume it", "", "On with it; failures so far are passed over."))
         }
-        @if open && role >= Role::Admin { (act("abort", "Abort it", "danger", "No more devices get it, for good.")) }
+        @if open && role >= Deed::Abort.role() { (act("abort", "Abort it", "danger", "No more devices get it, for good.")) }
         @if !open { p class="none" { "Nothing: it has ended." } }
     };
     parts::card("What to do", None, &inside)

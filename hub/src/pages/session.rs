@@ -17,6 +17,7 @@ use crate::api::App;
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::random;
+use crate::rights::{Asker, Deed, Known, Rights, lacking};
 use crate::store::users::{self, Role, User};
 use crate::store::{Stored, tenants};
 
@@ -62,26 +63,27 @@ impl Visitor {
         role.ok_or_else(|| Fault::not_found("there is no such page"))
     }
 
-    /// Whether they may do what takes `role` in a tenant.
-    pub(super) fn needs(&self, tenant: &str, role: Role) -> Done<()> {
-        if self.role(tenant)? >= role {
+    /// Whether they may do this in a tenant.
+    pub(super) fn needs(&self, tenant: &str, deed: Deed) -> Done<()> {
+        if self.role(tenant)? >= deed.role() {
             return Ok(());
         }
-        Err(lacking(role, tenant))
+        Err(lacking(deed.role(), tenant))
     }
 
-    /// Whether they are an admin of every tenant.
+    /// Whether they run the hub.
     pub(super) fn needs_everything(&self) -> Done<()> {
-        if self.user.everywhere() == Some(Role::Admin) {
-            return Ok(());
-        }
-        Err(lacking(Role::Admin, "every tenant"))
+        self.asks(Deed::Run).map(drop)
     }
-}
 
-fn lacking(role: Role, place: &str) -> Fault {
-    Fault::forbidden("role", format!("this takes the role {} in {place}", role.word()))
-        .help("an admin of every tenant gives it: `jos-hub user role`")
+    /// Them, on their way to an operation of the API.
+    pub(super) fn asks(&self, deed: Deed) -> Done<Asker> {
+        let known = Known {
+            actor: self.actor(),
+            rights: Rights::of(&self.user.roles),
+        };
+        Asker::new(known, deed)
+    }
 }
 
 impl FromRequestParts<App> for Visitor {

@@ -1,7 +1,7 @@
 //! Desired states: which versions there are, who signed them, what changed from one to the next, how far each has come.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect};
 use jos_schemas::documents::desired_state::Audience;
@@ -20,8 +20,8 @@ use super::{form, standing};
 use crate::api::App;
 use crate::api::admin::{OfTenant, states as api};
 use crate::fault::{Done, Fault};
+use crate::rights::Deed;
 use crate::store::states::{self, StateRow};
-use crate::store::users::Role;
 use crate::store::{Conn, glances};
 
 /// Points of a curve.
@@ -118,17 +118,17 @@ pub(super) async fn retire(
     body: Body,
 ) -> Shown {
     let fields = form::read(&headers, body, visitor.guard().0).await?;
-    visitor.needs(&tenant, Role::Admin)?;
+    visitor.needs(&tenant, Deed::Retire)?;
     let of = Query(OfTenant {
         tenant: Some(tenant.clone()),
     });
     let reason = Body::from(json!({ "reason": fields.get("reason") }).to_string());
-    let (state, actor, path) = (
+    let (state, asker, path) = (
         State(app.clone()),
-        Extension(visitor.actor()),
+        visitor.asks(Deed::Retire)?,
         Path((name.clone(), version)),
     );
-    match api::retire(state, actor, path, of, reason).await {
+    match api::retire(state, asker, path, of, reason).await {
         Ok(_) => Ok(Redirect::to(&state_path(&tenant, &name, version)).into_response()),
         Err(fault) => {
             let page = page(
@@ -183,7 +183,7 @@ async fn page(
             (progress(&adoption, &endings, in_force, now))
             div {
                 (facts(state, now))
-                @if role >= Role::Admin && state.retired.is_none() { (retiring(state, visitor)) }
+                @if role >= Deed::Retire.role() && state.retired.is_none() { (retiring(state, visitor)) }
             }
         }
         @if let Some((other, before)) = &before {

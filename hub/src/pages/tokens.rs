@@ -1,7 +1,7 @@
 //! Enrolment tokens: who may still come in by which.
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect};
 use jos_ui::form as forms;
@@ -14,13 +14,13 @@ use super::session::Visitor;
 use crate::api::App;
 use crate::api::admin::tokens as api;
 use crate::fault::Fault;
+use crate::rights::Deed;
 use crate::store::glances;
 use crate::store::tokens::{self, TokenRow};
-use crate::store::users::Role;
 
 /// The page.
 pub(super) async fn show(State(app): State<App>, visitor: Visitor, Path(tenant): Path<String>) -> Shown {
-    visitor.needs(&tenant, Role::Operator)?;
+    visitor.needs(&tenant, Deed::Enrol)?;
     let now = app.hub.clock.now();
     let all = tokens::list(&mut *app.hub.store.read().await?, Some(&tenant)).await?;
     let rows: Vec<Vec<Markup>> = all.iter().map(|token| row(token, &visitor, now)).collect();
@@ -52,12 +52,12 @@ pub(super) async fn revoke(
     body: Body,
 ) -> Shown {
     form::read(&headers, body, visitor.guard().0).await?;
-    visitor.needs(&tenant, Role::Operator)?;
+    visitor.needs(&tenant, Deed::Enrol)?;
     let of = glances::tenant_of_token(&mut *app.hub.store.read().await?, &id).await?;
     if of.as_ref() != Some(&tenant) {
         return Err(Fault::not_found("there is no such token").into());
     }
-    api::revoke(State(app), Extension(visitor.actor()), Path(id)).await?;
+    api::revoke(State(app), visitor.asks(Deed::Enrol)?, Path(id)).await?;
     Ok(Redirect::to(&tenant_path(&tenant, "/tokens")).into_response())
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::pace::Status;
 use super::steward;
-use crate::actor::Actor;
+use crate::actor::{Actor, person};
 use crate::fault::{Done, Fault};
 use crate::hub::Hub;
 use crate::store::audit::{self, Act};
@@ -47,10 +47,10 @@ pub async fn act(hub: &Hub, actor: &Actor, id: &str, verb: Verb, reason: &str) -
     let before = row.pace.status;
     row.pace.status = match (verb, before) {
         (Verb::Approve, Status::Waiting) => {
-            if row.created_by == actor.0 {
+            if person(&row.created_by) == person(&actor.0) {
                 return Err(Fault::forbidden(
                     "own-rollout",
-                    format!("{} made this rollout; somebody else approves it", actor.0),
+                    format!("{} made this rollout; somebody else approves it", person(&actor.0)),
                 ));
             }
             row.approved_by = Some(actor.0.clone());

@@ -409,8 +409,9 @@ impl Device {
     fn telemetry(&self) -> Value {
         let lot = |what: &str| f64::from(self.fleet.lot(self.number, &format!("{what} {}", self.calls))) / 1e6;
         json!({
-            "cpu": (lot("cpu") * 40.0).round(), "load": (lot("load") * 200.0).round() / 100.0,
-            "memory": (50.0 + lot("memory") * 20.0).round(), "temperature": (40.0 + lot("temperature") * 15.0).round(),
+            "cpu": (lot("cpu") * 40.0) as u64, "load": [(lot("load") * 200.0) as u64, 90, 80],
+            "memory": { "total": 128_u64 << 20, "available": (lot("memory") * 64e6) as u64 + (32 << 20) },
+            "temperature": (lot("temperature") * 15e3) as u64 + 40_000,
             "uptime": self.calls * self.fleet.asked.interval.as_secs(),
         })
     }

@@ -75,6 +75,19 @@ pub struct Reported {
     pub received: i64,
 }
 
+/// Where the ledger of an agent was seen to stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Anchor {
+    /// The agent.
+    pub name: String,
+    /// The record.
+    pub index: u64,
+    /// Its hash.
+    pub hash: String,
+    /// When it was first seen, in seconds since 1970.
+    pub seen: i64,
+}
+
 /// What an agent last said.
 pub async fn get(conn: &mut Conn, device: &str, name: &str) -> Stored<Option<Agent>> {
     let row = sqlx::query("SELECT * FROM agents WHERE device = $1 AND name = $2")
@@ -200,6 +213,23 @@ pub async fn anchors(conn: &mut Conn, asked: &[(&str, &str, u64)]) -> Stored<Vec
         }
     }
     Ok(found)
+}
+
+/// All that are kept of a device.
+pub async fn heads(conn: &mut Conn, device: &str) -> Stored<Vec<Anchor>> {
+    let rows = sqlx::query("SELECT name, position, hash, seen FROM heads WHERE device = $1 ORDER BY name, position")
+        .bind(device.to_owned())
+        .fetch_all(conn)
+        .await?;
+    let anchor = |row: &AnyRow| {
+        Ok(Anchor {
+            name: row.try_get("name")?,
+            index: count(row, "position")?,
+            hash: row.try_get("hash")?,
+            seen: row.try_get("seen")?,
+        })
+    };
+    rows.iter().map(anchor).collect()
 }
 
 /// Anchors where a ledger stands. The first hash seen at a position stays; the oldest anchors go.

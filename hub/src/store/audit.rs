@@ -16,7 +16,7 @@ pub struct Entry {
     pub number: u64,
     /// When, in seconds since 1970.
     pub time: i64,
-    /// Who: `local:USER`, `token:ID`, `device:ID`, `hub`.
+    /// Who: `local:USER`, `user:NAME`, `user:NAME/TOKEN` by an API token of theirs, `token:admin`, `device:ID`, `hub`.
     pub actor: String,
     /// In which tenant.
     pub tenant: Option<String>,

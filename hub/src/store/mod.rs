@@ -5,6 +5,7 @@
 
 pub mod agents;
 pub mod alarms;
+pub mod api_tokens;
 pub mod audit;
 pub mod authorities;
 pub mod blobs;

@@ -150,6 +150,18 @@ pub async fn list(conn: &mut Conn, tenant: Option<&str>) -> Stored<Vec<RolloutRo
     rows.iter().map(read).collect()
 }
 
+/// Those of a tenant that have not ended, the newest first; a halted one waits for somebody.
+pub async fn open(conn: &mut Conn, tenant: &str) -> Stored<Vec<RolloutRow>> {
+    let rows = sqlx::query(
+        "SELECT * FROM rollouts WHERE tenant = $1 AND status IN ('waiting', 'running', 'paused', 'halted') \
+         ORDER BY created DESC, id",
+    )
+    .bind(tenant.to_owned())
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
 /// Those that a turn may change.
 pub async fn under_way(conn: &mut Conn) -> Stored<Vec<RolloutRow>> {
     let rows =

@@ -3,7 +3,7 @@
 use super::database::{CHANNEL, Database};
 
 /// Rises when the tables change. A program opens its own, and brings older ones that it has the steps for up to it.
-pub(super) const FORMAT: u32 = 6;
+pub(super) const FORMAT: u32 = 7;
 /// The format that [`TABLES`] makes; the steps lead on from there.
 const FIRST: u32 = 3;
 
@@ -136,5 +136,13 @@ const STEPS: &[&[&str]] = &[
     &[
         "ALTER TABLE agents ADD COLUMN batches TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE agents ADD COLUMN figures_lost BIGINT NOT NULL DEFAULT 0",
+    ],
+    // 7: API tokens of people, that end and may not do everything. Those of before may, and are nobody's.
+    &[
+        "ALTER TABLE api_tokens ADD COLUMN owner TEXT",
+        "ALTER TABLE api_tokens ADD COLUMN role TEXT NOT NULL DEFAULT 'admin'",
+        "ALTER TABLE api_tokens ADD COLUMN tenant TEXT NOT NULL DEFAULT '*'",
+        "ALTER TABLE api_tokens ADD COLUMN expires BIGINT",
+        "ALTER TABLE api_tokens ADD COLUMN created_by TEXT NOT NULL DEFAULT 'hub'",
     ],
 ];

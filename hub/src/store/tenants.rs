@@ -1,4 +1,4 @@
-//! Tenants, and the API tokens of people and scripts.
+//! Tenants.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,26 +44,4 @@ pub async fn list(conn: &mut Conn) -> Stored<Vec<Tenant>> {
 pub async fn exists(conn: &mut Conn, name: &str) -> Stored<bool> {
     let row = sqlx::query("SELECT 1 FROM tenants WHERE name = $1").bind(name.to_owned());
     Ok(row.fetch_optional(conn).await?.is_some())
-}
-
-/// Makes an API token known by the hash of its secret.
-pub async fn add_api_token(conn: &mut Conn, id: &str, secret: &str, comment: &str, now: i64) -> Stored<()> {
-    sqlx::query("INSERT INTO api_tokens (id, secret, comment, created) VALUES ($1, $2, $3, $4)")
-        .bind(id.to_owned())
-        .bind(secret.to_owned())
-        .bind(comment.to_owned())
-        .bind(now)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// The id of the API token with this hash, unless it was revoked.
-pub async fn api_token(conn: &mut Conn, secret: &str) -> Stored<Option<String>> {
-    let row = sqlx::query("SELECT id FROM api_tokens WHERE secret = $1 AND revoked IS NULL").bind(secret.to_owned());
-    Ok(row
-        .fetch_optional(conn)
-        .await?
-        .map(|row| row.try_get("id"))
-        .transpose()?)
 }

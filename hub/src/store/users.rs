@@ -178,18 +178,19 @@ async fn some(conn: &mut Conn, name: &str) -> Stored<Vec<User>> {
         }
         let (tenant, role): (Option<String>, Option<String>) = (row.try_get("tenant")?, row.try_get("role")?);
         if let (Some(user), Some(tenant), Some(role)) = (users.last_mut(), tenant, role) {
-            user.roles.insert(tenant, of(&role)?);
+            user.roles.insert(tenant, of(&role, "roles.role")?);
         }
     }
     Ok(users)
 }
 
-fn of(word: &str) -> Stored<Role> {
+/// The role of this name, as it is kept.
+pub(super) fn of(word: &str, place: &'static str) -> Stored<Role> {
     let all = [Role::Viewer, Role::Operator, Role::Admin];
     all.into_iter()
         .find(|role| role.word() == word)
         .ok_or_else(|| StoreError::Damaged {
-            place: "roles.role",
+            place,
             found: word.to_owned(),
         })
 }

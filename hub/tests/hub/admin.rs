@@ -66,7 +66,7 @@ fn health_metrics_and_the_description_of_the_api_are_open() {
 }
 
 #[test]
-fn who_did_what_is_written_down_and_cannot_be_taken_back() {
+fn audit_log_is_append_only_and_says_who_did_what() {
     let running = Running::trusted();
     let device = running.device(&json!({}));
     assert_eq!(running.push(&state(1)).0, 200);

@@ -81,7 +81,10 @@ fn report(device: &Device, version: u64, outcome: &str, index: u64, reason: Opti
 }
 
 fn heartbeat(device: &Device, version: Option<u64>, outcome: Option<&str>) {
-    let telemetry = json!({ "load": 0.42, "memory-free": "61 MiB", "temperature": 47.5, "uptime": "3 days" });
+    let telemetry = json!({
+        "cpu": 12, "load": [42, 35, 30], "memory": { "total": 134_217_728, "available": 63_963_136 }, "temperature": 47_500,
+        "network": { "received": 81_788_928, "sent": 5_242_880 }, "services": { "portal": true }, "uptime": 270_000,
+    });
     let mut said = json!({ "agent": "0.1.0", "features": ["file", "service", "uci"], "telemetry": telemetry });
     if let Some(version) = version {
         said["version"] = version.into();

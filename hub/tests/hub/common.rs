@@ -198,10 +198,15 @@ impl Running {
     }
 
     pub(crate) fn admin_bytes(&self, method: &str, path: &str, body: Vec<u8>) -> Reply {
+        self.ask_by(&self.bearer, method, path, body)
+    }
+
+    /// Asks by some token.
+    pub(crate) fn ask_by(&self, bearer: &str, method: &str, path: &str, body: Vec<u8>) -> Reply {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("https://{}{path}", self.admins()))
-            .header("authorization", &self.bearer);
+            .header("authorization", bearer);
         let reply = if method == "GET" || method == "DELETE" {
             self.admins.run(request.body(()).expect("a request"))
         } else {

@@ -148,3 +148,64 @@ fn figures_of_before_stand_at_their_own_time_and_a_batch_that_comes_again_counts
     let (status, refusal) = device.heartbeat(&json!({ "figures": { "batch": "b-4", "samples": many } }));
     assert_eq!((status, &refusal["code"]), (400, &json!("malformed")), "{refusal}");
 }
+
+#[test]
+fn what_a_real_agent_measures_is_kept_and_shown_in_its_units() {
+    let running = Running::new();
+    let device = running.device(&json!({}));
+    let custom: serde_json::Map<String, Value> = (0..64).map(|n| (format!("own-{n:02}"), json!(n))).collect();
+    // As agent/src/run/telemetry.rs says it.
+    let said = json!({ "telemetry": {
+        "cpu": 50, "memory": { "total": 1_024_000, "available": 614_400 }, "disk": { "total": 1_048_576, "free": 524_288 },
+        "load": [15, 100, 1234], "temperature": 47_500, "network": { "received": 2048, "sent": 4096 }, "uptime": 270_000,
+        "services": { "cups": true, "portal": false }, "custom": custom,
+    } });
+    for _ in 0..2 {
+        assert_eq!(device.heartbeat(&said).0, 200);
+        running.clock.advance(300);
+    }
+    let steps = running.get(&format!("/api/v1/devices/{}/history?agent=portal", device.id));
+    let metrics = &steps[0]["metrics"];
+    for (name, expected) in [
+        ("load.1", 15.0),
+        ("load.15", 1234.0),
+        ("services.cups", 1.0),
+        ("services.portal", 0.0),
+        ("temperature", 47_500.0),
+        ("custom.own-00", 0.0),
+        ("custom.own-63", 63.0),
+    ] {
+        assert_eq!(metrics[name]["last"], expected, "{name}");
+    }
+    let page = Browser::admin(&running).page(&format!("/t/default/devices/{}", device.id));
+    let drawn = page.split("Measured").nth(1).expect("curves");
+    for curve in [
+        "load.1: 0.15 at",
+        "load.15: 12.34 at",
+        "temperature: 47.5 °C at",
+        "services.cups: runs at",
+        "cpu: 50 % at",
+    ] {
+        assert!(
+            drawn.contains(&format!("aria-label=\"{curve} the end\"")),
+            "{curve}: {drawn}"
+        );
+    }
+    assert!(drawn.contains("more: "), "what there is no room for is said: {drawn}");
+    let shown = crate::process::command(&["device", "show", &device.id, "--data"])
+        .arg(running.hub.dir.path())
+        .output();
+    let shown = String::from_utf8_lossy(&shown.expect("it runs").stdout).into_owned();
+    for row in [
+        "temperature 47.5 °C",
+        "load.5 1.00",
+        "memory.available 600 KiB",
+        "uptime 3 d 3 h",
+        "custom.own-63 63",
+    ] {
+        let found = shown
+            .lines()
+            .any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(row));
+        assert!(found, "{row}: {shown}");
+    }
+}

@@ -66,7 +66,7 @@ fn slowloris_is_cut_off_before_its_head_is_whole() {
 }
 
 #[test]
-fn a_flood_of_headers_is_refused() {
+fn header_floods_are_refused() {
     let running = Running::new();
     let mut many = tls_to(&running);
     let mut head = "GET /v1/ca HTTP/1.1\r\nhost: x\r\n".to_owned();

@@ -33,7 +33,7 @@ fn evil_device(running: &Running) -> Device {
 }
 
 #[test]
-fn a_device_that_calls_itself_a_script_is_shown_by_its_name_and_runs_nothing() {
+fn xss_by_device_sent_names_is_shown_as_text_and_runs_nothing() {
     let running = Running::trusted();
     assert_eq!(running.push(&state(1)).0, 200);
     let device = evil_device(&running);
@@ -419,4 +419,62 @@ fn a_rollout_is_paused_and_goes_on_by_a_form_and_the_page_says_who_approved_it()
     assert_eq!(late.status, 409, "{}", late.text);
     assert!(browser.page(&path).contains("user:ana"), "who approved it");
     drop(device);
+}
+
+#[test]
+fn the_fleet_page_shows_the_rollouts_under_way_and_follows_them() {
+    let running = Running::trusted();
+    let browser = Browser::admin(&running);
+    assert_eq!(running.push(&state(1)).0, 200);
+    let device = running.device(&json!({}));
+    let card = || {
+        let page = browser.page("/t/default");
+        let (_, card) = page.split_once("data-live=\"rollouts\"").expect("the card");
+        card.split("</section>").next().expect("its end").to_owned()
+    };
+    assert!(card().contains("No rollout is under way"));
+    let plan = json!({
+        "kind": "jos.rollout", "name": "portal", "version": 2, "approval": true, "phases": [{ "percent": 100, "soak": 86_400 }],
+    });
+    let second = signed(&state(2), desired_state::KIND, &[&admin_key()]).to_string();
+    let (status, made) = running.admin("POST", "/api/v1/rollouts", &json!({ "rollout": plan, "state": second }));
+    assert_eq!(status, 200, "{made}");
+    let path = format!("/t/default/rollouts/{}", made["rollout"]["id"].as_str().expect("an id"));
+    let waiting = card();
+    assert!(
+        waiting.contains(&path) && waiting.contains("waits for approval"),
+        "{waiting}"
+    );
+    // Another tenant's are not shown.
+    assert_eq!(
+        running.admin("POST", "/api/v1/tenants", &json!({ "name": "acme" })).0,
+        200
+    );
+    running.token(&json!({ "tenant": "acme" }));
+    assert!(!browser.page("/t/acme").contains(&path));
+
+    // An open page is sent it as it goes on.
+    let stream = browser.stream("GET", "/t/default", &[("accept", "text/event-stream")], None);
+    let mut lines = BufReader::new(stream.into_body().into_reader())
+        .lines()
+        .map_while(Result::ok);
+    let mut told = |words: &str| {
+        lines
+            .by_ref()
+            .find(|line| line.starts_with("data:") && line.contains(words))
+    };
+    assert!(told("waits for approval").is_some());
+    assert_eq!(browser.send(&path, &format!("{path}/approve"), &[]).status, 303);
+    assert!(told("under way").is_some());
+    assert!(device.state(None, 0).2.windows(11).any(|w| w == b"\"version\":2"));
+    let failed = json!({
+        "kind": "jos.report", "name": "portal", "version": 2, "outcome": "rolled_back", "time": "2027-01-01T00:00:00Z",
+        "changed": 1, "reason": "nothing listens", "ledger": { "index": 9, "hash": "9".repeat(64) },
+    });
+    assert_eq!(device.ask("POST", "/v1/report", Some(&failed)).0, 204);
+    assert!(told("halted by itself").is_some());
+    let halted = card();
+    assert!(halted.contains("<td data-name=\"Failed\"><div>1</div>"), "{halted}");
+    assert_eq!(browser.send(&path, &format!("{path}/abort"), &[]).status, 303);
+    assert!(card().contains("No rollout is under way"));
 }

@@ -13,7 +13,7 @@ fn signed_state(version: u64) -> String {
 }
 
 /// A plan for version 2 with these members.
-fn plan(more: &Value) -> Value {
+pub(crate) fn plan(more: &Value) -> Value {
     let mut plan =
         json!({ "kind": "jos.rollout", "name": "portal", "version": 2, "phases": [{ "percent": 100, "soak": 0 }] });
     for (key, value) in more.as_object().into_iter().flatten() {
@@ -22,7 +22,7 @@ fn plan(more: &Value) -> Value {
     plan
 }
 
-fn begin(running: &Running, plan: &Value) -> Reply {
+pub(crate) fn begin(running: &Running, plan: &Value) -> Reply {
     let asked = json!({ "rollout": plan, "state": signed_state(2) });
     running.admin("POST", "/api/v1/rollouts", &asked)
 }

@@ -131,7 +131,7 @@ fn a_wrong_name_and_a_wrong_password_are_answered_alike() {
 }
 
 #[test]
-fn guessing_passwords_gets_slow_and_a_right_one_has_to_wait_as_well() {
+fn login_throttling_makes_guessing_slow_and_a_right_password_has_to_wait_as_well() {
     let running = Running::new();
     add_user(&running, "ana", Role::Viewer, "default");
     let browser = Browser::new(&running);
@@ -146,7 +146,7 @@ fn guessing_passwords_gets_slow_and_a_right_one_has_to_wait_as_well() {
 }
 
 #[test]
-fn signing_in_makes_a_new_secret_so_that_a_planted_one_is_worth_nothing() {
+fn session_fixation_is_worth_nothing_as_signing_in_makes_a_new_secret() {
     let running = Running::new();
     add_user(&running, "ana", Role::Viewer, "default");
     // What the attacker knows: a secret of their own, planted before the user signs in.
@@ -220,7 +220,7 @@ fn a_new_password_ends_every_other_session() {
 }
 
 #[test]
-fn no_form_is_taken_without_the_guard_of_its_own_session_nor_from_another_site() {
+fn csrf_no_form_is_taken_without_the_guard_of_its_own_session_nor_from_another_site() {
     let fleet = Fleet::new();
     let running = &fleet.running;
     let (browser, other) = (
@@ -259,7 +259,7 @@ fn no_form_is_taken_without_the_guard_of_its_own_session_nor_from_another_site()
 }
 
 #[test]
-fn every_reply_says_what_a_browser_may_do_with_it() {
+fn clickjacking_headers_and_what_else_a_browser_may_not_do_are_on_every_reply() {
     let fleet = Fleet::new();
     let running = &fleet.running;
     let browser = Browser::admin(running);
@@ -318,6 +318,18 @@ fn every_reply_says_what_a_browser_may_do_with_it() {
         (200, "text/css; charset=utf-8")
     );
     assert!(style.header("cache-control").contains("immutable"));
+}
+
+#[test]
+fn body_limits_hold_on_every_form() {
+    let fleet = Fleet::new();
+    let browser = Browser::admin(&fleet.running);
+    let guard = browser.get("/account").guard();
+    let long = "x".repeat(70 << 10);
+    for path in FORMS.iter().chain(&["/login"]) {
+        let refused = browser.post(&fleet.path(path), &[], &[("guard", &guard), ("reason", &long)]);
+        assert_eq!(refused.status, 413, "{path}: {}", refused.text);
+    }
 }
 
 #[test]

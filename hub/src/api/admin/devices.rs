@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Extension, Json};
 use jos_link::wire::Held;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{absent, check_labels, history};
-use crate::actor::Actor;
+use super::{check_labels, history};
 use crate::api::{App, body};
 use crate::fault::{Done, Fault};
 use crate::history::Stat;
 use crate::offer::{self, Offer};
+use crate::rights::Asker;
 use crate::store::agents::{self, Agent, Reported};
 use crate::store::alarms::{self, Alarm};
 use crate::store::audit::{self, Act};
@@ -90,20 +90,19 @@ pub struct Because {
 }
 
 /// Lists devices, by id.
-pub async fn list(State(app): State<App>, Query(which): Query<Which>) -> Done<Json<Vec<Device>>> {
+pub async fn list(State(app): State<App>, asker: Asker, Query(which): Query<Which>) -> Done<Json<Vec<Device>>> {
     let most = which.limit.unwrap_or(MOST).clamp(1, MOST);
+    let tenant = asker.some(which.tenant.as_deref())?;
     let mut conn = app.hub.store.read().await?;
     Ok(Json(
-        devices::list(&mut conn, which.tenant.as_deref(), &which.after, most).await?,
+        devices::list(&mut conn, tenant.as_deref(), &which.after, most).await?,
     ))
 }
 
 /// Shows one.
-pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Done<Json<Shown>> {
+pub async fn show(State(app): State<App>, asker: Asker, Path(id): Path<String>) -> Done<Json<Shown>> {
     let mut conn = app.hub.store.read().await?;
-    let device = devices::by_id(&mut conn, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    let device = super::device(&mut conn, &asker, &id).await?;
     let said = agents::list(&mut conn, &id).await?;
     let mut names: Vec<String> = said.iter().map(|agent| agent.name.clone()).collect();
     names.extend(states::live_names(&mut conn, &device.tenant).await?);
@@ -146,25 +145,18 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Done<Json<S
 }
 
 /// Changes a device's labels, unless two states would match it then.
-pub async fn label(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
-    body: Body,
-) -> Done<Json<Device>> {
+pub async fn label(State(app): State<App>, asker: Asker, Path(id): Path<String>, body: Body) -> Done<Json<Device>> {
     let asked: Labels = body::json(body).await?;
     check_labels(&asked.set)?;
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
-    let mut device = devices::by_id(&mut tx, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    let mut device = super::device(&mut tx, &asker, &id).await?;
     device.labels.retain(|key, _| !asked.remove.contains(key));
     device.labels.extend(asked.set);
     one_state(&mut tx, &device).await?;
     devices::set_labels(&mut tx, &id, &device.labels).await?;
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(&device.tenant),
         action: "device.label",
         subject: &id,
@@ -198,33 +190,33 @@ async fn one_state(conn: &mut Conn, device: &Device) -> Done<()> {
 }
 
 /// Serves a device nothing until it is released.
-pub async fn quarantine(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
-    stand(app, actor, id, body, Status::Quarantined).await
+pub async fn quarantine(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    stand(app, asker, id, body, Status::Quarantined).await
 }
 
 /// Takes a device out of quarantine and clears its alarms.
-pub async fn release(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
-    stand(app, actor, id, body, Status::Active).await
+pub async fn release(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    stand(app, asker, id, body, Status::Active).await
 }
 
 /// Puts a device out for good: its keys are never taken again.
-pub async fn revoke(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
-    stand(app, actor, id, body, Status::Revoked).await
+pub async fn revoke(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    stand(app, asker, id, body, Status::Revoked).await
 }
 
 /// Keeps a device at the version that it has: no push and no rollout gives it another one.
-pub async fn hold(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
-    held(app, actor, id, body, true).await
+pub async fn hold(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    held(app, asker, id, body, true).await
 }
 
 /// Lets it go on.
-pub async fn unhold(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<Device>> {
-    held(app, actor, id, body, false).await
+pub async fn unhold(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<Device>> {
+    held(app, asker, id, body, false).await
 }
 
 async fn held(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    asker: Asker,
     Path(id): Path<String>,
     body: Body,
     hold: bool,
@@ -233,9 +225,7 @@ async fn held(
     one_line(&reason)?;
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
-    let device = devices::by_id(&mut tx, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    let device = super::device(&mut tx, &asker, &id).await?;
     let held = hold.then(|| {
         if reason.is_empty() {
             "held by an admin".to_owned()
@@ -245,7 +235,7 @@ async fn held(
     });
     devices::set_held(&mut tx, &id, held.as_deref()).await?;
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(&device.tenant),
         action: if hold { "device.hold" } else { "device.unhold" },
         subject: &id,
@@ -267,7 +257,7 @@ fn one_line(reason: &str) -> Done<()> {
 
 async fn stand(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    asker: Asker,
     Path(id): Path<String>,
     body: Body,
     status: Status,
@@ -276,9 +266,7 @@ async fn stand(
     one_line(&reason)?;
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
-    let device = devices::by_id(&mut tx, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    let device = super::device(&mut tx, &asker, &id).await?;
     if device.status == Status::Revoked && status != Status::Revoked {
         return Err(
             Fault::conflict("revoked", format!("{id} was revoked, which is for good"))
@@ -301,7 +289,7 @@ async fn stand(
         json!({ "reason": reason })
     };
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(&device.tenant),
         action,
         subject: &id,

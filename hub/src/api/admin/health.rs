@@ -1,14 +1,17 @@
 //! For monitoring: alive, ready, and how much of what.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::App;
 use crate::fault::{Done, Fault};
+use crate::hub::Hub;
 use crate::rotation;
 use crate::store::rollouts::{self, Tally};
-use crate::store::{alarms, devices};
+use crate::store::{self, alarms, devices};
 
 /// Seconds by which a hub's clock may differ from the one of a database that others share.
 const CLOCKS_APART: i64 = 5;
@@ -22,8 +25,7 @@ pub async fn live() -> &'static str {
 
 /// The database takes writes, and hubs that share it agree on the time.
 pub async fn ready(State(app): State<App>) -> Done<&'static str> {
-    // Begun and taken back: the writer's lock is what a full disk or a stuck process denies.
-    app.hub.store.write().await?.rollback().await?;
+    takes_writes(&app.hub).await?;
     let apart = match app.hub.store.time().await? {
         Some(time) => time - app.hub.clock.now(),
         None => 0,
@@ -37,6 +39,31 @@ pub async fn ready(State(app): State<App>) -> Done<&'static str> {
         .help("set both by NTP: hubs on one database count sessions by the same time"));
     }
     Ok("ready\n")
+}
+
+/// Writes something, as far as the disk: a full one lets a transaction begin, and even be taken back. Once a second is often
+/// enough, however many ask.
+async fn takes_writes(hub: &Hub) -> Done<()> {
+    let now = hub.clock.now();
+    if hub.probed.load(Ordering::Relaxed) == now {
+        return Ok(());
+    }
+    let written = async {
+        let mut tx = hub.store.write().await?;
+        store::set_meta(&mut tx, "probed", &now.to_string()).await?;
+        tx.commit().await
+    };
+    if let Err(error) = written.await {
+        tracing::error!(cause = error.to_string(), "the database takes no writes");
+        return Err(Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-writes",
+            "the database takes no writes; the hub's log says why",
+        )
+        .help("a full disk, a lock that somebody holds, or a database that is away"));
+    }
+    hub.probed.store(now, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Metrics.

@@ -7,12 +7,13 @@ use axum::extract::{Path, Query, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::absent;
+use super::{absent, device};
 use crate::api::App;
 use crate::fault::Done;
 use crate::history::{COARSE_KEPT, FINE, Slot, Stat};
+use crate::rights::Asker;
 use crate::store::agents::Agent;
-use crate::store::{Conn, Stored, agents, devices, history};
+use crate::store::{Conn, Stored, agents, history};
 
 /// Seconds that a summary covers.
 const SUMMARY: i64 = 86_400;
@@ -38,12 +39,15 @@ pub struct Step {
 }
 
 /// The history of one agent, the oldest step first, the one that is being filled last.
-pub async fn show(State(app): State<App>, Path(id): Path<String>, Query(part): Query<Part>) -> Done<Json<Vec<Step>>> {
+pub async fn show(
+    State(app): State<App>,
+    asker: Asker,
+    Path(id): Path<String>,
+    Query(part): Query<Part>,
+) -> Done<Json<Vec<Step>>> {
     let now = app.hub.clock.now();
     let mut conn = app.hub.store.read().await?;
-    devices::by_id(&mut conn, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    device(&mut conn, &asker, &id).await?;
     let agent = agents::get(&mut conn, &id, &part.agent).await?;
     let agent = agent.ok_or_else(|| absent("agent", &part.agent))?;
     let since = part.since.unwrap_or(now - COARSE_KEPT);

@@ -1,4 +1,4 @@
-//! What happened: alarms, the audit log, and everything at once for another program.
+//! What happened: alarms and the audit log.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -7,14 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::App;
 use crate::fault::Done;
+use crate::rights::Asker;
 use crate::store::alarms::{self, Alarm};
 use crate::store::audit::{self, Entry};
-use crate::store::devices::{self, Device};
-use crate::store::questions::{self, Asked};
-use crate::store::rollouts::{self, RolloutRow};
-use crate::store::states::{self, StateRow};
-use crate::store::tenants::{self, Tenant};
-use crate::store::tokens::{self, TokenRow};
 
 /// Which alarms.
 #[derive(Debug, Deserialize)]
@@ -45,67 +40,22 @@ pub struct Audit {
     broken: Option<u64>,
 }
 
-/// Everything but secrets and the content of blobs.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Export {
-    /// Tenants.
-    tenants: Vec<Tenant>,
-    /// Enrolment tokens, without secrets.
-    tokens: Vec<TokenRow>,
-    /// Devices.
-    devices: Vec<Device>,
-    /// Every version of every state.
-    states: Vec<StateRow>,
-    /// Rollouts.
-    rollouts: Vec<RolloutRow>,
-    /// Alarms, the cleared ones too.
-    alarms: Vec<Alarm>,
-    /// What people asked of devices, and what those answered.
-    questions: Vec<Asked>,
-    /// The audit log, the newest first.
-    audit: Vec<Entry>,
-}
-
 /// Lists alarms.
-pub async fn alarms(State(app): State<App>, Query(which): Query<Which>) -> Done<Json<Vec<Alarm>>> {
+pub async fn alarms(State(app): State<App>, asker: Asker, Query(which): Query<Which>) -> Done<Json<Vec<Alarm>>> {
+    let tenant = asker.some(which.tenant.as_deref())?;
     let mut conn = app.hub.store.read().await?;
-    Ok(Json(
-        alarms::list(&mut conn, which.tenant.as_deref(), None, which.all).await?,
-    ))
+    Ok(Json(alarms::list(&mut conn, tenant.as_deref(), None, which.all).await?))
 }
 
 /// Shows the audit log.
-pub async fn audit(State(app): State<App>, Query(page): Query<Page>) -> Done<Json<Audit>> {
+pub async fn audit(State(app): State<App>, asker: Asker, Query(page): Query<Page>) -> Done<Json<Audit>> {
+    let tenant = asker.some(page.tenant.as_deref())?;
     let mut conn = app.hub.store.read().await?;
     let (before, most) = (
         page.before.unwrap_or(u64::MAX),
         page.limit.unwrap_or(100).clamp(1, 10_000),
     );
-    let entries = audit::list(&mut conn, page.tenant.as_deref(), before, most).await?;
+    let entries = audit::list(&mut conn, tenant.as_deref(), before, most).await?;
     let (whole, broken) = audit::verify(&mut conn).await?;
     Ok(Json(Audit { entries, whole, broken }))
-}
-
-/// Everything at once.
-pub async fn export(State(app): State<App>) -> Done<Json<Export>> {
-    let mut conn = app.hub.store.read().await?;
-    let mut all: Vec<Device> = Vec::new();
-    loop {
-        let after = all.last().map(|device| device.id.clone()).unwrap_or_default();
-        let more = devices::list(&mut conn, None, &after, 1000).await?;
-        if more.is_empty() {
-            break;
-        }
-        all.extend(more);
-    }
-    Ok(Json(Export {
-        tenants: tenants::list(&mut conn).await?,
-        tokens: tokens::list(&mut conn, None).await?,
-        devices: all,
-        states: states::list(&mut conn, None).await?,
-        rollouts: rollouts::list(&mut conn, None).await?,
-        alarms: alarms::list(&mut conn, None, None, true).await?,
-        questions: questions::all(&mut conn).await?,
-        audit: audit::list(&mut conn, None, u64::MAX, u32::MAX).await?,
-    }))
 }

@@ -2,24 +2,24 @@
 
 use std::collections::HashSet;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use jos_link::wire::{MAX_QUESTIONS, about};
 use jos_schemas::text::AbsPath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::absent;
-use crate::actor::Actor;
+use super::{absent, device};
 use crate::api::{App, body};
 use crate::fault::{Done, Fault};
 use crate::gate;
 use crate::random;
+use crate::rights::Asker;
 use crate::store::audit::{self, Act};
 use crate::store::questions::{self, Asked};
-use crate::store::{self, Conn, agents, devices};
+use crate::store::{self, Conn, agents};
 
 /// Seconds that a question waits for its device.
 const GOOD_FOR: i64 = 3600;
@@ -63,19 +63,12 @@ impl About {
 }
 
 /// Leaves a question. One that is open already is not asked twice.
-pub async fn ask(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
-    body: Body,
-) -> Done<Json<Asked>> {
+pub async fn ask(State(app): State<App>, asker: Asker, Path(id): Path<String>, body: Body) -> Done<Json<Asked>> {
     let ask: Ask = body::json(body).await?;
     sound(&ask)?;
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
-    let device = devices::by_id(&mut tx, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    let device = device(&mut tx, &asker, &id).await?;
     // Who is served nothing does not call.
     gate::served(&device).map_err(|fault| Fault::conflict(fault.code(), fault.problem().message.clone()))?;
     let asked = Asked {
@@ -86,7 +79,7 @@ pub async fn ask(
         most: ask.most,
         path: ask.path,
         asked: now,
-        asked_by: actor.0.clone(),
+        asked_by: asker.actor.0.clone(),
         expires: now + GOOD_FOR,
         answered: None,
         answer: None,
@@ -105,7 +98,7 @@ pub async fn ask(
     }
     questions::add(&mut tx, &asked).await?;
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(&device.tenant),
         action: "device.ask",
         subject: &asked.device,
@@ -120,11 +113,9 @@ pub async fn ask(
 }
 
 /// What a device was asked, and what it answered.
-pub async fn list(State(app): State<App>, Path(id): Path<String>) -> Done<Json<Vec<Asked>>> {
+pub async fn list(State(app): State<App>, asker: Asker, Path(id): Path<String>) -> Done<Json<Vec<Asked>>> {
     let mut conn = app.hub.store.read().await?;
-    devices::by_id(&mut conn, &id)
-        .await?
-        .ok_or_else(|| absent("device", &id))?;
+    device(&mut conn, &asker, &id).await?;
     Ok(Json(questions::list(&mut conn, &id).await?))
 }
 

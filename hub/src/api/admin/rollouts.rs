@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::{Extension, Json};
 use jos_schemas::Limits;
 use jos_schemas::read::{self, Format};
 use schemars::JsonSchema;
@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::devices::Because;
 use super::{OfTenant, absent};
-use crate::actor::Actor;
 use crate::api::{App, body};
 use crate::fault::Done;
 use crate::metrics::count;
+use crate::rights::Asker;
 use crate::rollout::act::{self, Verb};
 use crate::rollout::make::{self, Made, New};
 use crate::rollout::steward;
+use crate::store::Conn;
 use crate::store::rollouts::{self, Reached, RolloutRow, Tally};
 
 /// Two states as texts, and a plan.
@@ -69,17 +70,25 @@ pub struct Which {
 }
 
 /// All of a tenant, or of all.
-pub async fn list(State(app): State<App>, Query(of): Query<OfTenant>) -> Done<Json<Vec<RolloutRow>>> {
-    Ok(Json(rollouts::list(&mut *app.hub.store.read().await?, of.all()).await?))
+pub async fn list(State(app): State<App>, asker: Asker, Query(of): Query<OfTenant>) -> Done<Json<Vec<RolloutRow>>> {
+    let tenant = of.some(&asker)?;
+    let mut conn = app.hub.store.read().await?;
+    Ok(Json(rollouts::list(&mut conn, tenant.as_deref()).await?))
+}
+
+/// A rollout that whoever asks knows of, and may do this to.
+async fn known(conn: &mut Conn, asker: &Asker, id: &str) -> Done<RolloutRow> {
+    let found = rollouts::get(conn, id).await?;
+    let rollout = found
+        .filter(|rollout| asker.sees(&rollout.tenant))
+        .ok_or_else(|| absent("rollout", id))?;
+    asker.may(&rollout.tenant)?;
+    Ok(rollout)
 }
 
 /// Takes a state and the plan by which it reaches its audience.
-pub async fn new(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Query(of): Query<OfTenant>,
-    body: Body,
-) -> Done<Json<Made>> {
+pub async fn new(State(app): State<App>, asker: Asker, Query(of): Query<OfTenant>, body: Body) -> Done<Json<Made>> {
+    let tenant = of.one(&asker)?;
     let bytes = body::bytes(body, LONGEST).await?;
     let limits = Limits {
         bytes: LONGEST,
@@ -88,7 +97,7 @@ pub async fn new(
     let node = read::parse_within("body", &bytes, Format::Json, &limits)?;
     let asked: New = read::from_node("body", "", &node)?;
     let metrics = &app.hub.metrics;
-    let made = make::make(&app.hub, &actor, of.one(), &asked).await;
+    let made = make::make(&app.hub, &asker.actor, &tenant, &asked).await;
     count(if made.is_ok() {
         &metrics.pushes
     } else {
@@ -101,11 +110,9 @@ pub async fn new(
 }
 
 /// Shows one, with its curve.
-pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Done<Json<Shown>> {
+pub async fn show(State(app): State<App>, asker: Asker, Path(id): Path<String>) -> Done<Json<Shown>> {
     let mut conn = app.hub.store.read().await?;
-    let rollout = rollouts::get(&mut conn, &id)
-        .await?
-        .ok_or_else(|| absent("rollout", &id))?;
+    let rollout = known(&mut conn, &asker, &id).await?;
     let until = rollout.ended.unwrap_or_else(|| app.hub.clock.now());
     let step = ((until - rollout.created) / POINTS).max(1);
     let mut by_time: BTreeMap<i64, Point> = BTreeMap::new();
@@ -140,13 +147,12 @@ pub async fn show(State(app): State<App>, Path(id): Path<String>) -> Done<Json<S
 /// The devices that one has let in, by id.
 pub async fn devices(
     State(app): State<App>,
+    asker: Asker,
     Path(id): Path<String>,
     Query(which): Query<Which>,
 ) -> Done<Json<Vec<Reached>>> {
     let mut conn = app.hub.store.read().await?;
-    rollouts::get(&mut conn, &id)
-        .await?
-        .ok_or_else(|| absent("rollout", &id))?;
+    known(&mut conn, &asker, &id).await?;
     let most = which.limit.unwrap_or(MOST).clamp(1, MOST);
     Ok(Json(
         rollouts::reached(&mut conn, &id, &which.outcome, &which.after, most).await?,
@@ -154,32 +160,33 @@ pub async fn devices(
 }
 
 /// A second person says yes.
-pub async fn approve(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
-    told(app, actor, id, body, Verb::Approve).await
+pub async fn approve(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
+    told(app, asker, id, body, Verb::Approve).await
 }
 
 /// No more devices for now.
-pub async fn pause(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
-    told(app, actor, id, body, Verb::Pause).await
+pub async fn pause(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
+    told(app, asker, id, body, Verb::Pause).await
 }
 
 /// On with it; failures so far are passed over.
-pub async fn resume(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
-    told(app, actor, id, body, Verb::Resume).await
+pub async fn resume(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
+    told(app, asker, id, body, Verb::Resume).await
 }
 
 /// No more devices, for good.
-pub async fn abort(app: State<App>, actor: Extension<Actor>, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
-    told(app, actor, id, body, Verb::Abort).await
+pub async fn abort(app: State<App>, asker: Asker, id: Path<String>, body: Body) -> Done<Json<RolloutRow>> {
+    told(app, asker, id, body, Verb::Abort).await
 }
 
 async fn told(
     State(app): State<App>,
-    Extension(actor): Extension<Actor>,
+    asker: Asker,
     Path(id): Path<String>,
     body: Body,
     verb: Verb,
 ) -> Done<Json<RolloutRow>> {
+    known(&mut *app.hub.store.read().await?, &asker, &id).await?;
     let Because { reason } = body::json(body).await?;
-    Ok(Json(act::act(&app.hub, &actor, &id, verb, &reason).await?))
+    Ok(Json(act::act(&app.hub, &asker.actor, &id, verb, &reason).await?))
 }

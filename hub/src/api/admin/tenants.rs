@@ -1,16 +1,16 @@
 //! Tenants.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::{Extension, Json};
 use jos_schemas::text::Name;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::actor::Actor;
 use crate::api::{App, body};
 use crate::fault::{Done, Fault};
+use crate::rights::Asker;
 use crate::store::audit::{self, Act};
 use crate::store::tenants::{self, Tenant};
 
@@ -21,13 +21,15 @@ pub struct New {
     name: Name,
 }
 
-/// All tenants.
-pub async fn list(State(app): State<App>) -> Done<Json<Vec<Tenant>>> {
-    Ok(Json(tenants::list(&mut *app.hub.store.read().await?).await?))
+/// All tenants that whoever asks has a role in.
+pub async fn list(State(app): State<App>, asker: Asker) -> Done<Json<Vec<Tenant>>> {
+    let mut all = tenants::list(&mut *app.hub.store.read().await?).await?;
+    all.retain(|tenant| asker.sees(&tenant.name));
+    Ok(Json(all))
 }
 
 /// Makes one.
-pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, body: Body) -> Done<Json<Tenant>> {
+pub async fn new(State(app): State<App>, asker: Asker, body: Body) -> Done<Json<Tenant>> {
     let New { name } = body::json(body).await?;
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
@@ -38,7 +40,7 @@ pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, bod
         ));
     }
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(name.as_str()),
         action: "tenant.new",
         subject: name.as_str(),

@@ -2,25 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use jos_link::token::{SECRET, Token};
 use jos_trust::sha256;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{OfTenant, absent, check_labels};
-use crate::actor::Actor;
+use super::{OfTenant, absent, check_comment, check_labels};
 use crate::api::{App, body};
 use crate::fault::{Done, Fault};
-use crate::hub::DEFAULT_TENANT;
 use crate::random;
+use crate::rights::Asker;
 use crate::store::audit::{self, Act};
 use crate::store::tokens::{self, TokenRow};
-use crate::store::{tenants, trusts};
+use crate::store::{glances, tenants, trusts};
 
 const LONGEST: i64 = 10 * 365 * 86_400;
 
@@ -28,7 +27,7 @@ const LONGEST: i64 = 10 * 365 * 86_400;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct New {
-    /// The tenant that devices join; `default` when absent.
+    /// The tenant that devices join; when absent `default`, or the only one that whoever asks has a role in.
     #[serde(default)]
     tenant: Option<String>,
     /// How many devices may use it; 1 when absent.
@@ -58,15 +57,17 @@ pub struct Made {
 }
 
 /// All tokens of a tenant, or of all.
-pub async fn list(State(app): State<App>, Query(of): Query<OfTenant>) -> Done<Json<Vec<TokenRow>>> {
-    Ok(Json(tokens::list(&mut *app.hub.store.read().await?, of.all()).await?))
+pub async fn list(State(app): State<App>, asker: Asker, Query(of): Query<OfTenant>) -> Done<Json<Vec<TokenRow>>> {
+    let tenant = of.some(&asker)?;
+    let mut conn = app.hub.store.read().await?;
+    Ok(Json(tokens::list(&mut conn, tenant.as_deref()).await?))
 }
 
 /// Makes one.
-pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, body: Body) -> Done<Json<Made>> {
+pub async fn new(State(app): State<App>, asker: Asker, body: Body) -> Done<Json<Made>> {
     let asked: New = body::json(body).await?;
     let hub = &app.hub;
-    let tenant = asked.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned());
+    let tenant = asker.one(asked.tenant.as_deref())?;
     check_labels(&asked.labels)?;
     let (uses, valid_for) = (asked.uses.unwrap_or(1), i64::from(asked.valid_for.unwrap_or(86_400)));
     if uses == 0 || valid_for == 0 || valid_for > LONGEST {
@@ -74,9 +75,7 @@ pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, bod
             "expected at least one use, and an end within ten years",
         ));
     }
-    if asked.comment.chars().count() > 200 || asked.comment.chars().any(char::is_control) {
-        return Err(Fault::malformed("comment: expected one line of at most 200 characters"));
-    }
+    check_comment(&asked.comment)?;
     let addresses = if asked.addresses.is_empty() {
         hub.addresses.clone()
     } else {
@@ -110,12 +109,12 @@ pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, bod
         used: 0,
         expires: now + valid_for,
         created: now,
-        created_by: actor.0.clone(),
+        created_by: asker.actor.0.clone(),
         revoked: None,
     };
     tokens::add(&mut tx, &token, &sha256(line.secret_text().as_bytes()).to_string()).await?;
     let act = Act {
-        actor: &actor.0,
+        actor: &asker.actor.0,
         tenant: Some(&token.tenant),
         action: "token.new",
         subject: &token.id,
@@ -130,19 +129,18 @@ pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, bod
 }
 
 /// Revokes one: nothing enrols by it any more; what it let in stays.
-pub async fn revoke(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(id): Path<String>,
-) -> Done<StatusCode> {
+pub async fn revoke(State(app): State<App>, asker: Asker, Path(id): Path<String>) -> Done<StatusCode> {
     let now = app.hub.clock.now();
     let mut tx = app.hub.store.write().await?;
-    if !tokens::revoke(&mut tx, &id, now).await? {
-        return Err(absent("token", &id));
-    }
+    let tenant = glances::tenant_of_token(&mut tx, &id).await?;
+    let tenant = tenant
+        .filter(|tenant| asker.sees(tenant))
+        .ok_or_else(|| absent("token", &id))?;
+    asker.may(&tenant)?;
+    tokens::revoke(&mut tx, &id, now).await?;
     let act = Act {
-        actor: &actor.0,
-        tenant: None,
+        actor: &asker.actor.0,
+        tenant: Some(&tenant),
         action: "token.revoke",
         subject: &id,
         detail: Value::Null,

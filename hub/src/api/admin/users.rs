@@ -1,15 +1,15 @@
 //! The users of the dashboard.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::Actor;
 use crate::api::{App, body};
 use crate::fault::Done;
+use crate::rights::Asker;
 use crate::store::users::{self as stored, EVERY_TENANT, Role, User};
 use crate::users;
 
@@ -61,17 +61,17 @@ pub struct Added {
 }
 
 /// Lists users.
-pub async fn list(State(app): State<App>) -> Done<Json<Vec<User>>> {
+pub async fn list(State(app): State<App>, _: Asker) -> Done<Json<Vec<User>>> {
     Ok(Json(stored::list(&mut *app.hub.store.read().await?).await?))
 }
 
 /// Adds one.
-pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, body: Body) -> Done<Json<Added>> {
+pub async fn new(State(app): State<App>, asker: Asker, body: Body) -> Done<Json<Added>> {
     let asked: New = body::json(body).await?;
     let made = asked.password.is_none().then(users::new_password);
     let password = made.as_deref().or(asked.password.as_ref()).map_or("", String::as_str);
     let tenant = asked.tenant.as_deref().unwrap_or(EVERY_TENANT);
-    let user = users::add(&app.hub, &actor, &asked.name, password, tenant, asked.role).await?;
+    let user = users::add(&app.hub, &asker.actor, &asked.name, password, tenant, asked.role).await?;
     Ok(Json(Added {
         user: user.name,
         password: made.map(|made| made.to_string()),
@@ -79,16 +79,11 @@ pub async fn new(State(app): State<App>, Extension(actor): Extension<Actor>, bod
 }
 
 /// Sets a password. Every session of the user ends.
-pub async fn password(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(name): Path<String>,
-    body: Body,
-) -> Done<Json<Added>> {
+pub async fn password(State(app): State<App>, asker: Asker, Path(name): Path<String>, body: Body) -> Done<Json<Added>> {
     let asked: NewPassword = body::json(body).await?;
     let made = asked.password.is_none().then(users::new_password);
     let password = made.as_deref().or(asked.password.as_ref()).map_or("", String::as_str);
-    users::set_password(&app.hub, &actor, &name, password, "").await?;
+    users::set_password(&app.hub, &asker.actor, &name, password, "").await?;
     Ok(Json(Added {
         user: name,
         password: made.map(|made| made.to_string()),
@@ -96,25 +91,16 @@ pub async fn password(
 }
 
 /// Sets a role.
-pub async fn role(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(name): Path<String>,
-    body: Body,
-) -> Done<Json<User>> {
+pub async fn role(State(app): State<App>, asker: Asker, Path(name): Path<String>, body: Body) -> Done<Json<User>> {
     let asked: NewRole = body::json(body).await?;
     let tenant = asked.tenant.as_deref().unwrap_or(EVERY_TENANT);
     Ok(Json(
-        users::set_role(&app.hub, &actor, &name, tenant, asked.role).await?,
+        users::set_role(&app.hub, &asker.actor, &name, tenant, asked.role).await?,
     ))
 }
 
 /// Removes one.
-pub async fn remove(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(name): Path<String>,
-) -> Done<StatusCode> {
-    users::remove(&app.hub, &actor, &name).await?;
+pub async fn remove(State(app): State<App>, asker: Asker, Path(name): Path<String>) -> Done<StatusCode> {
+    users::remove(&app.hub, &asker.actor, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
