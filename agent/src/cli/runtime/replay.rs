@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use jos_node::place::{BLOBS, LEDGER};
 use jos_node::replay::{Chain, Report, replay};
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::Archive;
+use jos_runtime::ledger::{Archive, LedgerKey};
 use serde_json::json;
 
 use super::data::Place;
+use crate::cli::archive::Found;
 use crate::cli::{Done, Failure, Ui};
 use crate::seal;
 
@@ -37,20 +38,47 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
     let archive = Archive::folder(&disk, LEDGER, BLOBS);
     let key = jos_runtime::public_ledger_key(&data.path("state")).map_err(Failure::invalid)?;
+    replayed(
+        args,
+        &archive,
+        &kinds,
+        key.as_ref(),
+        &data.root().display().to_string(),
+        ui,
+    )
+}
+
+/// The same of a ledger that was named, wherever it lies: which tools there are is not known there.
+pub(crate) fn of_ledger(args: &Args, found: &Found, ui: &Ui) -> Done {
+    let key = found.key()?;
+    replayed(
+        args,
+        &found.archive()?,
+        &BTreeSet::new(),
+        key.as_ref(),
+        found.shown(),
+        ui,
+    )
+}
+
+fn replayed(
+    args: &Args,
+    archive: &Archive<'_>,
+    kinds: &BTreeSet<String>,
+    key: Option<&LedgerKey>,
+    shown: &str,
+    ui: &Ui,
+) -> Done {
     // All doors are opened before the filter closes behind us.
     let sealed = seal::seal();
-    let report = replay(&archive, &kinds, key.as_ref())
-        .map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())))?;
+    let report = replay(archive, kinds, key).map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
     let empty =
         report.decisions == 0 && report.attribution.is_empty() && report.chain == Chain::Intact && report.diverged == 0;
     let mut value = serde_json::to_value(&report).map_err(Failure::failed)?;
     value["confined"] = json!(sealed.is_ok());
     if empty {
         value["ok"] = json!(false);
-        let text = format!(
-            "{}: nothing was decided yet; `jos submit advance` gives the node work\n",
-            data.root().display()
-        );
+        let text = format!("{shown}: nothing was decided yet; `jos submit advance` gives the node work\n");
         ui.result(&value, text);
         return Ok(2);
     }
