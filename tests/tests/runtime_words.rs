@@ -219,6 +219,63 @@ fn watch_says_each_end_as_it_comes_and_logs_say_the_last_records() {
     node.jos(&["logs"]).ok().says("advance decides advance");
 }
 
+/// A decision log of jaros with so many decisions.
+const LOG: &str = r#"
+import hashlib, json, sys
+dump = lambda value: json.dumps(value, sort_keys=True, separators=(",", ":"))
+prev, out = "0" * 64, open(sys.argv[1], "w")
+for index in range(1, int(sys.argv[2]) + 1):
+    record = {"index": index, "prev": prev, "decision": {"id": f"a-{index}", "source": "a", "kind": "x.y", "payload": {}}}
+    record["checksum"] = prev = hashlib.sha256(dump(record).encode()).hexdigest()
+    out.write(dump(record) + "\n")
+"#;
+
+/// Bytes that a process has read.
+fn bytes_read(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).expect("it runs");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("rchar: "))
+        .expect("a Linux");
+    line.parse().expect("a number")
+}
+
+#[test]
+fn whoever_follows_a_ledger_of_a_hundred_thousand_records_reads_what_is_new_and_not_all_of_it_again() {
+    let node = Node::new();
+    let log = node.path("artifacts/decisions.log");
+    run(Command::new("python3").args(["-c", LOG]).arg(&log).arg("100000")).ok();
+    node.jos(&["runtime", "import", &log.display().to_string()]).ok();
+    let segments = fs::read_dir(node.path("state/runtime/ledger"))
+        .expect("a ledger")
+        .flatten();
+    let size: u64 = segments.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
+    assert!(size > 20 << 20, "{size}");
+    let mut follow = node.command(&["logs", "--follow", "-n", "1", "--json"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().expect("jos starts");
+    let mut lines = BufReader::new(follow.stdout.take().expect("a pipe")).lines();
+    let mut until = |wanted: &str| loop {
+        let line = lines.next().expect("it goes on").expect("text");
+        if line.contains(wanted) {
+            return;
+        }
+    };
+    until("\"index\"");
+    let serving = node.serve(&[]);
+    let before = bytes_read(follow.id());
+    for n in 0..20 {
+        node.jos(&["submit", "advance", "--id", &format!("j{n}"), "--wait"])
+            .ok();
+        until(&format!("\"job\":\"j{n}\""));
+    }
+    let read = bytes_read(follow.id()) - before;
+    let _ = follow.kill();
+    let _ = follow.wait();
+    serving.stop();
+    // Each look reads the last segment of 128 KiB at most, and there are some looks a job.
+    assert!(read < size, "{read} bytes for 20 jobs, the ledger has {size}");
+}
+
 fn now() -> i64 {
     let date = run(Command::new("date").arg("+%s")).ok();
     date.text().parse().expect("a time")
