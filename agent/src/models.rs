@@ -3,6 +3,7 @@
 //! Owns the settings and the choice. The two that are reached over HTTP are in [`remote`]; `echo` and `uppercase` need
 //! nothing and come with the node.
 
+mod followed;
 mod remote;
 mod stream;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use jos_schemas::documents::runtime::ModelConfig;
 use jos_schemas::read::{self, Format};
 use serde_json::{Map, Value};
 
+pub(crate) use followed::follow;
 use remote::{Dialect, Remote};
 
 /// Bytes of the settings.
@@ -38,7 +40,7 @@ pub(crate) struct Settings {
 }
 
 /// The model for a data directory. The error says what was found, where, and what was expected.
-pub(crate) fn choose(data: &Path, environment: &BTreeMap<String, String>) -> Result<Arc<dyn Model>, String> {
+fn choose(data: &Path, environment: &BTreeMap<String, String>) -> Result<Arc<dyn Model>, String> {
     let file = file(&data.join("config/llm.toml"))?;
     let var = |name: &str| environment.get(name).filter(|text| !text.is_empty()).cloned();
     let (provider, place) = match (var("JOS_LLM"), file.provider) {

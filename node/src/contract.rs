@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Thinks: turns a job into proposals. It holds nothing between calls that a replay would need.
 pub trait Agent: Send + Sync {
-    /// What it proposes for `job`. Nothing that it does here may change anything, except through `hands`.
+    /// What it proposes for `job`. The hands that a node gives it here read, receive and ask; they change nothing.
     fn decide(&self, job: &Job, hands: &mut dyn Hands) -> Result<Vec<Proposal>, AgentError>;
 }
 

@@ -161,12 +161,10 @@ pub fn fit(data: &DataDir, queue: &Queue, declared: &Declared) -> Result<Fitted,
     for file in gone {
         match there(data, file)? {
             There::File(found) if known.files[file].contains(&found) => {
-                match file
-                    .strip_prefix("schedules/")
-                    .and_then(|name| Name::new(name.strip_suffix(".json")?).ok())
-                {
-                    Some(name) => drop(schedules::remove(data, queue, &name)?),
-                    None => data.remove(file)?,
+                if file.starts_with("schedules/") {
+                    schedules::remove_file(data, queue, file)?;
+                } else {
+                    data.remove(file)?;
                 }
                 fitted.removed.push(file.clone());
             }

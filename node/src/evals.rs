@@ -1,7 +1,10 @@
 //! Cases that agents must pass: each on a node of its own, in a directory of its own, with copies of the agents and tools.
 //!
 //! The node is the real one, executor, gate and ledger included; only its data is fresh, so that no case sees the live
-//! daemon, or another case. A case that checks nothing is refused when it is read.
+//! daemon, or another case. A case that checks nothing is refused when it is read ([`read`]).
+
+mod jaros;
+mod read;
 
 use std::fs;
 use std::io;
@@ -9,9 +12,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jos_runtime::disk::Disk;
+use jos_runtime::ledger::Archive;
 use jos_schemas::documents::ledger::Proposal;
-use jos_schemas::documents::runtime::{Eval, Expect, Job, MachineState};
-use jos_schemas::read::{self, Format};
+use jos_schemas::documents::runtime::{Expect, Job, MachineState};
 use jos_schemas::text::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,13 +24,14 @@ use crate::contract::{Agent, AgentError, Hands, Tool};
 use crate::error::NodeError;
 use crate::jobs;
 use crate::join::{Agents, Audited, Broken, Outside};
-use crate::place::DataDir;
+use crate::place::{BLOBS, DataDir, LEDGER};
 use crate::queue::Queue;
+use crate::records::{Came, Read};
 use crate::registry::{Means, Registry};
 use crate::serve::{Settings, serve};
+use read::Wanted;
+pub use read::{Case, load};
 
-/// Bytes of one case.
-const LIMIT: u64 = 1 << 20;
 /// The job of every case.
 const JOB: &str = "eval";
 
@@ -48,68 +53,61 @@ pub struct Verdict {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Outcome {
     state: Option<MachineState>,
-    decisions: Vec<String>,
+    /// What the agent proposed, in order.
+    proposed: Vec<Seen>,
+    /// The id of the proposal that the gate refused.
+    refused: Option<String>,
+    /// What came of the first decision that acted, or why it failed.
+    first: Option<Result<Value, String>>,
     results: Vec<Value>,
     reason: Option<String>,
 }
 
-/// The cases of `evals/` in the order of their files; what is no case is a verdict that failed.
-pub fn load(data: &Path) -> Result<(Vec<Eval>, Vec<Verdict>), String> {
-    let folder = data.join("evals");
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))? {
-        let entry = entry.map_err(|e| format!("{}: {e}", folder.display()))?;
-        if let Ok(name) = entry.file_name().into_string()
-            && !name.starts_with('.')
-            && (name.ends_with(".json") || name.ends_with(".toml"))
-        {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    let mut cases: Vec<Eval> = Vec::new();
-    let mut broken = Vec::new();
-    for name in names {
-        let file = format!("evals/{name}");
-        let read = case(&folder.join(&name), &file).and_then(|case| {
-            let twice = cases.iter().any(|other| other.name == case.name);
-            if twice {
-                return Err(format!("{file}: the name {} is taken by another case", case.name));
-            }
-            Ok(case)
-        });
-        match read {
-            Ok(case) => cases.push(case),
-            Err(why) => broken.push(Verdict {
-                name: name.rsplit_once('.').map_or(name.clone(), |(stem, _)| stem.to_owned()),
-                agent: String::new(),
-                passed: false,
-                differs: vec![why],
-            }),
-        }
-    }
-    Ok((cases, broken))
-}
-
-fn case(path: &Path, file: &str) -> Result<Eval, String> {
-    let meta = fs::symlink_metadata(path).map_err(|e| format!("{file}: {e}"))?;
-    if !meta.is_file() || meta.len() > LIMIT {
-        return Err(format!("{file}: expected a file of at most {LIMIT} bytes"));
-    }
-    let bytes = fs::read(path).map_err(|e| format!("{file}: {e}"))?;
-    let parsed = read::document::<Eval>(file, &bytes, Format::of_path(file));
-    parsed.map(|parsed| parsed.value).map_err(|report| report.to_string())
+/// A proposal, before the gate.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    id: String,
+    kind: String,
+    payload: Value,
 }
 
 /// Runs one case with the agents and tools of `data`, in `scratch`, a directory that is not there yet and is gone afterwards.
-pub fn run(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &Outside) -> Result<Verdict, NodeError> {
-    let verdict = isolated(case, data, scratch, means, outside);
-    // What is left of it is nobody's.
-    let _ = fs::remove_dir_all(scratch);
-    verdict
+pub fn run(case: &Case, data: &Path, scratch: &Path, means: &Means, outside: &Outside) -> Result<Verdict, NodeError> {
+    let once = || {
+        let ran = isolated(case, data, scratch, means, outside);
+        // What is left of it is nobody's.
+        let _ = fs::remove_dir_all(scratch);
+        ran
+    };
+    let (outcome, broken) = once()?;
+    let mut differs = match &case.wanted {
+        Wanted::Ours(expect) => differences(expect, &outcome),
+        Wanted::Theirs(expect) => {
+            let again = expect.is_twice().then(once).transpose()?.map(|(again, _)| again);
+            expect.differences(&case.agent, &outcome, again.as_ref())
+        }
+    };
+    if !differs.is_empty() {
+        let reason = outcome.reason.iter();
+        differs.extend(reason.map(|reason| format!("the job's reason: {reason}")));
+        let broken = broken.iter();
+        differs.extend(broken.map(|broken| format!("{}: {}", broken.place, broken.reason)));
+    }
+    Ok(Verdict {
+        name: case.name.clone(),
+        agent: case.agent.to_string(),
+        passed: differs.is_empty(),
+        differs,
+    })
 }
 
-fn isolated(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &Outside) -> Result<Verdict, NodeError> {
+fn isolated(
+    case: &Case,
+    data: &Path,
+    scratch: &Path,
+    means: &Means,
+    outside: &Outside,
+) -> Result<(Outcome, Vec<Broken>), NodeError> {
     let (fresh, _) = DataDir::create(scratch)?;
     for folder in ["agents", "tools"] {
         copy(&data.join(folder), &fresh.path(folder))?;
@@ -126,7 +124,7 @@ fn isolated(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &O
     let registry = Registry::new(scratch, means);
     let heard = Arc::new(Heard {
         registry,
-        decisions: Arc::default(),
+        proposed: Arc::default(),
     });
     Agents::refresh(&*heard);
     // Its own, whatever the live node's is.
@@ -149,25 +147,8 @@ fn isolated(case: &Eval, data: &Path, scratch: &Path, means: &Means, outside: &O
         std::os::fd::AsFd::as_fd(&signal),
         &|| false,
     )?;
-    let decisions = heard.decisions.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let outcome = outcome(&fresh, decisions)?;
-    let mut differs = differences(&case.expect, &outcome);
-    if !differs.is_empty() {
-        differs.extend(
-            outcome
-                .reason
-                .iter()
-                .map(|reason| format!("the job's reason: {reason}")),
-        );
-        let broken = heard.broken().into_iter();
-        differs.extend(broken.map(|broken| format!("{}: {}", broken.place, broken.reason)));
-    }
-    Ok(Verdict {
-        name: case.name.to_string(),
-        agent: case.agent.to_string(),
-        passed: differs.is_empty(),
-        differs,
-    })
+    let proposed = heard.proposed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok((outcome(&fresh, proposed)?, heard.broken()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), NodeError> {
@@ -185,7 +166,35 @@ fn copy(from: &Path, to: &Path) -> Result<(), NodeError> {
     Ok(())
 }
 
-fn outcome(fresh: &DataDir, decisions: Vec<String>) -> Result<Outcome, NodeError> {
+/// What its ledger says of the gate and of the first decision.
+fn recorded(fresh: &DataDir, outcome: &mut Outcome) -> Result<(), String> {
+    let disk = Disk::open(&fresh.path("state"), "0").map_err(|e| e.to_string())?;
+    let archive = Archive::folder(&disk, LEDGER, BLOBS);
+    let mut records = Vec::new();
+    let lines = archive.lines(&mut |line| {
+        if matches!(line.kind, "refused" | "outcome") {
+            records.push((line.kind == "refused", Read::of(line, &archive)));
+        }
+    });
+    lines.map_err(|e| e.to_string())?;
+    for (is_refusal, read) in records {
+        let read = read?;
+        if is_refusal {
+            outcome.refused = read.act["id"].as_str().map(str::to_owned);
+        } else if outcome.first.is_none() {
+            let came = read.document::<Came>()?;
+            outcome.first = Some(came.reason.map_or(Ok(came.result), Err));
+        }
+    }
+    Ok(())
+}
+
+fn outcome(fresh: &DataDir, proposed: Vec<Seen>) -> Result<Outcome, NodeError> {
+    let mut seen = Outcome {
+        proposed,
+        ..Outcome::default()
+    };
+    recorded(fresh, &mut seen).map_err(|why| NodeError::invalid("the case's ledger", why))?;
     let result = fresh.path(&format!("outbox/{JOB}.json"));
     if let Ok(bytes) = fs::read(&result) {
         let document: Value = serde_json::from_slice(&bytes).map_err(|e| NodeError::invalid("the result", e))?;
@@ -199,9 +208,8 @@ fn outcome(fresh: &DataDir, decisions: Vec<String>) -> Result<Outcome, NodeError
         results.extend(document.get("result").cloned());
         return Ok(Outcome {
             state: serde_json::from_value(state).ok(),
-            decisions,
             results,
-            reason: None,
+            ..seen
         });
     }
     let folder = fresh.path("failed");
@@ -212,9 +220,8 @@ fn outcome(fresh: &DataDir, decisions: Vec<String>) -> Result<Outcome, NodeError
         .and_then(|name| fs::read_to_string(folder.join(name)).ok());
     Ok(Outcome {
         state: Some(MachineState::Failed),
-        decisions,
-        results: Vec::new(),
         reason: Some(reason.map_or_else(|| "the job left no result".into(), |text| text.trim().to_owned())),
+        ..seen
     })
 }
 
@@ -230,12 +237,13 @@ fn differences(expect: &Expect, outcome: &Outcome) -> Vec<String> {
             shown(state)
         ));
     }
+    let kinds: Vec<&str> = outcome.proposed.iter().map(|seen| seen.kind.as_str()).collect();
     if let Some(decisions) = &expect.decisions
-        && outcome.decisions != *decisions
+        && kinds != *decisions
     {
         differs.push(format!(
             "decisions: found {}, expected {}",
-            shown(&outcome.decisions),
+            shown(&kinds),
             shown(decisions)
         ));
     }
@@ -261,23 +269,27 @@ fn shown(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// The registry, and which decisions passed through it.
+/// The registry, and which proposals passed through it.
 struct Heard {
     registry: Registry,
-    decisions: Arc<Mutex<Vec<String>>>,
+    proposed: Arc<Mutex<Vec<Seen>>>,
 }
 
 /// An agent whose proposals are noted down.
 struct Overheard {
     agent: Arc<dyn Agent>,
-    decisions: Arc<Mutex<Vec<String>>>,
+    proposed: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Agent for Overheard {
     fn decide(&self, job: &Job, hands: &mut dyn Hands) -> Result<Vec<Proposal>, AgentError> {
         let proposals = self.agent.decide(job, hands)?;
-        let mut decisions = self.decisions.lock().unwrap_or_else(PoisonError::into_inner);
-        decisions.extend(proposals.iter().map(|proposal| proposal.kind.clone()));
+        let mut proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+        proposed.extend(proposals.iter().map(|proposal| Seen {
+            id: proposal.id.clone(),
+            kind: proposal.kind.clone(),
+            payload: proposal.payload.clone(),
+        }));
         Ok(proposals)
     }
 }
@@ -290,7 +302,7 @@ impl Agents for Heard {
         let agent = Agents::agent(&self.registry, name)?;
         Some(Arc::new(Overheard {
             agent,
-            decisions: Arc::clone(&self.decisions),
+            proposed: Arc::clone(&self.proposed),
         }))
     }
     fn tool(&self, kind: &str) -> Option<Arc<dyn Tool>> {

@@ -11,6 +11,7 @@ use jos_schemas::text::Name;
 use serde_json::{Value, json};
 
 use crate::contract::Agent;
+use crate::hands::Thinking;
 use crate::join::{Agents, Audited, Trail};
 use crate::records::{Came, Draft};
 use crate::resume::Progress;
@@ -81,7 +82,7 @@ impl Executor<'_> {
             let reason = format!("found no agent named {}, expected one of {there}", job.agent);
             return self.end_undecided(job, attempt, Trail::default(), Vec::new(), reason);
         };
-        let proposed = agent.decide(job, hands);
+        let proposed = agent.decide(job, &mut Thinking(hands));
         let trail = hands.trail();
         let proposals = match proposed {
             Ok(proposals) if proposals.is_empty() => {
@@ -143,6 +144,10 @@ impl Executor<'_> {
                 .push((decision.id.clone(), decision.kind.clone(), came.result.clone()));
         }
         run.decisions.drain(..done);
+        // A run that dies in its first act is on record too.
+        if !drafts.is_empty() && run.decisions.iter().any(|decision| decision.kind != "advance") {
+            self.append(std::mem::take(&mut drafts))?;
+        }
         let mut hands = self.agents.hands(&job.agent, &job.id);
         let ended = self.act(run, drafts, &mut *hands)?;
         settle(&mut *hands, &job.id);

@@ -9,6 +9,7 @@ mod files;
 mod queues;
 #[cfg(test)]
 mod tests;
+mod thinking;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::queue::Messages;
 use crate::roles::{self, Grants};
 use files::Files;
 use queues::Queue;
+pub(crate) use thinking::Thinking;
 
 /// Bytes of one file, either way.
 pub const FILE_LIMIT: usize = 1 << 20;

@@ -139,7 +139,10 @@ fn known(disk: &jos_runtime::disk::Disk, log: &str) -> Result<Option<(u64, Strin
 
 /// Reads a log line by line. Gives the chain, and how long a last line is that was never finished.
 fn read(path: &Path, each: &mut dyn FnMut(Taken, &str) -> Result<(), NodeError>) -> Result<(Chain, u64), NodeError> {
-    let file = File::open(path).map_err(NodeError::io(path, "open the log"))?;
+    let file = File::open(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => NodeError::invalid(path.display(), "found no file, expected the log of jaros"),
+        _ => NodeError::io(path, "open the log")(e),
+    })?;
     let mut reader = BufReader::new(file);
     let mut chain = Chain::default();
     let mut line = Vec::new();

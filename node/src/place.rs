@@ -133,6 +133,8 @@ impl DataDir {
             if durable == Durable::Yes {
                 file.sync_all()?;
             }
+            // Closed before it has its name: else whoever watches is told of it twice.
+            drop(file);
             fs::rename(&temp, &path)?;
             if durable == Durable::Yes {
                 File::open(&folder)?.sync_all()?;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::{Archive, LedgerError, LedgerKey};
+use jos_runtime::ledger::{Archive, Export, LedgerError, LedgerKey};
 use jos_schemas::documents::runtime::MachineState;
 use serde::Serialize;
 
@@ -129,19 +129,50 @@ pub struct Report {
     pub ok: bool,
 }
 
-/// Replays the ledger in the folder `state` twice, by two threads where there can be two. `kinds` are those that something
-/// here still executes, `key` is that of its data directory. Each thread calls `seal` when it has opened what it reads.
+/// Where a ledger lies: whoever reads it opens it by itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'p> {
+    /// A folder, and in it the folders of records and blobs.
+    Folder {
+        /// The folder.
+        root: &'p Path,
+        /// That of the records.
+        dir: &'p str,
+        /// That of the blobs.
+        blobs: &'p str,
+    },
+    /// The bytes of an export.
+    Export(&'p [u8]),
+}
+
+impl<'p> Place<'p> {
+    /// The ledger of a data directory, in its folder `state`.
+    pub fn of_node(state: &'p Path) -> Self {
+        let (root, dir, blobs) = (state, LEDGER, BLOBS);
+        Self::Folder { root, dir, blobs }
+    }
+
+    fn read<T>(self, read: impl FnOnce(&Archive<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        match self {
+            Self::Folder { root, dir, blobs } => read(&Archive::folder(&Disk::open(root, "0")?, dir, blobs)),
+            Self::Export(bytes) => read(&Archive::Export(Box::new(Export::open(bytes)?))),
+        }
+    }
+}
+
+/// Replays a ledger twice, by two threads where there can be two. `kinds` are those that something here still executes, `key`
+/// is that of its data directory. Each thread calls `seal` when it has opened what it reads.
 pub fn replay(
-    state: &Path,
+    place: Place<'_>,
     kinds: &BTreeSet<String>,
     key: Option<&LedgerKey>,
     seal: &(dyn Fn() + Sync),
 ) -> Result<Report, LedgerError> {
     let reading = || {
-        let disk = Disk::open(state, "0")?;
-        let archive = Archive::folder(&disk, LEDGER, BLOBS);
-        seal();
-        once(&archive, kinds, key)
+        place.read(|archive| {
+            seal();
+            once(archive, kinds, key)
+        })
     };
     let (first, second) = std::thread::scope(|threads| {
         // It is there before the first one seals itself, after which no thread can be made.

@@ -67,6 +67,8 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 pub struct Planned {
     /// Its document.
     pub schedule: Schedule,
+    /// Its file, below the data directory.
+    place: String,
     rule: Rule,
 }
 
@@ -98,7 +100,13 @@ impl Schedules {
         {
             let place = format!("schedules/{name}");
             let read = disk.read(&place, LIMIT).map_err(|e| e.to_string());
-            match read.and_then(|(bytes, _)| parse(name.trim_end_matches(".json"), &bytes)) {
+            let read = read.and_then(|(bytes, _)| parse(name.trim_end_matches(".json"), &bytes));
+            // The first file by name keeps a name.
+            let read = read.and_then(|planned| match found.planned.get(&planned.schedule.name) {
+                Some(first) => Err(format!("the name {} is taken by {}", first.schedule.name, first.place)),
+                None => Ok(planned),
+            });
+            match read {
                 Ok(planned) => drop(found.planned.insert(planned.schedule.name.clone(), planned)),
                 Err(reason) => found.broken.push(Broken { place, reason }),
             }
@@ -232,8 +240,8 @@ fn due(rule: &Rule, last: i64, now: i64, catch_up: CatchUp) -> Vec<i64> {
     wanted
 }
 
-/// A schedule's document. The original's spellings are read too: `id`, `kind`, `every_seconds`, `enabled`, and an `at` with
-/// an offset or in the schedule's zone.
+/// A schedule's document; without a name in it, the file's is its own. The original's spellings are read too: `id`, `kind`,
+/// `every_seconds`, `enabled`, and an `at` with an offset or in the schedule's zone.
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Planned, String> {
     let node = read::parse(&format!("{name}.json"), bytes, read::Format::Json).map_err(|e| e.to_string())?;
     let Value::Object(mut members) = node.to_json() else {
@@ -243,14 +251,16 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Planned, String> {
     members.entry("name").or_insert_with(|| name.into());
     let schedule: Schedule =
         read::from_json(&Value::Object(members)).map_err(|e| e.to_string().trim_end().to_owned())?;
-    if schedule.name.as_str() != name {
-        return Err(format!(
-            "found the name {} in the file of {name}, expected them to be the same",
-            schedule.name
-        ));
-    }
     let rule = Rule::of(&schedule)?;
-    Ok(Planned { schedule, rule })
+    Ok(Planned {
+        schedule,
+        place: place(name),
+        rule,
+    })
+}
+
+fn place(name: &str) -> String {
+    format!("schedules/{name}.json")
 }
 
 fn as_ours(members: &mut Map<String, Value>) -> Result<(), String> {
@@ -288,9 +298,23 @@ pub fn moment(text: &str, zone: Option<&str>) -> Result<Utc, String> {
     Ok(Utc::from_unix(at.as_second()))
 }
 
-/// Puts a schedule's file into `schedules/`.
+/// Puts a schedule into its file: the one that it has, else one of its name.
 pub fn write(data: &DataDir, schedule: &Schedule) -> Result<(), NodeError> {
-    let place = format!("schedules/{}.json", schedule.name);
+    let all = Schedules::load(data)?;
+    let place = match all.get(&schedule.name) {
+        Some(planned) => planned.place.clone(),
+        None => place(schedule.name.as_str()),
+    };
+    if let Some(other) = all
+        .all()
+        .find(|other| other.place == place && other.schedule.name != schedule.name)
+    {
+        let what = format!(
+            "the schedule {} stands in it; give this one another name",
+            other.schedule.name
+        );
+        return Err(NodeError::invalid(&place, what));
+    }
     let text = serde_json::to_vec_pretty(schedule).map_err(|e| NodeError::invalid(&place, e))?;
     parse(schedule.name.as_str(), &text).map_err(|what| NodeError::invalid(&place, what))?;
     data.put(&place, &text, Durable::Yes)
@@ -298,11 +322,32 @@ pub fn write(data: &DataDir, schedule: &Schedule) -> Result<(), NodeError> {
 
 /// Takes a schedule away, and its cursor: one of the same name begins anew. Whether there was one.
 pub fn remove(data: &DataDir, queue: &Queue, name: &Name) -> Result<bool, NodeError> {
-    let place = format!("schedules/{name}.json");
-    let there = data.path(&place).exists();
-    data.remove(&place)?;
+    let all = Schedules::load(data)?;
+    // A broken one is removed by its file's name.
+    let place = all
+        .get(name)
+        .map_or_else(|| place(name.as_str()), |planned| planned.place.clone());
+    let is_other = all
+        .all()
+        .any(|other| other.place == place && other.schedule.name != *name);
+    let there = data.path(&place).exists() && !is_other;
+    if there {
+        data.remove(&place)?;
+    }
     queue.0.forget(name)?;
     Ok(there)
+}
+
+/// Takes away what is declared no longer: a file, and the cursor of the schedule of its name unless another file has it.
+pub(crate) fn remove_file(data: &DataDir, queue: &Queue, place: &str) -> Result<(), NodeError> {
+    data.remove(place)?;
+    let stem = place
+        .strip_prefix("schedules/")
+        .and_then(|name| name.strip_suffix(".json"));
+    match stem.and_then(|stem| Name::new(stem).ok()) {
+        Some(name) if Schedules::load(data)?.get(&name).is_none() => queue.0.forget(&name),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

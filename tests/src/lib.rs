@@ -6,6 +6,7 @@
 //! - [`wait`] waits for a condition; nothing here waits for time to pass.
 //! - [`baked`] has `jos-image` bake packages, signed by a vendor's key.
 //! - [`cache`] makes a costly thing once for all tests and later runs, outside the checkout.
+//! - [`model`] is a server of language models over HTTP and TLS.
 //! - [`node`] is a node of the runtime on a data directory of its own.
 //! - [`image`] has `jos-image` make an image as an ordinary user, and boots it as its firmware would.
 //! - [`nspawn`] boots a Debian whose PID 1 is systemd in about a second.
@@ -22,6 +23,7 @@ pub mod cache;
 pub mod command;
 pub mod fleet;
 pub mod image;
+pub mod model;
 pub mod node;
 pub mod nspawn;
 pub mod postgres;

@@ -157,5 +157,5 @@ fn a_log_that_was_edited_is_refused_with_its_line_and_nothing_of_it_is_taken() {
     assert!(said.code == Some(1) && said.stderr.contains(":6:"), "{said}");
     node.replays();
     let missing = node.jos(&["runtime", "import", "nowhere.log"]);
-    assert_eq!(missing.code, Some(1), "{missing}");
+    assert_eq!(missing.code, Some(2), "{missing}");
 }

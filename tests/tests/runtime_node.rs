@@ -211,6 +211,8 @@ fn two_nodes_on_one_directory_run_forty_jobs_once_each_in_one_intact_chain() {
 fn killed_at_any_moment_a_node_recovers_and_its_ledger_replays() {
     let node = Node::new();
     let mut submitted = 0;
+    // How often a node died that was at a job.
+    let mut deaths = std::collections::BTreeMap::<String, usize>::new();
     for round in 0..8_u32 {
         let serving = node.serve(&["--workers", "4"]);
         for n in 0..30 {
@@ -222,6 +224,10 @@ fn killed_at_any_moment_a_node_recovers_and_its_ledger_replays() {
         let before = submitted - 30;
         node.over(before.min(node.names("processed").len()) + some);
         serving.kill();
+        for name in node.names("claimed") {
+            let id = name.split_once('@').map_or("", |(id, _)| id);
+            *deaths.entry(id.to_owned()).or_default() += 1;
+        }
     }
     let serving = node.serve(&["--lease", "1"]);
     node.over(submitted);
@@ -231,6 +237,17 @@ fn killed_at_any_moment_a_node_recovers_and_its_ledger_replays() {
     assert_eq!(report["jobs"]["DONE"], submitted);
     let reruns = report["reruns"].as_array().unwrap();
     assert!(reruns.iter().all(|rerun| rerun["agent"] == "advance"), "{reruns:?}");
+    // At most one for each death, of the jobs that died alone.
+    for rerun in reruns {
+        let job = rerun["job"].as_str().unwrap();
+        let again = reruns.iter().filter(|other| other["job"] == job).count();
+        let died = deaths.get(job).copied().unwrap_or(0);
+        assert!(
+            again <= died,
+            "{job} ran again {again} times after {died} deaths: {reruns:?}"
+        );
+    }
+    assert!(deaths.values().sum::<usize>() >= reruns.len());
     assert!(node.names("failed").is_empty(), "{:?}", node.names("failed"));
     serving.stop();
 }

@@ -6,8 +6,9 @@
 use std::sync::{Arc, Mutex};
 
 use jos_tests::command::run;
+use jos_tests::model::Pair;
 use jos_tests::node::{LIMIT, Node};
-use jos_tests::postgres::{Database, is_queue_wanted};
+use jos_tests::postgres::{Cluster, Database, is_queue_wanted};
 use jos_tests::programs::workspace;
 use jos_tests::wait;
 use serde_json::{Value, json};
@@ -361,6 +362,45 @@ fn a_database_that_is_not_there_or_refuses_is_named_with_what_to_do_and_without_
         node.names("inbox").is_empty(),
         "nothing went into the directory instead"
     );
+}
+
+#[test]
+fn a_queue_that_is_reached_over_tls_is_believed_by_its_certificate_and_its_name_alone() {
+    if !is_queue_wanted() {
+        return;
+    }
+    let (own, other) = (Pair::of(&["localhost"]), Pair::of(&["localhost"]));
+    let (_cluster, port) = Cluster::over_tls(&own.certificate_pem, &own.key_pem);
+    let node = Node::new();
+    let say = |words: &[&str], host: &str, how: &str| {
+        let url = format!("postgres://hub@{host}:{port}/postgres?{how}");
+        run(node.command(words).env("JOS_QUEUE_URL", url))
+    };
+    let full = |pair: &Pair| format!("sslmode=verify-full&sslrootcert={}", pair.ca().display());
+    for (host, how, expected) in [
+        ("localhost", full(&other), "UnknownIssuer"),
+        ("localhost", "sslmode=verify-full".to_owned(), "UnknownIssuer"),
+        ("127.0.0.1", full(&own), "not valid for name"),
+        ("localhost", "sslmode=disable".to_owned(), "no encryption"),
+    ] {
+        for words in [
+            &["submit", "advance", "--id", "j"][..],
+            &["serve", "--drain"],
+            &["status"],
+        ] {
+            say(words, host, &how).exits(1).says(expected);
+        }
+        assert!(
+            node.names("inbox").is_empty(),
+            "nothing went into the directory instead"
+        );
+    }
+    let good = full(&own);
+    say(&["submit", "advance", "--id", "j"], "localhost", &good).ok();
+    say(&["serve", "--drain"], "localhost", &good).ok();
+    let status = say(&["status", "--json"], "localhost", &good).ok().json();
+    assert_eq!(status["processed"], 1, "{status:#}");
+    assert_eq!(node.replays()["decisions"], 1);
 }
 
 #[test]

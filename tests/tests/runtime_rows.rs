@@ -143,18 +143,47 @@ fn a_guest_that_proposes_fs_write_is_refused_and_audited_under_its_own_name() {
 fn a_forged_source_is_refused_or_overwritten_by_the_nodes_own_knowledge() {
     let node = Node::new();
     agent(&node, "proposer", PROPOSER, &[]);
-    let proposal = json!({ "kind": "advance", "payload": { "events": ["start", "complete"] }, "source": "operator" });
-    job(&node, "a", "proposer", &json!({ "propose": proposal }));
-    drain(&node);
-    let ledger = fs::read_to_string(node.path("state/runtime/ledger/00000000.jsl")).unwrap();
-    let decisions = ledger.lines().filter(|line| line.contains(r#""kind":"decision""#));
-    for line in decisions {
-        assert!(
-            line.contains(r#""source":"agent""#) && !line.contains(r#""source":"operator""#),
-            "{line}"
-        );
+    // Beside the payload there is no place for one.
+    let events = json!({ "events": ["start", "complete"] });
+    for (id, member) in [("by-source", "source"), ("by-id", "id"), ("by-agent", "agent")] {
+        let mut proposal = json!({ "kind": "advance", "payload": events });
+        proposal[member] = "operator".into();
+        job(&node, id, "proposer", &json!({ "propose": proposal }));
     }
-    node.replays();
+    // Within it, it is a word like any other; and a job cannot say who works on it.
+    let forged = json!({ "events": ["start", "complete"], "source": "operator", "agent": "admin", "id": "x" });
+    proposes(&node, "in-the-payload", "advance", &forged);
+    let proposal = json!({ "kind": "advance", "payload": events });
+    let document = json!({ "agent": "proposer", "source": "operator", "input": { "propose": proposal } });
+    node.drop_in("in-the-job.json", &document.to_string());
+    drain(&node);
+    for (id, member) in [("by-source", "source"), ("by-id", "id"), ("by-agent", "agent")] {
+        let reason = reason(&node, id);
+        assert!(reason.contains(&format!("unknown field `{member}`")), "{reason}");
+    }
+    assert!(
+        reason(&node, "in-the-job").contains("source"),
+        "{}",
+        reason(&node, "in-the-job")
+    );
+    let ledger = fs::read_to_string(node.path("state/runtime/ledger/00000000.jsl")).unwrap();
+    let records = ledger
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.get(74..)?).ok());
+    let decisions: Vec<Value> = records.filter(|record| record["kind"] == "decision").collect();
+    assert_eq!(decisions.len(), 1, "{ledger}");
+    let decision = &decisions[0];
+    assert_eq!(
+        (
+            &decision["source"],
+            &decision["payload"]["agent"],
+            &decision["payload"]["act"]["source"]
+        ),
+        (&json!("agent"), &json!("proposer"), &json!("agent")),
+        "{decision:#}"
+    );
+    assert_ne!(decision["payload"]["act"]["id"], "x");
+    assert_eq!(node.replays()["agents"], json!({ "proposer": 1 }));
 }
 
 #[test]

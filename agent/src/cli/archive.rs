@@ -146,6 +146,10 @@ fn at_path(path: &Path) -> Result<Found, Failure> {
         if real.join("ledger").is_dir() {
             return open_folder(&real, "ledger", real.parent().map(Path::to_owned));
         }
+        // The data directory of a node of the runtime.
+        if real.join("state/runtime/ledger").is_dir() {
+            return open_folder(&real.join("state/runtime"), "ledger", Some(real.join("state")));
+        }
         let named = real.file_name().and_then(|n| n.to_str()).zip(real.parent());
         let (dir, folder) = named.ok_or_else(|| wrong(&"this is no ledger"))?;
         if !real.join("head").exists() {
@@ -180,6 +184,17 @@ fn open_folder(folder: &Path, dir: &str, state_dir: Option<PathBuf>) -> Result<F
 }
 
 impl Found {
+    /// Whether it is the ledger of a node of the runtime: it has records of kinds that no device writes.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn is_of_a_node(&self) -> bool {
+        let mut found = false;
+        // What is damaged in it is told by whoever reads it then.
+        let _ = self.archive().map(|archive| {
+            archive.lines(&mut |line| found |= matches!(line.kind, "node" | "job" | "ended" | "fired" | "imported"))
+        });
+        found
+    }
+
     /// To be read.
     pub(crate) fn archive(&self) -> Result<Archive<'_>, Failure> {
         match self {
@@ -187,6 +202,19 @@ impl Found {
             Self::Export { bytes, .. } => Export::open(bytes)
                 .map(|export| Archive::Export(Box::new(export)))
                 .map_err(|e| self.damaged(&e)),
+        }
+    }
+
+    /// Where it lies, for those who open it themselves.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn place(&self) -> jos_node::replay::Place<'_> {
+        match self {
+            Self::Folder { disk, dir, .. } => jos_node::replay::Place::Folder {
+                root: disk.root(),
+                dir,
+                blobs: "blobs",
+            },
+            Self::Export { bytes, .. } => jos_node::replay::Place::Export(bytes),
         }
     }
 

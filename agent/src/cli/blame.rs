@@ -18,7 +18,8 @@ use crate::seal;
 #[command(after_help = "Examples:\n  \
     jos blame /etc/cups/cupsd.conf\n  \
     jos blame /etc/cups/cupsd.conf portal --json\n  \
-    jos blame /etc/motd --ledger portal.jos-ledger   from an export, on another machine\n\n\
+    jos blame /etc/motd --ledger portal.jos-ledger   from an export, on another machine\n  \
+    jos blame artifacts/report.txt                   of a node's agents, below $JOS_DATA_DIR or ./.jos-data\n\n\
     Exit codes: 0 the ledger knows the path, 1 it does not, or a record does not follow, 2 bad use.")]
 pub(super) struct BlameArgs {
     /// The path, absolute, as the device knows it; below the data directory of a node with --data-dir
@@ -33,6 +34,13 @@ pub(super) struct BlameArgs {
 
 #[cfg(feature = "runtime")]
 impl BlameArgs {
+    /// Whether a node's file is meant: its data directory was named, or no other place was, there is one here, and the path is
+    /// below it.
+    pub(super) fn is_of_a_node(&self, named: Option<&std::path::Path>) -> bool {
+        let here = || self.at.is_nothing() && self.root.is_none() && super::runtime::is_meant();
+        named.is_some() || (here() && (self.path.is_relative() || super::runtime::is_below(&self.path)))
+    }
+
     /// The same of a file that a node's agents wrote.
     pub(super) fn of_a_node(&self, data_dir: Option<&std::path::Path>, ui: &Ui) -> Done {
         super::runtime::blame_node(&self.path, data_dir, ui)
@@ -40,6 +48,13 @@ impl BlameArgs {
 }
 
 pub(super) fn run(args: &BlameArgs, ui: &Ui) -> Done {
+    #[cfg(feature = "runtime")]
+    if !args.at.is_agent() {
+        let found = args.at.find()?;
+        if found.is_of_a_node() {
+            return super::runtime::blame_ledger(&args.path, &found, ui);
+        }
+    }
     let below = args.root.as_deref().and_then(|root| args.path.strip_prefix(root).ok());
     let text = below.unwrap_or(&args.path).to_string_lossy();
     let text = if below.is_some() {

@@ -97,7 +97,9 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Replay(args) => replay::run(args, &ui),
         #[cfg(feature = "runtime")]
-        Command::Blame(args) if cli.data_dir.is_some() => args.of_a_node(cli.data_dir.as_deref(), &ui),
+        Command::Blame(args) if args.is_of_a_node(cli.data_dir.as_deref()) => {
+            args.of_a_node(cli.data_dir.as_deref(), &ui)
+        }
         Command::Blame(args) => blame::run(args, &ui),
         Command::Trust(command) => trust::run(command, &ui),
         #[cfg(feature = "desk")]

@@ -32,7 +32,7 @@ const SECRET_LIMIT: u64 = 64 * 1024;
     jos replay portal --into /tmp/portal             write the managed files, and machine.json\n  \
     jos replay --ledger portal.jos-ledger --into out an export, on another machine\n  \
     jos replay --ledger data/portal --root scratch   a root that was prepared with --root\n  \
-    jos replay --data-dir .jos-data                  a node of `jos runtime`\n\n\
+    jos replay --data-dir .jos-data                  a node of `jos runtime`; --ledger takes its ledger too\n\n\
     Exit codes: 0 all agrees, 1 a record does not follow or the tree differs, 2 bad use.")]
 pub(super) struct ReplayArgs {
     #[command(flatten)]
@@ -65,6 +65,14 @@ impl ReplayArgs {
 
 pub(super) fn run(args: &ReplayArgs, ui: &Ui) -> Done {
     let found = args.at.find()?;
+    #[cfg(feature = "runtime")]
+    if !args.at.is_agent() && found.is_of_a_node() {
+        if args.into.is_some() || args.root.is_some() || args.with_secrets {
+            let message = format!("{}: this is the ledger of a node, which manages no tree", found.shown());
+            return Err(Failure::invalid(message).help("leave --into, --root and --with-secrets out"));
+        }
+        return super::runtime::replay_ledger(&found, args.verbose, ui);
+    }
     // All doors are opened before the filter closes behind us.
     let live = live_root(args, &found)?;
     let into = args.into.as_deref().map(|dir| fresh(dir, &found)).transpose()?;

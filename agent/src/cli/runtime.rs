@@ -23,6 +23,7 @@ use clap::Subcommand;
 
 pub(super) use data::{Place, is_meant};
 
+use super::archive::Found;
 use super::{Done, Ui};
 
 const NOTES: &str = "\
@@ -110,4 +111,22 @@ pub(super) fn replay_node(data_dir: Option<&Path>, verbose: bool, ui: &Ui) -> Do
 /// `jos blame` of a file that a node's agents wrote.
 pub(super) fn blame_node(path: &Path, data_dir: Option<&Path>, ui: &Ui) -> Done {
     blame::run(path, &Place::of(data_dir), ui)
+}
+
+/// Whether a path lies below the data directory that is meant where none is named.
+pub(super) fn is_below(path: &Path) -> bool {
+    let root = std::fs::canonicalize(Place::of(None).root());
+    // The file itself may be gone: then its folder is asked.
+    let real = std::fs::canonicalize(path).or_else(|_| std::fs::canonicalize(path.parent().unwrap_or(path)));
+    root.is_ok_and(|root| real.is_ok_and(|real| real.starts_with(root)))
+}
+
+/// `jos replay --ledger` of a node's ledger.
+pub(super) fn replay_ledger(found: &Found, verbose: bool, ui: &Ui) -> Done {
+    replay::of_ledger(&replay::Args { verbose }, found, ui)
+}
+
+/// `jos blame --ledger` of a node's ledger.
+pub(super) fn blame_ledger(path: &Path, found: &Found, ui: &Ui) -> Done {
+    blame::of_ledger(path, found, ui)
 }

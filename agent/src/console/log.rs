@@ -1,6 +1,7 @@
 //! What the pages show of the ledger: the records of one job, and a glance at all of it.
 //!
-//! Reads alone, as `jos logs` does. A glance is kept until the ledger's files change.
+//! Reads alone, as `jos logs` does. A glance is kept until the ledger's files change, and then goes on where it was: what was
+//! read is not read again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 
 use jos_node::place::{BLOBS, DataDir, LEDGER};
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::{Archive, Line};
+use jos_runtime::ledger::{Archive, Follow, LedgerError, Line};
 use serde_json::Value;
 
 /// So many of the last events are shown.
@@ -58,7 +59,7 @@ pub(super) struct Refusal {
 }
 
 /// All of it at a glance; of what there is much, the last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Glance {
     pub(super) records: u64,
     pub(super) head: String,
@@ -74,20 +75,35 @@ pub(super) struct Glance {
 
 type Stamp = Vec<(String, u64, Option<SystemTime>)>;
 
-/// The last glance, and what the files were like then.
+/// The last glance.
 #[derive(Default)]
-pub(super) struct Log(Mutex<(Stamp, Arc<Glance>)>);
+pub(super) struct Log {
+    /// What the files were like then.
+    shown: Mutex<(Stamp, Arc<Glance>)>,
+    /// How far it was read.
+    reading: Mutex<(Follow, Glance)>,
+}
 
 impl Log {
     /// What the ledger holds now.
     pub(super) fn glance(&self, data: &DataDir) -> Arc<Glance> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Made with the stamp from before: what comes meanwhile is seen at the next look.
         let stamp = stamp(data);
-        if kept.0 != stamp {
-            // Made with the stamp from before: what comes meanwhile is seen at the next look.
-            *kept = (stamp, Arc::new(read(data)));
+        let kept = || {
+            let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            (shown.0 == stamp).then(|| Arc::clone(&shown.1))
+        };
+        if let Some(glance) = kept() {
+            return glance;
         }
-        Arc::clone(&kept.1)
+        // Whoever shows what is known already is not held up by whoever reads on.
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(glance) = kept() {
+            return glance;
+        }
+        let glance = Arc::new(read_on(data, &mut reading));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (stamp, Arc::clone(&glance));
+        glance
     }
 }
 
@@ -107,22 +123,41 @@ fn archive<T>(data: &DataDir, read: impl FnOnce(&Archive<'_>) -> Result<T, Strin
     read(&Archive::folder(&disk, LEDGER, BLOBS))
 }
 
-fn read(data: &DataDir) -> Glance {
-    let mut glance = Glance::default();
+/// What there is now; `reading` goes on from where it was, or anew where that is not there any more.
+fn read_on(data: &DataDir, reading: &mut (Follow, Glance)) -> Glance {
     if data.names(&format!("state/{LEDGER}")).unwrap_or_default().is_empty() {
-        return glance;
+        *reading = Default::default();
+        return Glance::default();
     }
-    let read = archive(data, |archive| {
-        archive.lines(&mut |line| glance.take(line)).map_err(|e| e.to_string())
-    });
-    match read {
-        Ok(extent) => {
-            glance.records = extent.head.count;
-            glance.head = extent.head.hash.to_string();
+    let disk = match Disk::open(&data.path("state"), "0") {
+        Ok(disk) => disk,
+        Err(e) => {
+            return Glance {
+                broken: Some(e.to_string()),
+                ..Glance::default()
+            };
         }
-        Err(e) => glance.broken = Some(e),
+    };
+    for _ in 0..2 {
+        let (follow, glance) = &mut *reading;
+        let broken = match follow.next(&disk, LEDGER, &mut |line| glance.take(line)) {
+            Ok(head) => {
+                glance.records = head.count;
+                glance.head = head.hash.to_string();
+                return glance.clone();
+            }
+            Err(LedgerError::Moved) => None,
+            Err(e) => Some(e.to_string()),
+        };
+        let (_, seen) = std::mem::take(reading);
+        if broken.is_some() {
+            return Glance { broken, ..seen };
+        }
     }
-    glance
+    Glance {
+        broken: Some(LedgerError::Moved.to_string()),
+        ..Glance::default()
+    }
 }
 
 fn keep<T>(list: &mut VecDeque<T>, one: T) {

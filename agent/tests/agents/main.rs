@@ -1,5 +1,6 @@
 //! Agents of a node, driven as at a shell: the examples, the kit, and programs that mean harm.
 
+mod forms;
 mod hostile;
 
 use std::fs;

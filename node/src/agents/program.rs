@@ -4,8 +4,9 @@
 //! answers with any number of
 //!
 //! ```text
-//! {"read": PATH}   {"write": {"path": PATH, "content": TEXT}}   {"send": {"queue": NAME, "message": OBJECT}}
-//! {"receive": NAME}   {"ask": {"prompt": TEXT}}        each is answered by one line: {"ok": VALUE} or {"error": TEXT}
+//! {"read": PATH}   {"receive": NAME}   {"ask": {"prompt": TEXT}}
+//! {"write": {"path": PATH, "content": TEXT}}   {"send": {"queue": NAME, "message": OBJECT}}        a tool's
+//!                                        each is answered by one line: {"ok": VALUE} or {"error": TEXT}
 //! {"propose": {"kind": KIND, "payload": VALUE}}        an agent's; not answered
 //! ```
 //!

@@ -8,8 +8,8 @@
 //! | `input()` | the job, or the decision, as JSON | its length |
 //! | `get(p, n)` | the value at that JSON pointer of it: a text as it is, all else as JSON | its length, −1: not there |
 //! | `read(p, n)` | a file | its length, −1: the reason is to be taken |
-//! | `write(p, n, p, n)` | a file: path, content | 0, −1 |
-//! | `send(p, n, p, n)` | into a queue: name, message as JSON | 0, −1 |
+//! | `write(p, n, p, n)` | a tool writes a file: path, content | 0, −1 |
+//! | `send(p, n, p, n)` | a tool sends into a queue: name, message as JSON | 0, −1 |
 //! | `receive(p, n)` | a queue's oldest message | its length, −1, −2: empty |
 //! | `ask(p, n)` | the model | its reply's length, −1 |
 //! | `take(p, n)` | copies what the last of these gave to `p`, at most `n` bytes | how many |

@@ -127,3 +127,40 @@ fn the_spelling_of_the_original_is_read_and_a_disabled_one_never_fires() {
     assert!(all.fire(&queue, NOON + 100).unwrap().is_empty());
     assert_eq!(all.next(&queue, NOON), None);
 }
+
+#[test]
+fn a_schedule_of_the_original_has_its_id_for_a_name_whatever_its_file_is_called() {
+    let (_dir, data, queue) = data();
+    let document = json!({ "id": "health", "kind": "advance", "every_seconds": 30, "enabled": true });
+    put(&data, "01 every half minute", &document);
+    let all = put(&data, "zz", &document);
+    assert_eq!(all.broken.len(), 1);
+    assert!(
+        all.broken[0]
+            .reason
+            .contains("the name health is taken by schedules/01 every half minute.json")
+    );
+    let name = Name::new("health").unwrap();
+    let schedule = Schedule {
+        disabled: true,
+        ..all.get(&name).unwrap().schedule.clone()
+    };
+    write(&data, &schedule).unwrap();
+    assert!(Schedules::load(&data).unwrap().get(&name).unwrap().schedule.disabled);
+    assert!(!data.path("schedules/health.json").exists(), "it has a file already");
+    // Nor is a file of another schedule written over, or removed.
+    let other = Schedule {
+        name: Name::new("zz").unwrap(),
+        ..schedule
+    };
+    put(
+        &data,
+        "zz",
+        &json!({ "id": "other", "kind": "advance", "every_seconds": 30 }),
+    );
+    let refused = write(&data, &other).unwrap_err().to_string();
+    assert!(refused.contains("the schedule other stands in it"), "{refused}");
+    assert!(!remove(&data, &queue, &other.name).unwrap());
+    assert!(remove(&data, &queue, &name).unwrap());
+    assert!(!data.path("schedules/01 every half minute.json").exists());
+}

@@ -31,9 +31,26 @@ pub struct Extent {
 /// Every record kept, checked and in order. Pure reading: a torn tail is left where it is, nothing is locked.
 pub fn read_lines(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<Extent, LedgerError> {
     // A writer may drop the oldest segments meanwhile: before anything was given out, that only means to look again.
+    read_from(disk, dir, None, each).map(|(extent, _)| extent)
+}
+
+/// A segment, and count and hash before it: where reading goes on.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    number: u32,
+    before: Option<(u64, Digest)>,
+}
+
+/// The same from a segment on, and where the last one begins.
+pub(super) fn read_from(
+    disk: &Disk,
+    dir: &str,
+    start: Option<Start>,
+    each: &mut dyn FnMut(&Line<'_>),
+) -> Result<(Extent, Option<Start>), LedgerError> {
     for _ in 0..TRIES {
         let mut given = false;
-        let read = read_once(disk, dir, &mut |line| {
+        let read = read_once(disk, dir, start.clone(), &mut |line| {
             given = true;
             each(line);
         });
@@ -62,23 +79,36 @@ pub fn read_all(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Record, &Digest)) 
     failed.map_or(Ok(extent.head), Err)
 }
 
-fn read_once(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<Extent, LedgerError> {
+fn read_once(
+    disk: &Disk,
+    dir: &str,
+    start: Option<Start>,
+    each: &mut dyn FnMut(&Line<'_>),
+) -> Result<(Extent, Option<Start>), LedgerError> {
     let head = Head::read(disk, dir)?;
     let numbers = segment::numbers(disk, dir)?;
     let Some((oldest, newest)) = numbers.first().copied().zip(numbers.last().copied()) else {
         check_head(head.as_ref(), 0, Digest::ZERO)?;
-        return Ok(Extent {
+        let extent = Extent {
             first: 0,
             prev: Digest::ZERO,
             head: LedgerHead::of(0, &Digest::ZERO),
             segments: (0, 0),
             bytes: 0,
             torn: 0,
-        });
+        };
+        return Ok((extent, None));
     };
-    let oldest = beginning(disk, dir, oldest, newest)?;
+    let (oldest, mut before) = match start {
+        Some(start) if (oldest..=newest).contains(&start.number) => (start.number, start.before),
+        Some(_) => return Err(LedgerError::Moved),
+        None => {
+            let oldest = beginning(disk, dir, oldest, newest)?;
+            (oldest, (oldest == 0).then_some((0, Digest::ZERO)))
+        }
+    };
     let mut extent = None;
-    let mut before = (oldest == 0).then_some((0, Digest::ZERO));
+    let mut last = None;
     let (mut bytes, mut torn, mut agrees) = (0, 0, true);
     for number in oldest..=newest {
         let Some(content) = segment::read(disk, dir, number)? else {
@@ -89,6 +119,7 @@ fn read_once(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<
             each(line);
         });
         bytes += content.len() as u64;
+        last = Some(Start { number, before });
         let good = (scan.count, scan.hash);
         if extent.is_none() {
             let prev = before.map_or_else(|| first_prev(&content), |(_, hash)| hash);
@@ -109,14 +140,15 @@ fn read_once(disk: &Disk, dir: &str, each: &mut dyn FnMut(&Line<'_>)) -> Result<
     }
     check_head(head.as_ref(), count, hash)?;
     let (first, prev) = extent.unwrap_or((0, Digest::ZERO));
-    Ok(Extent {
+    let extent = Extent {
         first,
         prev,
         head: LedgerHead::of(count, &hash),
         segments: (oldest, newest - oldest + 1),
         bytes,
         torn,
-    })
+    };
+    Ok((extent, last))
 }
 
 /// Where history does not begin at its beginning, it begins with a checkpoint: a segment that is gone without one was

@@ -2,6 +2,7 @@
 
 mod chain;
 mod export;
+mod follow;
 
 use jos_schemas::documents::ledger::Record;
 use jos_schemas::documents::policy::Source;

@@ -179,7 +179,7 @@ pub struct ModelConfig {
     /// Whether the answer is taken as it comes; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<bool>,
-    /// PEM file with certificates to believe besides the system's.
+    /// PEM file with the certificates to believe, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
     /// Handed to the model as it is.

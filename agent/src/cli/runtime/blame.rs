@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use jos_node::place::LEDGER;
+use jos_node::place::{BLOBS, LEDGER};
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::read_lines;
+use jos_runtime::ledger::Archive;
 use serde_json::{Value, json};
 
 use super::data::Place;
+use crate::cli::archive::Found;
 use crate::cli::{Done, Failure, Ui};
 
 /// Say which agent's decision wrote a file below the data directory
@@ -25,14 +26,38 @@ pub(crate) struct Args {
 
 pub(crate) fn run(path: &Path, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
-    let below = path
-        .strip_prefix(data.root())
-        .unwrap_or(path)
-        .to_string_lossy()
-        .into_owned();
+    let below = below(path, data.root()).to_string_lossy().into_owned();
     let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
+    let archive = Archive::folder(&disk, LEDGER, BLOBS);
+    blamed(&below, &archive, &data.root().display().to_string(), ui)
+}
+
+/// The path as the ledger has it, however it was named.
+fn below(path: &Path, root: &Path) -> PathBuf {
+    if let Ok(below) = path.strip_prefix(root) {
+        return below.to_owned();
+    }
+    // The file itself may be gone: its folder says where it was.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let real = std::fs::canonicalize(folder)
+        .ok()
+        .zip(path.file_name())
+        .zip(std::fs::canonicalize(root).ok());
+    let found = real.and_then(|((folder, name), root)| Some(folder.strip_prefix(root).ok()?.join(name)));
+    found.unwrap_or_else(|| path.to_owned())
+}
+
+/// The same of a ledger that was named, wherever it lies.
+pub(crate) fn of_ledger(path: &Path, found: &Found, ui: &Ui) -> Done {
+    blamed(&path.to_string_lossy(), &found.archive()?, found.shown(), ui)
+}
+
+fn blamed(below: &str, archive: &Archive<'_>, shown: &str, ui: &Ui) -> Done {
     let mut events: Vec<Value> = Vec::new();
-    let read = read_lines(&disk, LEDGER, &mut |line| {
+    let read = archive.lines(&mut |line| {
         let wrote = matches!(line.kind, "outcome" | "imported")
             && line.payload.windows(below.len()).any(|part| part == below.as_bytes());
         let payload: Value = if wrote {
@@ -41,14 +66,14 @@ pub(crate) fn run(path: &Path, place: &Place, ui: &Ui) -> Done {
             Value::Null
         };
         let result = &payload["act"]["result"];
-        if payload["kind"] == "fs.write" && result["path"] == *below {
+        if payload["kind"] == "fs.write" && result["path"] == below {
             events.push(json!({
                 "record": line.index, "time": line.time, "agent": payload["agent"], "job": payload["job"],
                 "decision": payload["decision"], "sha256": result["sha256"], "bytes": result["bytes"],
             }));
         }
     });
-    read.map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())).help("`jos replay` says more"))?;
+    read.map_err(|e| Failure::failed(format!("{shown}: {e}")).help("`jos replay` says more"))?;
     let mut text = String::new();
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for event in events.iter().rev() {

@@ -101,7 +101,7 @@ impl Place {
         let environment = std::env::vars_os();
         let environment =
             environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        models::choose(&self.root, &environment.collect()).map_err(|why| {
+        models::follow(&self.root, environment.collect()).map_err(|why| {
             Failure::invalid(why)
                 .help("JOS_LLM and config/llm.toml say which model is asked; see docs/building-agents.md")
         })

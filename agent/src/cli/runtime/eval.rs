@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
     let (cases, broken) = evals::load(data.root()).map_err(Failure::invalid)?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|n| n == name);
-    let known = |name: &String| cases.iter().any(|c| c.name.as_str() == name) || broken.iter().any(|b| b.name == *name);
+    let known = |name: &String| cases.iter().any(|c| c.name == *name) || broken.iter().any(|b| b.name == *name);
     if let Some(unknown) = args.names.iter().find(|name| !known(name)) {
         let all: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         return Err(
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let mut verdicts: Vec<Verdict> = broken.iter().filter(|broken| wanted(&broken.name)).cloned().collect();
     let means = means(if args.model { place.model()? } else { Arc::new(Echo) });
     let outside = outside();
-    for case in cases.iter().filter(|case| wanted(case.name.as_str())) {
+    for case in cases.iter().filter(|case| wanted(&case.name)) {
         let scratch = data.path(&format!("state/eval-{}", outside.hex(8)));
         verdicts.push(evals::run(case, data.root(), &scratch, &means, &outside).map_err(failure)?);
     }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use jos_node::watch::Watch;
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::{Line, read_lines, source_word};
+use jos_runtime::ledger::{Follow, LedgerError, Line, source_word};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
@@ -45,22 +45,30 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
         .then(|| Watch::start(&data, &["state/runtime/ledger"]))
         .transpose()
         .map_err(failure)?;
-    let mut from = 0;
+    let mut from = Follow::default();
     let mut most = args.lines;
     loop {
         let mut shown = std::collections::VecDeque::new();
-        let read = read_lines(&disk, jos_node::place::LEDGER, &mut |line| {
-            if line.index >= from {
-                shown.push_back(said(line));
-                if most > 0 && shown.len() > most {
-                    shown.pop_front();
-                }
+        let read = from.next(&disk, jos_node::place::LEDGER, &mut |line| {
+            shown.push_back(said(line));
+            if most > 0 && shown.len() > most {
+                shown.pop_front();
             }
         });
         shown.iter().for_each(|line| ui.line(line));
-        let extent =
-            read.map_err(|e| Failure::failed(format!("{}: {e}", ledger.display())).help("`jos replay` says more"))?;
-        (from, most) = (extent.head.count, 0);
+        most = 0;
+        match read {
+            // A damaged ledger was set aside, or one was put back: the new one from its beginning.
+            Err(LedgerError::Moved) if args.follow => {
+                (from, most) = (Follow::default(), args.lines);
+                continue;
+            }
+            read => {
+                drop(read.map_err(|e| {
+                    Failure::failed(format!("{}: {e}", ledger.display())).help("`jos replay` says more")
+                })?)
+            }
+        }
         let Some((watch, signals)) = watch.as_mut().zip(signals.as_ref()) else {
             return Ok(0);
         };

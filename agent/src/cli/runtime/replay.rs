@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jos_node::replay::{Chain, Report, replay};
+use jos_node::replay::{self, Chain, Report};
+use jos_runtime::ledger::LedgerKey;
 use serde_json::json;
 
 use super::data::Place;
+use crate::cli::archive::Found;
 use crate::cli::{Done, Failure, Ui};
 use crate::seal;
 
@@ -34,6 +36,24 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     drop(agents);
     let state = data.path("state");
     let key = jos_runtime::public_ledger_key(&state).map_err(Failure::invalid)?;
+    let shown = data.root().display().to_string();
+    replayed(args, replay::Place::of_node(&state), &kinds, key.as_ref(), &shown, ui)
+}
+
+/// The same of a ledger that was named, wherever it lies: which tools there are is not known there.
+pub(crate) fn of_ledger(args: &Args, found: &Found, ui: &Ui) -> Done {
+    let key = found.key()?;
+    replayed(args, found.place(), &BTreeSet::new(), key.as_ref(), found.shown(), ui)
+}
+
+fn replayed(
+    args: &Args,
+    ledger: replay::Place<'_>,
+    kinds: &BTreeSet<String>,
+    key: Option<&LedgerKey>,
+    shown: &str,
+    ui: &Ui,
+) -> Done {
     // All doors are opened before the filter closes behind each of the two that read.
     let unconfined = AtomicBool::new(false);
     let seal = || {
@@ -41,18 +61,14 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
             unconfined.store(true, Ordering::Relaxed);
         }
     };
-    let report = replay(&state, &kinds, key.as_ref(), &seal)
-        .map_err(|e| Failure::failed(format!("{}: {e}", data.root().display())))?;
+    let report = replay::replay(ledger, kinds, key, &seal).map_err(|e| Failure::failed(format!("{shown}: {e}")))?;
     let empty =
         report.decisions == 0 && report.attribution.is_empty() && report.chain == Chain::Intact && report.diverged == 0;
     let mut value = serde_json::to_value(&report).map_err(Failure::failed)?;
     value["confined"] = json!(!unconfined.into_inner());
     if empty {
         value["ok"] = json!(false);
-        let text = format!(
-            "{}: nothing was decided yet; `jos submit advance` gives the node work\n",
-            data.root().display()
-        );
+        let text = format!("{shown}: nothing was decided yet; `jos submit advance` gives the node work\n");
         ui.result(&value, text);
         return Ok(2);
     }

@@ -26,12 +26,7 @@ pub(super) fn show(console: &Console) -> Page {
     };
     let mut rows: Vec<Vec<Markup>> = Vec::new();
     for case in &cases {
-        rows.push(row(
-            console,
-            case.name.as_str(),
-            case.agent.as_str(),
-            verdict(case.name.as_str()),
-        ));
+        rows.push(row(console, &case.name, case.agent.as_str(), verdict(&case.name)));
     }
     for broken in &broken {
         let why = broken.differs.join("\n");
@@ -106,9 +101,8 @@ fn row(console: &Console, name: &str, agent: &str, verdict: Option<&Value>) -> V
 /// As `jos eval [NAME]`.
 pub(super) fn run(console: &Console, form: &Form) -> Result<String, Wrong> {
     let case = form.get("case");
-    let known = || {
-        evals::load(console.data.root()).is_ok_and(|(cases, _)| cases.iter().any(|known| known.name.as_str() == case))
-    };
+    let known =
+        || evals::load(console.data.root()).is_ok_and(|(cases, _)| cases.iter().any(|known| known.name == case));
     if !case.is_empty() && !known() {
         return Err(Wrong::refused(format!("There is no case {case} any more.")));
     }

@@ -123,10 +123,9 @@ fn addition(console: &Console, form: &Form) -> Markup {
 
 pub(super) fn change(console: &Console, act: &str, form: &Form) -> Result<String, Wrong> {
     let name = Name::new(form.get("name")).map_err(|e| Wrong::refused(format!("The name: {e}")))?;
-    let place = format!("schedules/{name}.json");
     let failed = |e: jos_node::NodeError| Wrong::refused(e.to_string());
     let done = match act {
-        "add" if console.data.path(&place).exists() => {
+        "add" if Schedules::load(&console.data).map_err(failed)?.get(&name).is_some() => {
             return Err(Wrong::refused(format!(
                 "There is a schedule {name} already; remove it first."
             )));
