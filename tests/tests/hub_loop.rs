@@ -324,7 +324,10 @@ fn a_state_says_how_often_figures_come_and_those_of_a_file_are_among_them_where_
     let config = config.replace("interval = 1\n", "interval = 3600\n");
     fs::write(
         device.path("agent.toml"),
-        format!("{config}[hub]\nmetrics = {metrics:?}\n"),
+        format!(
+            "{config}[hub]\nurl = \"https://{}\"\nmetrics = {metrics:?}\n",
+            hub.address()
+        ),
     )
     .expect("a file");
     device.enrol(&hub).ok();
@@ -334,7 +337,7 @@ fn a_state_says_how_often_figures_come_and_those_of_a_file_are_among_them_where_
         &json!({ "apply": [device.file("a", "one\n")], "telemetry": { "interval": 1 } }),
     );
     let seen = hub.until_reported(1, "applied");
-    let told = |seen: &serde_json::Value, name: &str| seen["agents"][0]["telemetry"][name].clone();
+    let told = |seen: &serde_json::Value, name: &str| seen["agents"][0]["said"]["telemetry"][name].clone();
     let uptime = told(&seen, "uptime").as_u64().expect("seconds");
     let again = |what: &str, so: &dyn Fn(&serde_json::Value) -> bool| {
         until(what, SOON, || {
@@ -364,7 +367,10 @@ fn a_state_says_how_often_figures_come_and_those_of_a_file_are_among_them_where_
     device.kill();
     device.start();
     let seen = again("nothing else leaves it", &|seen| told(seen, "custom").is_null());
-    let all = seen["agents"][0]["telemetry"].as_object().cloned().unwrap_or_default();
+    let all = seen["agents"][0]["said"]["telemetry"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     assert_eq!(Vec::from_iter(all.keys()), ["uptime"], "{seen:#}");
 }
 
@@ -403,6 +409,6 @@ fn a_hub_knows_the_time_zone_of_a_device_that_enrolled() {
     device.enrol(&hub).ok();
     let own = std::path::Path::new("/etc/timezone").exists()
         || fs::read_link("/etc/localtime").is_ok_and(|to| to.to_string_lossy().contains("zoneinfo/"));
-    let said = hub.device()["facts"]["timezone"].clone();
+    let said = hub.device()["device"]["facts"]["timezone"].clone();
     assert_eq!(said.is_string(), own, "{said}");
 }
