@@ -11,7 +11,7 @@ use jos_trust::{SecretKey, request, sha256};
 
 use crate::identity::{self, Extra, Identity, hub_ca};
 use crate::run::net::setup::Setup;
-use crate::run::{pem, telemetry};
+use crate::run::{facts, pem};
 
 /// One that has a token and is not known yet.
 pub(crate) struct Applicant {
@@ -47,7 +47,7 @@ impl Applicant {
             token: secret,
             name: self.name.clone(),
             keys: keys(&tls, &ledger),
-            facts: telemetry::facts(),
+            facts: facts::facts(Path::new("/")),
         };
         own::write(&enrolment).map_err(|e| e.to_string())
     }

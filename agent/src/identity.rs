@@ -30,6 +30,12 @@ use crate::world::Kernel;
 const FORMAT: u32 = 1;
 const LIMIT: usize = 256 << 10;
 
+/// Which generation of jos wrote it.
+#[derive(Deserialize)]
+struct Generation {
+    format: u32,
+}
+
 /// What enrolment gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,14 +70,15 @@ impl Identity {
         }
         let bytes = files::read(&path, LIMIT).map_err(|e| e.to_string())?;
         let shown = path.display();
-        let identity: Self = own::read(&bytes).map_err(|e| format!("{shown}: {e}"))?;
-        if identity.format != FORMAT {
+        let malformed = |e| format!("{shown}: {e}");
+        // Before the rest: another format may have members that this one does not know.
+        let Generation { format } = own::read(&bytes).map_err(malformed)?;
+        if format != FORMAT {
             return Err(format!(
-                "{shown}: found format {}, expected {FORMAT}: a newer jos wrote it",
-                identity.format
+                "{shown} has format {format}, and this jos knows {FORMAT}: a newer jos wrote it. Nothing was touched; install that jos again, or a newer one"
             ));
         }
-        Ok(Some(identity))
+        own::read(&bytes).map(Some).map_err(malformed)
     }
 
     /// Of a reply to an enrolment of `agent` with `token`, whose CA is `ca`.

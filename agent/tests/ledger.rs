@@ -76,6 +76,22 @@ impl Bench {
         serde_json::from_str(&self.ok(line)).expect("JSON")
     }
 
+    /// Every file of its data with its bytes.
+    fn data(&self) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+        let (mut all, mut open) = (std::collections::BTreeMap::new(), vec![self.path("data")]);
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    all.insert(path.clone(), fs::read(path).expect("a file"));
+                }
+            }
+        }
+        all
+    }
+
     fn segment(&self) -> PathBuf {
         self.path("data/portal/ledger/00000000.jsl")
     }
@@ -263,4 +279,75 @@ fn blame_of_a_path_below_a_root_names_decision_signer_version_and_history() {
     // The same path without the folder before it, and one that nobody managed.
     bench.ok("blame /etc/motd --ledger data/portal");
     bench.fails(1, "blame root/etc/passwd --root root --ledger data/portal");
+}
+
+#[test]
+fn an_agent_whose_data_a_newer_jos_wrote_refuses_to_start_says_what_to_do_and_sets_nothing_aside() {
+    let bench = Bench::new();
+    let slot = |turn: u64| {
+        let text = format!("jos-head 2 {turn:016x} ");
+        let check = jos_trust::sha256(text.as_bytes()).to_string()[..16].to_owned();
+        format!("{text}{check}\n")
+    };
+    let (ledger, identity) = (
+        bench.path("data/portal/ledger/head"),
+        bench.path("data/identity/hub.json"),
+    );
+    let kept = fs::read(&ledger).expect("a head");
+    let floors = bench.path("data/floors.0");
+    let kept_floors = fs::read(&floors).expect("floors");
+    // Whatever came of it, this agent may touch nothing of the machine that runs the test.
+    fs::write(bench.path("policy.json"), r#"{"kind":"jos.policy"}"#).expect("written");
+    let config = ["policy.json", "trust.json", "data"].map(|name| bench.path(name).display().to_string());
+    let config = format!(
+        "name = \"portal\"\npolicy = {:?}\ntrust = {:?}\nstate_dir = {:?}\n",
+        config[0], config[1], config[2]
+    );
+    fs::write(bench.path("agent.toml"), config).expect("written");
+    let refuses = |what: &str| {
+        let mut before = bench.data();
+        // Who runs, and how it goes: of this start alone.
+        before.retain(|path, _| !path.components().any(|part| part.as_os_str() == "run"));
+        let said = bench.fails(1, "agent run --once --config agent.toml");
+        assert!(said.contains("format 2, and this jos knows 1"), "{what}: {said}");
+        assert!(
+            said.contains("install that jos again, or a newer one"),
+            "{what}: {said}"
+        );
+        let mut after = bench.data();
+        let new: Vec<PathBuf> = after
+            .keys()
+            .filter(|path| !before.contains_key(*path))
+            .cloned()
+            .collect();
+        after.retain(|path, _| before.contains_key(path));
+        let aside = |path: &PathBuf| {
+            ["damaged", "lost"]
+                .iter()
+                .any(|word| path.display().to_string().contains(word))
+        };
+        assert!(!new.iter().any(aside), "{what}: {new:?}");
+        assert!(
+            after == before,
+            "{what}: {:?}",
+            after.keys().filter(|p| after[*p] != before[*p]).collect::<Vec<_>>()
+        );
+    };
+    fs::write(&ledger, slot(1) + &slot(2)).expect("written");
+    refuses("ledger");
+    fs::write(&ledger, kept).expect("written");
+
+    let body = r#"{"format":2,"more":true}"#;
+    let text = format!(
+        "jos-floors 2 {:016x} {}\n{body}",
+        99,
+        jos_trust::sha256(body.as_bytes())
+    );
+    fs::write(&floors, text).expect("written");
+    refuses("floors");
+    fs::write(&floors, kept_floors).expect("written");
+
+    fs::create_dir_all(bench.path("data/identity")).expect("made");
+    fs::write(&identity, r#"{"format":2,"device":{"another":"shape"}}"#).expect("written");
+    refuses("identity");
 }

@@ -34,6 +34,7 @@ config_get() {{ eval "$1=\"\${{UCI_$3:-\${{4:-}}}}\""; }}
 config_get_bool() {{ config_get "$@"; }}
 {options}
 initscript='{}'
+uci() {{ say uci "$@"; }}
 readlink() {{ [ -L "$1" ] || return 0; command readlink "$1"; }}
 . "$initscript"
 echo "[START][$START]"; echo "[STOP][$STOP]"; echo "[USE_PROCD][$USE_PROCD]"
@@ -95,6 +96,42 @@ fn options_of_uci_become_single_words_of_the_command() {
         calls.contains(&"[procd_set_param][env][JOS_LOG=debug]".to_owned()),
         "{calls:?}"
     );
+}
+
+#[test]
+fn a_token_of_uci_goes_into_a_private_file_and_out_of_the_configuration_and_onto_no_command_line() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let etc = tempfile::tempdir().unwrap();
+    let config = etc.path().join("agent.toml").display().to_string();
+    let edit = [("JOS_CONFIG='/etc/jos/agent.toml'", format!("JOS_CONFIG='{config}'"))];
+    let edit = edit.each_ref().map(|(from, to)| (*from, to.as_str()));
+    // Whatever stands in it: what a shell would take for more than a word, too.
+    for token in ["jos1-secret", "jos1 $(reboot) ; x"] {
+        for enabled in ["1", "0"] {
+            let all = calls(&[("token", token), ("enabled", enabled)], &edit, "start_service");
+            let file = etc.path().join("token");
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("{token}\n"));
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            let position = |call: &str| all.iter().position(|c| c == call);
+            let (gone, kept) = (
+                position("[uci][-q][delete][jos.main.token]"),
+                position("[uci][-q][commit][jos]"),
+            );
+            assert!(gone.is_some() && gone < kept, "{all:?}");
+            assert!(!all.iter().any(|c| c.contains("jos1")), "{all:?}");
+            fs::remove_file(file).unwrap();
+        }
+    }
+    // Where it cannot be written it stays where it is.
+    let nowhere = [(
+        "JOS_CONFIG='/etc/jos/agent.toml'",
+        "JOS_CONFIG='/nowhere/at/all/agent.toml'",
+    )];
+    let all = calls(&[("token", "jos1-secret")], &nowhere, "start_service");
+    assert!(!all.iter().any(|c| c.starts_with("[uci]")), "{all:?}");
+    let without = calls(&[], &edit, "start_service");
+    assert!(!without.iter().any(|c| c.starts_with("[uci]")) && !etc.path().join("token").exists());
 }
 
 #[test]

@@ -240,6 +240,17 @@ impl Loop {
         )
     }
 
+    /// When the hub answers such a question at the latest: the host is woken then whatever happens.
+    pub fn poll_ends(&self) -> Option<u64> {
+        match self.at {
+            At::Waiting {
+                of: Of::Poll { began, wait },
+                ..
+            } => Some(began + wait),
+            _ => None,
+        }
+    }
+
     /// The host gave up a question that only waits for news: it needed the line.
     pub fn given_up(&mut self, now: u64) {
         if self.is_polling() {

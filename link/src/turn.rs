@@ -163,6 +163,13 @@ impl Turn {
         self.wake
     }
 
+    /// Something else woke the host: a turn that is due within `slack` takes place with it.
+    pub fn hasten(&mut self, now: u64, slack: u64) {
+        if self.phase == Phase::Asleep && self.wake <= now.saturating_add(slack) {
+            self.wake = self.wake.min(now);
+        }
+    }
+
     /// Whether the network half is up.
     pub fn is_up(&self) -> bool {
         self.half == Half::Up

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use jos_schemas::text::Name;
+use jos_trust::floors::FloorsDamaged;
 use jos_trust::{Floors, sha256};
 
 use crate::disk::{Disk, DiskError};
@@ -31,6 +32,14 @@ pub enum StoreError {
         file: String,
         /// What is wrong.
         what: String,
+    },
+    /// Whole, and written by a program that came after this one: not lost, and nothing is set aside for it.
+    #[error("{}", crate::ledger::newer(.file, *.found))]
+    Newer {
+        /// Which file.
+        file: String,
+        /// Its format.
+        found: u64,
     },
     /// They were lost, and nobody whose word counts has said yet how far this device had come.
     #[error(
@@ -90,6 +99,11 @@ fn newest(disk: &Disk) -> Result<Option<(u64, Floors)>, StoreError> {
             Err(e) if e.is_missing() => continue,
             Err(e) => return Err(e.into()),
         };
+        // What the other file says is older than this, whatever it is.
+        if let Some(found) = newer(&bytes) {
+            let file = disk.show(file);
+            return Err(StoreError::Newer { file, found });
+        }
         match parse(&bytes) {
             Ok((turn, floors)) => {
                 if newest.as_ref().is_none_or(|(t, _)| turn > *t) {
@@ -105,6 +119,22 @@ fn newest(disk: &Disk) -> Result<Option<(u64, Floors)>, StoreError> {
             what,
         }),
         (newest, _) => Ok(newest),
+    }
+}
+
+/// The format of whole floors of a newer program. The rule for all of them: a first line `jos-floors N TURN SHA256`, the hash
+/// is that of the rest, and the rest is JSON whose `format` counts: that is under the hash, so no flipped bit makes it so.
+fn newer(bytes: &[u8]) -> Option<u64> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    let mut words = line.strip_prefix("jos-floors ")?.split(' ');
+    let body = &bytes[end + 1..];
+    if words.nth(2)? != sha256(body).to_string() {
+        return None;
+    }
+    match Floors::from_bytes(body) {
+        Err(FloorsDamaged::Format { found, expected }) if found > expected => Some(found.into()),
+        _ => None,
     }
 }
 

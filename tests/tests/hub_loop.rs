@@ -294,3 +294,121 @@ fn a_state_that_requires_the_runtime_is_held_back_until_the_device_runs_a_node_a
     hub.until_reported(1, "applied");
     assert_eq!(device.content("a").as_deref(), Some("one\n"));
 }
+
+#[test]
+fn a_device_whose_first_address_does_not_answer_goes_on_with_the_second() {
+    let hub = Hub::on("127.0.0.1");
+    // Somebody listens there and says nothing that a hub says; the token names the hub itself.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let first = silent.local_addr().expect("an address");
+    drop(silent);
+    let mut device = Device::new(&[], &format!("[hub]\nurl = \"https://{first}\"\n"));
+    device.enrol(&hub).ok();
+    device.start();
+    hub.push(1, &json!({ "apply": [device.file("a", "one\n")] }));
+    hub.until_reported(1, "applied");
+    let live = device.live();
+    assert_eq!(live["link"]["addresses"][0], format!("https://{first}"), "{live:#}");
+    assert_ne!(live["link"]["address"], 0, "{live:#}");
+    assert!(live["link"]["trouble"].is_null(), "{live:#}");
+}
+
+#[test]
+fn a_state_says_how_often_figures_come_and_those_of_a_file_are_among_them_where_policy_lets_them_out() {
+    let hub = Hub::on("127.0.0.1");
+    let mut device = Device::new(&[], "");
+    let metrics = device.path("metrics");
+    fs::write(&metrics, "pages-printed 12\n").expect("a file");
+    // By itself it would call once an hour.
+    let config = fs::read_to_string(device.path("agent.toml")).expect("settings");
+    let config = config.replace("interval = 1\n", "interval = 3600\n");
+    fs::write(
+        device.path("agent.toml"),
+        format!(
+            "{config}[hub]\nurl = \"https://{}\"\nmetrics = {metrics:?}\n",
+            hub.address()
+        ),
+    )
+    .expect("a file");
+    device.enrol(&hub).ok();
+    device.start();
+    hub.push(
+        1,
+        &json!({ "apply": [device.file("a", "one\n")], "telemetry": { "interval": 1 } }),
+    );
+    let seen = hub.until_reported(1, "applied");
+    let told = |seen: &serde_json::Value, name: &str| seen["agents"][0]["said"]["telemetry"][name].clone();
+    let uptime = told(&seen, "uptime").as_u64().expect("seconds");
+    let again = |what: &str, so: &dyn Fn(&serde_json::Value) -> bool| {
+        until(what, SOON, || {
+            let seen = hub.device();
+            if so(&seen) { Ok(seen) } else { Err(format!("{seen:#}")) }
+        })
+    };
+    // The heartbeat that tells of the state is one; only the state's interval brings those after it.
+    let seen = again("it calls every second", &|seen| {
+        told(seen, "uptime").as_u64() >= Some(uptime + 4)
+    });
+    assert_eq!(told(&seen, "custom"), json!({ "pages-printed": 12 }), "{seen:#}");
+    for name in ["memory", "disk", "load"] {
+        assert!(!told(&seen, name).is_null(), "{name}: {seen:#}");
+    }
+    fs::write(&metrics, "pages-printed 13\n").expect("a file");
+    again("the file's next figures come", &|seen| {
+        told(seen, "custom") == json!({ "pages-printed": 13 })
+    });
+
+    let policy = fs::read_to_string(device.path("policy.toml")).expect("a policy");
+    let only = policy.replace(
+        "kind = \"jos.policy\"\n",
+        "kind = \"jos.policy\"\ntelemetry = [\"uptime\"]\n",
+    );
+    fs::write(device.path("policy.toml"), only).expect("a file");
+    device.kill();
+    device.start();
+    let seen = again("nothing else leaves it", &|seen| told(seen, "custom").is_null());
+    let all = seen["agents"][0]["said"]["telemetry"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    assert_eq!(Vec::from_iter(all.keys()), ["uptime"], "{seen:#}");
+}
+
+#[test]
+fn content_comes_no_faster_than_its_limit() {
+    let hub = Hub::on("127.0.0.1");
+    // KiB a second.
+    let mut device = Device::new(&[], "[hub]\nurl = \"https://127.0.0.1:1\"\nblob_rate = 256\n");
+    let content = vec![b'x'; 1_300_000];
+    fs::write(hub.path("blob"), &content).expect("a file");
+    let sum = sh("sha256sum", &[&hub.path("blob").display().to_string()]).ok();
+    let sha256 = sum.text().split(' ').next().expect("a hash").to_owned();
+    device.enrol(&hub).ok();
+    device.start();
+    device.until("it calls", |live| live["link"]["last_contact"].is_string());
+    let mut step = device.file("big", "");
+    let step = step.as_object_mut().expect("a step");
+    step.remove("content");
+    step.insert("source".into(), json!({ "sha256": sha256, "size": content.len() }));
+    let begun = std::time::Instant::now();
+    hub.push_with(1, &json!({ "apply": [step] }), &["--blob", "blob"]);
+    hub.until_reported(1, "applied");
+    let least = std::time::Duration::from_millis(content.len() as u64 * 1000 / (256 << 10));
+    assert!(
+        begun.elapsed() >= least,
+        "{:?} for what may take no less than {least:?}",
+        begun.elapsed()
+    );
+    assert!(fs::read(device.path("www/big")).is_ok_and(|found| found == content));
+}
+
+#[test]
+fn a_hub_knows_the_time_zone_of_a_device_that_enrolled() {
+    let hub = Hub::on("127.0.0.1");
+    let device = Device::new(&[], "");
+    device.enrol(&hub).ok();
+    let own = std::path::Path::new("/etc/timezone").exists()
+        || fs::read_link("/etc/localtime").is_ok_and(|to| to.to_string_lossy().contains("zoneinfo/"));
+    let said = hub.device()["device"]["facts"]["timezone"].clone();
+    assert_eq!(said.is_string(), own, "{said}");
+}

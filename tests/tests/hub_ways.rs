@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use jos_tests::fleet::{Device, Hub, Process, SOON};
-use jos_tests::wait::until_true;
+use jos_tests::fleet::{Device, Hub, Net, Process, SOON};
+use jos_tests::wait::{until, until_true};
 use serde_json::{Value, json};
 
 /// tinyproxy, which lets in whoever knows its password.
@@ -104,4 +105,28 @@ fn a_device_whose_certificate_has_ended_while_its_hub_was_away_comes_back_by_its
     assert_eq!(after["device"], before["device"]);
     assert_ne!(after["certificate"], before["certificate"]);
     assert_eq!(seen["alarms"].as_array().map_or(0, Vec::len), 0, "{seen:#}");
+}
+
+#[test]
+fn a_device_whose_link_comes_up_does_not_wait_for_the_end_of_its_pause() {
+    let net = Net::new(1);
+    let hub = Hub::on(&net.host());
+    net.plug(0, false);
+    let mut device = Device::new(&[], "").in_namespace(&net.space(0));
+    fs::write(device.path("token"), hub.token()).expect("a file");
+    fs::set_permissions(device.path("token"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    device.start();
+    // The fifth pause in a row is one of at least fourteen seconds.
+    device.until("it has tried five times", |live| {
+        live["link"]["starts"].as_u64() >= Some(5)
+    });
+    net.plug(0, true);
+    until("it is enrolled", Duration::from_secs(8), || {
+        let live = device.live();
+        if live["link"]["device"].is_string() {
+            Ok(())
+        } else {
+            Err(format!("{live:#}\n{}", device.log()))
+        }
+    });
 }

@@ -379,13 +379,16 @@ impl Floors {
 
     /// Reads what [`Floors::to_bytes`] wrote. Damage is an error, never taken for absence.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FloorsDamaged> {
-        let stored: Stored = own::read(bytes).map_err(|reason| FloorsDamaged::Malformed { reason })?;
-        if stored.format != FORMAT {
+        let malformed = |reason| FloorsDamaged::Malformed { reason };
+        // Before the rest: another format may have members that this one does not know.
+        let Generation { format } = own::read(bytes).map_err(malformed)?;
+        if format != FORMAT {
             return Err(FloorsDamaged::Format {
-                found: stored.format,
+                found: format,
                 expected: FORMAT,
             });
         }
+        let stored: Stored = own::read(bytes).map_err(malformed)?;
         let mut counters = Map::new();
         for Entry { counter, floor } in stored.counters {
             if let Some(_twice) = counters.insert(counter.clone(), floor) {
@@ -423,6 +426,11 @@ pub enum FloorsDamaged {
         /// The state name.
         name: Name,
     },
+}
+
+#[derive(Deserialize)]
+struct Generation {
+    format: u32,
 }
 
 #[derive(Serialize, Deserialize)]

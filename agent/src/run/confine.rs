@@ -301,3 +301,153 @@ mod tests {
         assert_eq!(missing(&all[..2]).len(), 2);
     }
 }
+
+#[cfg(all(test, target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod held {
+    //! What the kernel holds the half that speaks to the hub to, by its acts: each is done by a process that has confined
+    //! itself as that half does.
+
+    use std::io::ErrorKind;
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use nix::libc;
+
+    use super::{Reach, confine};
+
+    const DEED: &str = "JOS_TEST_CONFINED_DEED";
+    const PORTS: &str = "JOS_TEST_CONFINED_PORTS";
+
+    /// How it went, as the exit code of the child.
+    const DONE: i32 = 0;
+    const REFUSED: i32 = 10;
+    const OTHERWISE: i32 = 11;
+    /// It was done, and this kernel's Landlock is too old to forbid it.
+    const NOT_HELD: i32 = 12;
+
+    fn child(deed: &str, ports: &str) -> i32 {
+        let name = "run::confine::held::the_half_that_speaks_to_the_hub_connects_to_it_and_does_nothing_else";
+        let mut command = Command::new(std::env::current_exe().expect("the test program"));
+        command
+            .args([name, "--exact", "--test-threads=1", "--nocapture"])
+            .envs([(DEED, deed), (PORTS, ports)]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let ended = command.status().expect("the test program runs again");
+        ended.code().unwrap_or(-1)
+    }
+
+    fn went<T>(result: std::io::Result<T>) -> i32 {
+        match result {
+            // Somebody answered, if only that nobody listens there.
+            Ok(_) => DONE,
+            Err(e) if e.kind() == ErrorKind::ConnectionRefused => DONE,
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EACCES)) => REFUSED,
+            Err(_) => OTHERWISE,
+        }
+    }
+
+    fn dial(port: u16) -> std::io::Result<TcpStream> {
+        TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(5))
+    }
+
+    fn confined(deed: &str, hub: u16, other: u16) -> i32 {
+        let held = confine(&Reach::Ports(vec![hub]), false);
+        let active = |name: &str| held.iter().any(|m| m.name == name && m.active);
+        if !active("seccomp") || !active("no_new_privs") || !active("limits") {
+            return OTHERWISE;
+        }
+        let whole = |name: &str| {
+            held.iter()
+                .any(|m| m.name == name && m.active && !m.detail.contains("too old"))
+        };
+        let by_landlock = |code: i32| {
+            if code == DONE && !whole("landlock") {
+                NOT_HELD
+            } else {
+                code
+            }
+        };
+        let kernel = |code: i32| went((code == 0).then_some(()).ok_or_else(std::io::Error::last_os_error));
+        match deed {
+            "connect to the hub" => went(dial(hub)),
+            "read the names of hosts" => went(std::fs::read("/etc/hosts")),
+            "connect elsewhere" => by_landlock(went(dial(other))),
+            "read a file" => by_landlock(went(std::fs::read("/etc/passwd"))),
+            "read who it is" => by_landlock(went(std::fs::read("/proc/self/environ"))),
+            "write a file" => by_landlock(went(std::fs::write(std::env::temp_dir().join("jos-confined"), "x"))),
+            "make a folder" => went(std::fs::create_dir(std::env::temp_dir().join("jos-confined"))),
+            "remove a file" => went(std::fs::remove_file("/etc/hosts.confined")),
+            "run a program" => went(Command::new("/bin/true").status()),
+            "begin a thread" => went(std::thread::Builder::new().spawn(|| ())),
+            "listen" => went(TcpListener::bind("127.0.0.1:0")),
+            "speak to its own machine" => went(UnixStream::pair()),
+            "speak to the init system" => went(UnixStream::connect("/run/systemd/notify")),
+            "ask for a name" => went(UdpSocket::bind("0.0.0.0:0")),
+            // SAFETY: plain system calls on nothing of this process' own.
+            #[allow(unsafe_code, reason = "the calls themselves are what is tried")]
+            "signal its parent" => kernel(unsafe { libc::kill(libc::getppid(), 0) }),
+            #[allow(unsafe_code, reason = "the calls themselves are what is tried")]
+            "look into its parent" => {
+                kernel(unsafe { libc::ptrace(libc::PTRACE_ATTACH, libc::getppid(), 0, 0) } as i32)
+            }
+            #[allow(unsafe_code, reason = "the calls themselves are what is tried")]
+            "hear of links" => kernel(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) }.min(0)),
+            #[allow(unsafe_code, reason = "the calls themselves are what is tried")]
+            "become somebody else" => kernel(unsafe { libc::syscall(libc::SYS_setuid, 0) } as i32),
+            #[allow(unsafe_code, reason = "the calls themselves are what is tried")]
+            "mount" => {
+                kernel(unsafe { libc::mount(c"x".as_ptr(), c"/mnt".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()) })
+            }
+            _ => OTHERWISE,
+        }
+    }
+
+    #[test]
+    fn the_half_that_speaks_to_the_hub_connects_to_it_and_does_nothing_else() {
+        if let (Ok(deed), Ok(ports)) = (std::env::var(DEED), std::env::var(PORTS)) {
+            let (hub, other) = ports.split_once(' ').expect("two ports");
+            let code = confined(&deed, hub.parse().expect("a port"), other.parse().expect("a port"));
+            // Past the harness, whose threads and files would be forbidden too.
+            // SAFETY: _exit ends the process; nothing runs after it.
+            #[allow(unsafe_code, reason = "the one way past exit handlers")]
+            unsafe {
+                libc::_exit(code)
+            }
+        }
+        let (hub, other) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let port = |listener: &std::io::Result<TcpListener>| {
+            let listener = listener.as_ref().expect("a port");
+            listener.local_addr().expect("an address").port()
+        };
+        let ports = format!("{} {}", port(&hub), port(&other));
+        for allowed in ["connect to the hub", "read the names of hosts", "ask for a name"] {
+            assert_eq!(child(allowed, &ports), DONE, "{allowed}");
+        }
+        for forbidden in [
+            "connect elsewhere",
+            "read a file",
+            "read who it is",
+            "write a file",
+            "make a folder",
+            "remove a file",
+            "run a program",
+            "begin a thread",
+            "listen",
+            "speak to its own machine",
+            "speak to the init system",
+            "signal its parent",
+            "look into its parent",
+            "hear of links",
+            "become somebody else",
+            "mount",
+        ] {
+            let code = child(forbidden, &ports);
+            assert!(matches!(code, REFUSED | NOT_HELD), "{forbidden}: {code}");
+            if code == NOT_HELD {
+                eprintln!("the kernel's Landlock is too old to forbid: {forbidden}");
+            }
+        }
+    }
+}

@@ -73,6 +73,9 @@ pub(crate) struct Link {
     pub(crate) held: Option<Value>,
     /// Reports that the hub has not acknowledged.
     pub(crate) waiting: usize,
+    /// The hub keeps what is newer from this device, or vouches for nothing any more.
+    #[serde(default)]
+    pub(crate) alarm: Option<String>,
     /// What is wrong between them, where something is.
     pub(crate) trouble: Option<String>,
     /// Process of the network half that calls it.

@@ -11,6 +11,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod confine;
+pub(crate) mod facts;
 pub(crate) mod fetcher;
 mod figures;
 mod flow;
@@ -26,6 +27,8 @@ pub(crate) mod pem;
 mod plane;
 pub(crate) mod settings;
 mod spool;
-pub(crate) mod telemetry;
+mod telemetry;
+#[cfg(target_os = "linux")]
+mod uplink;
 
 pub(crate) use plane::daemon;

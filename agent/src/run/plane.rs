@@ -5,6 +5,7 @@ mod judge;
 #[cfg(feature = "runtime")]
 mod node;
 mod recover;
+mod reload;
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -21,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::confine::{self, Mechanism};
 use super::figures::Figures;
-use super::flow;
+
 use super::half::Half;
 use super::line::Line;
 use super::live::Live;
@@ -105,10 +106,15 @@ struct Agent<'w> {
     started: Instant,
     judged: Option<Judged>,
     verdict: Verdict,
+    /// The newest version that came from the hub and was signed as it has to be.
+    came: u64,
     pause: Pause,
     live: Live,
     line: &'w Line,
     host: Option<Host>,
+    /// Says when the way out is back, where the kernel does.
+    #[cfg(target_os = "linux")]
+    uplink: super::uplink::Uplink,
     figures: Figures,
     /// The node of the runtime, where the settings ask for one.
     #[cfg(feature = "runtime")]
@@ -133,6 +139,9 @@ impl<'w> Agent<'w> {
         line: &'w Line,
     ) -> Result<Self, Failure> {
         let plane = Plane::open(settings.setup(), world).map_err(Failure::failed)?;
+        if let Some(error) = plane.status().err().filter(jos_runtime::PlaneError::is_newer) {
+            return Err(Failure::failed(error));
+        }
         let live = Live {
             pid: std::process::id(),
             started: Utc::from_unix(world.clock.now()).to_string(),
@@ -153,10 +162,13 @@ impl<'w> Agent<'w> {
             started,
             judged: None,
             verdict: Verdict::Settled,
+            came: 0,
             pause: Pause::default(),
             live,
             line,
             host: None,
+            #[cfg(target_os = "linux")]
+            uplink: super::uplink::Uplink::default(),
             figures,
             #[cfg(feature = "runtime")]
             node: None,
@@ -211,7 +223,10 @@ impl<'w> Agent<'w> {
             #[cfg(feature = "runtime")]
             let hub = hub.min(self.turn_node());
             self.sleep(&turn);
-            open.extend(self.wait(signals, turn.next_wake().min(hub)));
+            open.extend(self.wait(signals, self.wake(&turn).min(hub)));
+            if self.host.is_some() {
+                turn.hasten(self.now(), self.slack());
+            }
             if signals::take_reload() {
                 self.reload(&mut turn);
                 // Reload is taken after whatever else came.
@@ -248,6 +263,24 @@ impl<'w> Agent<'w> {
         Ok(u8::from(!ok))
     }
 
+    /// By so much a turn may come sooner or later, to be had with what wakes this process anyway.
+    fn slack(&self) -> u64 {
+        u64::from(self.settings.interval) * 1000 / 4
+    }
+
+    /// When the turn has to be looked at. One that is due a little before the hub is heard waits for that.
+    fn wake(&self, turn: &Turn) -> u64 {
+        let wake = turn.next_wake();
+        let heard = self
+            .host
+            .as_ref()
+            .and_then(Host::heard_by)
+            .filter(|_| wake == turn.next_turn());
+        heard
+            .filter(|heard| (wake..=wake.saturating_add(self.slack())).contains(heard))
+            .unwrap_or(wake)
+    }
+
     fn turn(&self) -> Turn {
         let config = Config {
             half: self.settings.state.is_some(),
@@ -271,6 +304,8 @@ impl<'w> Agent<'w> {
             fds.extend(self.half.as_ref().map(|h| PollFd::new(h.as_fd(), PollFlags::POLLIN)));
             let hub = self.line.heard();
             fds.extend(hub.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            #[cfg(target_os = "linux")]
+            fds.extend(self.uplink.fd().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             #[cfg(feature = "runtime")]
             fds.extend(
                 self.node
@@ -412,62 +447,6 @@ impl<'w> Agent<'w> {
                 self.pause.failed(self.started.elapsed());
                 self.trouble(error.to_string());
             }
-        }
-    }
-
-    fn flow(&mut self) {
-        let Some(artifact) = &self.settings.artifact else {
-            return;
-        };
-        self.live.phase = "running the flow".into();
-        self.live.write(&self.run_dir);
-        let flow = flow::run(&self.plane, &self.world, artifact, &self.settings.environment);
-        if !flow.ok {
-            let (step, why) = (
-                flow.failed.as_deref().unwrap_or("?"),
-                flow.reason.as_deref().unwrap_or("?"),
-            );
-            self.live.trouble = Some(format!("flow: {step}: {why}"));
-        }
-        self.live.flow = serde_json::to_value(&flow).ok();
-    }
-
-    /// SIGHUP: everything is read again. What cannot be read leaves the settings as they are.
-    fn reload(&mut self, turn: &mut Turn) {
-        log::info!("{}: reload", self.settings.name);
-        notify("STATUS=reloading");
-        let before = self.settings.artifact.as_ref().map(|a| a.sha256.clone());
-        let read = Settings::read(&self.given).and_then(|settings| {
-            if settings.name != self.settings.name || settings.state_dir != self.settings.state_dir {
-                return Err(Failure::invalid(
-                    "the name and the data folder of a running agent cannot change: restart it",
-                ));
-            }
-            let plane = Plane::open(settings.setup(), self.world).map_err(Failure::failed)?;
-            Ok((settings, plane))
-        });
-        match read {
-            Ok((settings, plane)) => {
-                let moved = settings.state != self.settings.state
-                    || settings.config.network_user != self.settings.config.network_user;
-                self.settings = settings;
-                self.plane = plane;
-                self.judged = None;
-                self.pause.over();
-                self.live.trouble = None;
-                self.live.hub = self.settings.hub.clone();
-                self.reopen_hub();
-                turn.set_interval(self.settings.interval);
-                if moved {
-                    // It looks into a folder that is not the one any more.
-                    self.half = None;
-                    turn.set_half(self.now(), self.settings.state.is_some());
-                }
-                if self.settings.artifact.as_ref().map(|a| a.sha256.clone()) != before {
-                    self.flow();
-                }
-            }
-            Err(failure) => self.trouble(format!("reload: {failure}")),
         }
     }
 

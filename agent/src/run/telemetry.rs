@@ -25,9 +25,10 @@ pub(super) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Everything, by its name.
+    /// Everything of the machine whose files lie below `root`, by its name.
     pub(super) fn read(
         &mut self,
+        root: &Path,
         state_dir: &Path,
         services: (&dyn Services, &BTreeSet<String>),
         custom: Option<&Path>,
@@ -38,13 +39,13 @@ impl Telemetry {
                 all.insert(name, value);
             }
         };
-        put("cpu", self.cpu(&text("/proc/stat")));
-        put("memory", memory(&text("/proc/meminfo")));
+        put("cpu", self.cpu(&text(root, "proc/stat")));
+        put("memory", memory(&text(root, "proc/meminfo")));
         put("disk", disk(state_dir));
-        put("load", load(&text("/proc/loadavg")));
-        put("temperature", temperature());
-        put("network", network(&text("/proc/net/dev")));
-        put("uptime", first(&text("/proc/uptime")).map(|s| json!(s as u64)));
+        put("load", load(&text(root, "proc/loadavg")));
+        put("temperature", temperature(root));
+        put("network", network(&text(root, "proc/net/dev")));
+        put("uptime", first(&text(root, "proc/uptime")).map(|s| json!(s as u64)));
         put("services", states(services.0, services.1));
         put("custom", custom.and_then(own));
         all
@@ -63,8 +64,8 @@ impl Telemetry {
     }
 }
 
-fn text(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+fn text(root: &Path, path: &str) -> String {
+    std::fs::read_to_string(root.join(path)).unwrap_or_default()
 }
 
 fn first(line: &str) -> Option<f64> {
@@ -99,8 +100,8 @@ fn load(line: &str) -> Option<Value> {
 }
 
 /// Of the hottest zone, in thousandths of a degree Celsius.
-fn temperature() -> Option<Value> {
-    let zones = std::fs::read_dir("/sys/class/thermal").ok()?.flatten();
+fn temperature(root: &Path) -> Option<Value> {
+    let zones = std::fs::read_dir(root.join("sys/class/thermal")).ok()?.flatten();
     let zone = |e: std::fs::DirEntry| -> Option<i64> {
         e.file_name().to_str()?.strip_prefix("thermal_zone")?;
         std::fs::read_to_string(e.path().join("temp")).ok()?.trim().parse().ok()
@@ -153,36 +154,36 @@ fn own(path: &Path) -> Option<Value> {
     (!all.is_empty()).then_some(Value::Object(all))
 }
 
-/// What a device says of itself once, at its enrolment: shown to people, never taken for identity.
-pub(crate) fn facts() -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    let mut put = |name: &str, value: String| {
-        let value: String = value
-            .trim_matches(['\0', ' ', '\n'])
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect();
-        if !value.is_empty() {
-            all.insert(name.to_owned(), value);
-        }
-    };
-    put("hostname", text("/proc/sys/kernel/hostname"));
-    put("kernel", text("/proc/sys/kernel/osrelease"));
-    put("arch", std::env::consts::ARCH.to_owned());
-    put("os", system(&text("/etc/os-release")));
-    put("model", text("/proc/device-tree/model"));
-    all
-}
-
-fn system(release: &str) -> String {
-    let line = release.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="));
-    line.map_or_else(|| std::env::consts::OS.to_owned(), |l| l.trim_matches('"').to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use jos_runtime::world::{ServiceCommand, ServiceState};
+
     use super::*;
+
+    /// An init system that knows two services, of which one runs.
+    struct Two;
+
+    impl Services for Two {
+        fn init(&self) -> &'static str {
+            "none"
+        }
+        fn state(&self, service: &str) -> Result<ServiceState, String> {
+            match service {
+                "cups" | "nginx" => Ok(ServiceState {
+                    known: true,
+                    enabled: true,
+                    active: service == "cups",
+                }),
+                other => Err(format!("{other} cannot be asked")),
+            }
+        }
+        fn command(&self, _: &str, _: ServiceCommand) -> Result<(), String> {
+            Err("nothing is changed by being looked at".into())
+        }
+        fn refresh(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn figures_are_read_as_the_kernel_writes_them() {
@@ -195,7 +196,46 @@ mod tests {
         let dev = "Inter-| x\n face |x\n    lo: 9 0 0 0 0 0 0 0 9 0\n  eth0: 5 1 0 0 0 0 0 0 7 1\n  wlan0: 1 1 0 0 0 0 0 0 2 1\n";
         assert_eq!(network(dev), Some(json!({ "received": 6, "sent": 9 })));
         assert_eq!(network("garbage"), None);
-        assert_eq!(system("NAME=x\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
+    }
+
+    #[test]
+    fn every_figure_comes_from_where_the_kernel_has_it_and_what_it_does_not_have_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let names = BTreeSet::from(["cups", "nginx", "nobody-knows-it"].map(str::to_owned));
+        let read =
+            |root: &Path, custom: Option<&Path>| Telemetry::default().read(root, dir.path(), (&Two, &names), custom);
+        let bare = read(&dir.path().join("nothing"), None);
+        assert_eq!(Vec::from_iter(bare.keys().map(Name::as_str)), ["disk", "services"]);
+
+        put("proc/stat", "cpu  1 0 1 8 0 0 0 0 0 0\n");
+        put("proc/meminfo", "MemTotal: 8 kB\nMemAvailable: 4 kB\n");
+        put("proc/loadavg", "0.50 0.25 0.10 1/2 3\n");
+        put("proc/uptime", "4711.93 9000.00\n");
+        put("proc/net/dev", "h\nh\n eth0: 5 1 0 0 0 0 0 0 7 1\n");
+        for (zone, degrees) in [
+            ("thermal_zone0", "41000\n"),
+            ("thermal_zone1", "-5000\n"),
+            ("cooling_device0", "99000\n"),
+        ] {
+            put(&format!("sys/class/thermal/{zone}/temp"), degrees);
+        }
+        put("metrics", "queue 3\n");
+        let all = read(dir.path(), Some(&dir.path().join("metrics")));
+        let said = |name: &str| all.get(&Name::new(name).unwrap()).cloned().unwrap_or_default();
+        assert_eq!(said("temperature"), json!(41000));
+        assert_eq!(said("uptime"), json!(4711));
+        assert_eq!(said("services"), json!({ "cups": true, "nginx": false }));
+        assert_eq!(said("custom"), json!({ "queue": 3 }));
+        let (total, free) = (said("disk")["total"].as_u64(), said("disk")["free"].as_u64());
+        assert!(total > Some(0) && free <= total, "{:?}", said("disk"));
+        // Per cent of the CPUs takes two readings.
+        assert_eq!(said("cpu"), Value::Null);
+        assert_eq!(all.len(), 8);
     }
 
     #[test]

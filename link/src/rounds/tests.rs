@@ -117,6 +117,29 @@ fn a_hub_that_says_when_to_come_again_is_not_called_before_not_even_by_impatienc
 }
 
 #[test]
+fn a_herd_that_is_told_to_come_again_is_spread_over_a_tenth_of_that_and_a_second() {
+    let comes = |seed| {
+        let mut world = World::new(Some("d1"), seed);
+        world.mood = Mood::Busy(600);
+        world.run(SECOND);
+        world.mood = Mood::Well;
+        world.run(700 * SECOND);
+        world.asked.get(1).expect("it comes again").0
+    };
+    let mut herd: Vec<u64> = (0..200).map(comes).collect();
+    herd.sort_unstable();
+    let (first, last) = (herd[0], herd[herd.len() - 1]);
+    assert!(first >= 600 * SECOND, "{first}");
+    assert!(last <= 662 * SECOND, "{last}");
+    // Nobody waits in step with many others: in no second of the minute come more than a tenth of them.
+    assert!(last - first > 50 * SECOND, "{first} to {last}");
+    for second in (first..=last).step_by(1000) {
+        let at_once = herd.iter().filter(|at| (second..second + SECOND).contains(at)).count();
+        assert!(at_once <= 20, "{at_once} of 200 in the second from {second}");
+    }
+}
+
+#[test]
 fn trust_documents_are_walked_one_version_at_a_time() {
     let mut world = World::new(Some("d1"), 7);
     world.version = 1;

@@ -256,3 +256,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_turn_that_is_nearly_due_takes_place_with_what_woke_the_host_and_the_next_an_interval_later() {
+    let mut turn = Turn::new(
+        Config {
+            half: false,
+            ..config()
+        },
+        3,
+        0,
+    );
+    let converges = |turn: &mut Turn, now| turn.step(now, Event::Time).contains(&Do::Converge);
+    assert!(converges(&mut turn, 0));
+    turn.step(0, Event::Done);
+    let due = turn.next_turn();
+    // Long before it nothing comes of it.
+    turn.hasten(due - 20_000, 15_000);
+    assert!(!converges(&mut turn, due - 20_000));
+    assert_eq!(turn.next_turn(), due);
+    turn.hasten(due - 10_000, 15_000);
+    assert!(converges(&mut turn, due - 10_000));
+    // While one is under way there is none to hasten.
+    turn.hasten(due - 10_000, 15_000);
+    turn.step(due - 10_000, Event::Done);
+    let next = turn.next_turn() - (due - 10_000);
+    assert!((54_000..=66_000).contains(&next), "{next}");
+    assert!(!converges(&mut turn, due));
+}

@@ -29,6 +29,9 @@ impl Head {
             Err(e) if e.is_missing() => return Ok(None),
             Err(e) => return Err(unreadable(&e).map_or(e.into(), |what| LedgerError::Head { what })),
         };
+        if let Some(found) = newer(&bytes) {
+            return Err(LedgerError::Newer { found });
+        }
         if bytes.len() != 2 * SLOT {
             return Err(LedgerError::Head {
                 what: "the head file has the wrong length",
@@ -91,6 +94,20 @@ impl Head {
         let hash = words.next()?.parse().ok()?;
         Some(Self { turn, count, hash })
     }
+}
+
+/// The format that a whole slot of a newer program names. The rule for all of them: a line that begins with `jos-head N ` and
+/// ends with its check, however long it is. A flipped bit does not come with the check that it takes.
+fn newer(bytes: &[u8]) -> Option<u64> {
+    let format = |line: &str| {
+        let (body, check) = line.split_at_checked(line.len().checked_sub(16)?)?;
+        let format: u64 = body.strip_prefix("jos-head ")?.split(' ').next()?.parse().ok()?;
+        (format > 1 && short_check(body.as_bytes()) == check).then_some(format)
+    };
+    bytes
+        .split(|b| *b == b'\n')
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .find_map(format)
 }
 
 /// First half of a SHA-256 in hex: enough against accidents, which is all that the head's checksum is for.

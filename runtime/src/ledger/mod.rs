@@ -86,6 +86,13 @@ const GROUP_LIMIT: usize = 12 * 1024 * 1024;
 /// The longest segment that is read: the limit and one commit group.
 const READ_LIMIT: u64 = 16 * 1024 * 1024;
 
+/// What to do about files of a newer program.
+pub(crate) fn newer(what: &str, found: u64) -> String {
+    format!(
+        "{what} has format {found}, and this jos knows 1: a newer jos wrote it. Nothing was touched; install that jos again, or a newer one"
+    )
+}
+
 /// What is wrong with a ledger, or with writing to it.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -116,6 +123,12 @@ pub enum LedgerError {
     /// A record whose bytes are right and whose content is not.
     #[error("ledger damaged: {0}")]
     Unreadable(String),
+    /// Whole, and written by a program that came after this one: no damage, and nothing is set aside for it.
+    #[error("{}", newer("the ledger", *.found))]
+    Newer {
+        /// The format that its head names.
+        found: u64,
+    },
     /// A blob that is not what its name says.
     #[error("blob {digest}: its content does not have the hash that is its name")]
     Blob {

@@ -317,3 +317,69 @@ fn content_over_the_limit_is_kept_by_its_hash_alone() {
     assert!(put(5_000)["blob"].is_string());
     assert_eq!(blobs.list().unwrap().len(), 2);
 }
+
+/// The head as a program of format `n` may write it: other members, the same frame.
+fn head_of(n: u64) -> Vec<u8> {
+    let slot = |turn: u64| {
+        let text = format!("jos-head {n} {turn:016x} more-than-we-know ");
+        let check = jos_trust::sha256(text.as_bytes()).to_string()[..16].to_owned();
+        format!("{text}{check}\n")
+    };
+    (slot(1) + &slot(2)).into_bytes()
+}
+
+#[test]
+fn a_ledger_that_a_newer_program_wrote_is_no_damage_and_no_byte_of_it_is_touched() {
+    let place = Place::written(3);
+    let (head, segment) = (head_of(2), place.bytes("00000000.jsl"));
+    place.set("head", &head);
+    let newer = [place.ledger().map(drop), place.all().map(drop)];
+    for error in newer.map(|opened| opened.expect_err("it is not read")) {
+        assert!(matches!(error, LedgerError::Newer { found: 2 }), "{error}");
+        assert!(!error.is_damage());
+        assert!(
+            error.to_string().contains("a newer jos wrote it. Nothing was touched"),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        (place.bytes("head"), place.bytes("00000000.jsl")),
+        (head.clone(), segment)
+    );
+
+    // Nobody sets it aside.
+    place.disk.ensure_dir("portal").unwrap();
+    std::fs::rename(place.path(""), place.dir.path().join("portal/ledger")).unwrap();
+    let aside = set_aside_damaged(&place.disk, "portal", 1 << 20);
+    assert!(matches!(aside, Err(LedgerError::Newer { found: 2 })), "{aside:?}");
+    std::fs::rename(place.dir.path().join("portal/ledger"), place.path("")).unwrap();
+
+    // A program that was stopped between two writes has left one slot of each.
+    let old = Place::written(3).bytes("head");
+    place.set("head", &[&old[..127], &head[..head.len() / 2]].concat());
+    assert!(matches!(place.ledger().map(drop), Err(LedgerError::Newer { found: 2 })));
+}
+
+#[test]
+fn a_flipped_bit_does_not_make_a_ledger_one_of_a_newer_program() {
+    let place = Place::written(3);
+    let head = String::from_utf8(place.bytes("head")).unwrap();
+    for other in ["2", "3", "5", "9"] {
+        place.set(
+            "head",
+            head.replace("jos-head 1", &format!("jos-head {other}")).as_bytes(),
+        );
+        let error = place.ledger().map(drop).expect_err("it is damaged");
+        assert!(error.is_damage(), "{error}");
+        place.set("head", head.as_bytes());
+        let segment = place.bytes("00000000.jsl");
+        place.set(
+            "00000000.jsl",
+            &[b"jos-ledger ", other.as_bytes(), &segment[12..]].concat(),
+        );
+        let error = place.ledger().map(drop).expect_err("it is damaged");
+        assert!(error.is_damage(), "{error}");
+        place.set("00000000.jsl", &segment);
+    }
+    place.ledger().map(drop).expect("as it was");
+}

@@ -71,3 +71,13 @@ pub enum PlaneError {
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
+
+impl PlaneError {
+    /// What is kept here was written by a newer program: nothing of this one's should touch it.
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            Self::Ledger(LedgerError::Newer { .. }) | Self::Store(StoreError::Newer { .. })
+        )
+    }
+}

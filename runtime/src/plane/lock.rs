@@ -28,6 +28,8 @@ impl Plane<'_> {
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     let _ = (&mut file).take(32).read_to_string(&mut holder);
+                    // Behind the first line may stand what is left of one of before.
+                    let holder = holder.lines().next().unwrap_or_default();
                     let holder = if holder.trim().is_empty() {
                         "unknown".into()
                     } else {
@@ -40,11 +42,18 @@ impl Plane<'_> {
                 }
             }
         }
-        let noted = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        noted.map_err(io)?;
+        Self::note_holder(&mut file).map_err(io)?;
         Ok(file)
+    }
+
+    /// Who holds it, for whoever waits. What stands there already is not written again: a quiet turn costs the flash nothing.
+    fn note_holder(file: &mut File) -> std::io::Result<()> {
+        let (mut said, holder) = (String::new(), format!("{:<10}", std::process::id()));
+        let read = (&mut *file).take(32).read_to_string(&mut said);
+        if read.is_err() || said.lines().next() != Some(holder.as_str()) {
+            file.rewind()?;
+            writeln!(file, "{holder}")?;
+        }
+        Ok(())
     }
 }

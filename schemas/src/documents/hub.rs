@@ -263,7 +263,7 @@ pub struct Heartbeat {
     #[cfg_attr(feature = "json-schema", schemars(range(min = 2, max = 9_007_199_254_740_991_u64)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub_ca: Option<u64>,
-    /// The fields that policy lets out, as they are now.
+    /// The figures that policy lets out, as they are now; `alarm` where a person should look at this device.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub telemetry: BTreeMap<Name, Value>,
     /// Those of before that no hub has acknowledged; the hub's history has these then, and not `telemetry`. Said to hubs

@@ -32,6 +32,9 @@ pub struct Policy {
     /// How much of its history an agent keeps on this device.
     #[serde(default, skip_serializing_if = "Retention::is_default")]
     pub ledger: Retention,
+    /// Of what this machine measures, these figures may leave it for the hub: all of them when absent, none of an empty list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Vec<Figure>>,
     /// Grants for each source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
@@ -83,6 +86,48 @@ impl Default for Retention {
 impl Retention {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// One of the figures of a machine, as telemetry names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Figure {
+    /// Per cent of all CPUs.
+    Cpu,
+    /// Bytes, all and available.
+    Memory,
+    /// Bytes of the file system that holds the data, all and free.
+    Disk,
+    /// Over one, five and fifteen minutes.
+    Load,
+    /// Of the hottest zone.
+    Temperature,
+    /// Bytes received and sent.
+    Network,
+    /// Seconds since boot.
+    Uptime,
+    /// Whether the services that the state names run.
+    Services,
+    /// What stands in the file that `hub.metrics` names.
+    Custom,
+}
+
+impl Figure {
+    /// As telemetry names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Load => "load",
+            Self::Temperature => "temperature",
+            Self::Network => "network",
+            Self::Uptime => "uptime",
+            Self::Services => "services",
+            Self::Custom => "custom",
+        }
     }
 }
 

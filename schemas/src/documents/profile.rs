@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::declared::RuntimeConfig;
-use super::policy::{Glob, Grant, Policy, PolicyKind, Retention, Source};
+use super::policy::{Figure, Glob, Grant, Policy, PolicyKind, Retention, Source};
 use crate::node::{Kind, Node};
 use crate::ruled;
 use crate::text::{AbsPath, Mode, Name, Owner};
@@ -200,6 +200,9 @@ pub struct ProfilePolicy {
     /// How much of its history an agent keeps on the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Retention>,
+    /// Of what the machine measures, these figures may leave it for the hub: all of them when absent, none of an empty list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Vec<Figure>>,
     /// Grants for each source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "json-schema", schemars(extend("propertyNames" = { "enum": ["baseline", "hub", "local", "artifact", "drift", "operator", "schedule", "agent"] })))]
@@ -217,6 +220,7 @@ impl From<ProfilePolicy> for Policy {
             require_confinement: p.require_confinement,
             protected: p.protected,
             ledger: p.ledger.unwrap_or_default(),
+            telemetry: p.telemetry,
             grants: p.grants,
             agents: p.agents,
         }

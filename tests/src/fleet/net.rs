@@ -67,6 +67,15 @@ impl Net {
         ip(&["link", "set", &self.link(number), state]).ok();
     }
 
+    /// The same from within: the kernel of the device knows, and has no route meanwhile.
+    ///
+    /// # Panics
+    /// If `ip` cannot.
+    pub fn plug(&self, number: usize, up: bool) {
+        let state = if up { "up" } else { "down" };
+        ip(&["-n", &self.space(number), "link", "set", "eth0", state]).ok();
+    }
+
     /// From now on so many packets of a hundred are lost in each direction, and no more than a slow line's go through, so
     /// that what is sent at once waits for its turn.
     ///

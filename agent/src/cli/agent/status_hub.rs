@@ -32,6 +32,7 @@ pub(super) fn value(link: Option<&Link>, url: Option<&str>, baked: bool) -> Valu
         "offered": link.offered,
         "held": link.held,
         "reports_waiting": link.waiting,
+        "alarm": link.alarm,
         "trouble": link.trouble,
         "fetcher": link.fetcher,
         "fetcher_starts": link.starts,
@@ -71,6 +72,9 @@ pub(super) fn lines(hub: &Value) -> Vec<(&'static str, String)> {
     }
     if let Some(waiting) = hub.get("reports_waiting").and_then(Value::as_u64).filter(|w| *w > 0) {
         lines.push(("reports", format!("{waiting} wait for the hub")));
+    }
+    if let Some(alarm) = said("alarm") {
+        lines.push(("hub alarm", alarm.to_owned()));
     }
     if let Some(trouble) = said("trouble") {
         lines.push(("hub trouble", trouble.to_owned()));

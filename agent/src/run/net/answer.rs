@@ -21,7 +21,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn read(stream: &mut Incoming<'_>) -> Result<Self, Trouble> {
+    pub(super) fn read<S: Timed>(stream: &mut Incoming<'_, S>) -> Result<Self, Trouble> {
         let bytes = stream.until_mark(b"\r\n\r\n", HEAD)?;
         let text = String::from_utf8(bytes).map_err(|_| Trouble::of("the head of the answer is not text"))?;
         Self::parse(&text).map_err(Trouble::of)
@@ -66,25 +66,36 @@ impl Head {
     }
 }
 
+/// A stream that can be told when to give up.
+pub(super) trait Timed: Read {
+    fn limit(&self, until: Instant) -> std::io::Result<()>;
+}
+
+impl Timed for Tls {
+    fn limit(&self, until: Instant) -> std::io::Result<()> {
+        limit(&self.sock, until)
+    }
+}
+
 /// What comes, until a moment.
-pub(super) struct Incoming<'t> {
-    tls: &'t mut Tls,
+pub(super) struct Incoming<'t, S: Timed> {
+    stream: &'t mut S,
     pub(super) held: Vec<u8>,
     pub(super) until: Instant,
 }
 
-impl<'t> Incoming<'t> {
-    pub(super) fn new(tls: &'t mut Tls, until: Instant) -> Self {
+impl<'t, S: Timed> Incoming<'t, S> {
+    pub(super) fn new(stream: &'t mut S, until: Instant) -> Self {
         let held = Vec::new();
-        Self { tls, held, until }
+        Self { stream, held, until }
     }
 
     /// Takes what is there, once; false at the end.
     pub(super) fn more(&mut self) -> std::io::Result<bool> {
         let mut piece = [0; 8192];
         loop {
-            limit(&self.tls.sock, self.until)?;
-            match self.tls.read(&mut piece) {
+            self.stream.limit(self.until)?;
+            match self.stream.read(&mut piece) {
                 Ok(count) => {
                     self.held.extend_from_slice(&piece[..count]);
                     return Ok(count > 0);
@@ -178,7 +189,145 @@ impl<'t> Incoming<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::Head;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    impl Timed for TcpStream {
+        fn limit(&self, until: Instant) -> std::io::Result<()> {
+            limit(self, until)
+        }
+    }
+
+    /// What `hub` writes, taken as an answer of `most` bytes within `time`: the body or why not, what was held of it at most,
+    /// and how long that took.
+    fn take(
+        hub: impl FnOnce(TcpStream) + Send + 'static,
+        most: usize,
+        time: Duration,
+    ) -> (Result<Vec<u8>, String>, usize, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = std::thread::spawn(move || hub(listener.accept().expect("somebody").0));
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let begun = Instant::now();
+        let mut incoming = Incoming::new(&mut stream, begun + time);
+        let body = Head::read(&mut incoming).and_then(|head| incoming.body(&head, most));
+        let (took, held) = (begun.elapsed(), incoming.held.capacity());
+        // The hub's end breaks with it.
+        drop(stream);
+        server.join().expect("it ends");
+        (body.map(|(body, _)| body).map_err(|trouble| trouble.text), held, took)
+    }
+
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+    const MOST: usize = 64 << 10;
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Writes `first`, and then `piece` again and again until nobody listens.
+    fn for_ever(first: &'static [u8], piece: Vec<u8>) -> impl FnOnce(TcpStream) + Send {
+        move |mut to| {
+            let mut went = to.write_all(first);
+            while went.is_ok() {
+                went = to.write_all(&piece);
+            }
+        }
+    }
+
+    #[test]
+    fn endless_data_from_a_hub_ends_at_the_limit_and_takes_no_more_memory() {
+        let line = [b"x-more: ".as_slice(), &[b'y'; 1000], b"\r\n"].concat();
+        let chunk = [b"400\r\n".as_slice(), &[b'z'; 1024], b"\r\n"].concat();
+        let endless: [(&str, &'static [u8], Vec<u8>); 7] = [
+            ("a head", OK, line.clone()),
+            ("one line of a head", OK, vec![b'h'; 1024]),
+            ("a body until the end", b"HTTP/1.1 200 OK\r\n\r\n", vec![b'b'; 8192]),
+            (
+                "a body of a length",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+                vec![b'b'; 8192],
+            ),
+            (
+                "chunks",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                chunk,
+            ),
+            (
+                "a chunk's size",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                vec![b'0'; 1024],
+            ),
+            (
+                "one chunk",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n",
+                vec![b'z'; 8192],
+            ),
+        ];
+        for (what, first, piece) in endless {
+            let (body, held, took) = take(for_ever(first, piece), MOST, LONG);
+            let why = body.expect_err(what);
+            assert!(
+                why.contains("longer than") || why.contains("no end of"),
+                "{what}: {why}"
+            );
+            assert!(held <= 4 * MOST, "{what}: {held} bytes");
+            assert!(took < LONG, "{what}: {took:?}");
+        }
+        // Trailers have no end of their own: time is.
+        let time = Duration::from_millis(400);
+        let ended = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+        let (body, held, took) = take(for_ever(ended, line), MOST, time);
+        assert!(
+            body.is_err() && held <= 4 * MOST && took < LONG,
+            "{held} bytes, {took:?}"
+        );
+    }
+
+    #[test]
+    fn slow_retrieval_from_a_hub_is_given_up_when_its_time_is_over_however_steadily_it_comes() {
+        // A byte whenever the last one was taken, and never the last of all.
+        let slowly = |first: &'static [u8]| {
+            move |mut to: TcpStream| {
+                let _ = to.set_nodelay(true);
+                let mut went = to.write_all(first);
+                while went.is_ok() {
+                    std::thread::park_timeout(Duration::from_millis(20));
+                    went = to.write_all(b"1");
+                }
+            }
+        };
+        let time = Duration::from_millis(400);
+        for (what, first) in [
+            ("a head", OK),
+            (
+                "a body of a length",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n".as_slice(),
+            ),
+            ("a body until the end", b"HTTP/1.1 200 OK\r\n\r\n"),
+            (
+                "a chunk",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n",
+            ),
+        ] {
+            let (body, _, took) = take(slowly(first), MOST, time);
+            assert_eq!(body, Err("no answer in time".to_owned()), "{what}");
+            assert!(took >= time && took < LONG, "{what}: {took:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_within_limit_and_time_is_taken_whole() {
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nx: y\r\n\r\n";
+        for answer in [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nonetwo".as_slice(),
+            chunked,
+        ] {
+            let hub = move |mut to: TcpStream| to.write_all(answer).expect("it listens");
+            assert_eq!(take(hub, MOST, LONG).0, Ok(b"onetwo".to_vec()));
+        }
+    }
 
     #[test]
     fn a_head_says_what_matters_or_is_refused() {

@@ -50,7 +50,7 @@ pub(super) struct Lines {
 /// Why there is no answer.
 pub(super) struct Trouble {
     certificate: bool,
-    text: String,
+    pub(super) text: String,
     /// Nothing of an answer came: where the connection had been used before, it may just have been too old.
     nothing: bool,
 }

@@ -4,8 +4,11 @@
 mod answer;
 mod figures;
 mod floor;
+mod fresh;
 mod news;
 mod report;
+#[cfg(test)]
+mod signed_state;
 #[cfg(test)]
 mod taken_over;
 mod write;
@@ -48,7 +51,19 @@ pub(super) struct Host {
     reporting: Option<u64>,
     /// How often it answers what people ask.
     answers: answer::Quota,
+    /// How fresh its words are.
+    watch: fresh::Watch,
     told: Link,
+}
+
+/// From the end of a long poll to its answer, at most, where all is well.
+const ANSWER: u64 = 3000;
+
+impl Host {
+    /// When the hub is heard at the latest, where all is well and a long poll is on its way.
+    pub(super) fn heard_by(&self) -> Option<u64> {
+        self.turn.poll_ends().map(|ends| ends + ANSWER)
+    }
 }
 
 impl Agent<'_> {
@@ -131,8 +146,10 @@ impl Agent<'_> {
             telling: None,
             reporting: None,
             answers: answer::Quota::default(),
+            watch: fresh::Watch::default(),
             told: Link::default(),
         };
+        host.watch.may(self.may_vouch());
         let setup = self.setup_for(&host)?;
         host.turn
             .set_addresses(u8::try_from(setup.addresses.len()).unwrap_or(u8::MAX));
@@ -198,9 +215,22 @@ impl Agent<'_> {
     /// Drives the loop as far as it goes without waiting; gives when it has to be called again by itself.
     pub(super) fn turn_hub(&mut self) -> u64 {
         let Some(mut host) = self.host.take() else {
+            #[cfg(target_os = "linux")]
+            self.uplink.fit(false);
             return u64::MAX;
         };
+        #[cfg(target_os = "linux")]
+        if self.uplink.take(self.now()) {
+            log::debug!("a link, an address or a route came: the hub is tried now");
+            host.turn.poke(self.now());
+        }
         let wake = self.drive(&mut host).min(self.keep_figures(&mut host));
+        #[cfg(target_os = "linux")]
+        let wake = {
+            self.uplink.fit(host.turn.trouble().is_some());
+            wake.min(self.uplink.due())
+        };
+        self.watch(&mut host);
         host.told.trouble = host.turn.trouble().map(str::to_owned);
         host.told.waiting = self.spool().waiting();
         host.told.fetcher = self.line.pid();
@@ -229,7 +259,14 @@ impl Agent<'_> {
                     }
                 }
                 Action::Ask(request) => match self.line.take() {
-                    Some(reply) => Took::Reply(self.ended(&request, reply)),
+                    Some(reply) => {
+                        if request.door == jos_link::Door::Device
+                            && matches!(reply, Reply::Answer { status: 200..=399, .. })
+                        {
+                            host.watch.answered(now);
+                        }
+                        Took::Reply(self.ended(&request, reply))
+                    }
                     None if self.line.is_asking() => return now.saturating_add(self.line.patience()),
                     None => {
                         // The plane needed the line for something else.

@@ -8,7 +8,7 @@ use jos_schemas::documents::policy::Source;
 use jos_schemas::read::Format;
 use jos_trust::root::Received;
 use jos_trust::state::{Channel, Context};
-use jos_trust::{TrustRoot, Verified, sha256, verify_state};
+use jos_trust::{Refused, TrustRoot, Verified, sha256, verify_state};
 
 use super::{Agent, Judged, Settings, Verdict};
 
@@ -106,7 +106,12 @@ impl Agent<'_> {
             bytes,
             format: Format::of_path(path),
         };
-        let why = match verify_state(received, &root, &context) {
+        let verdict = verify_state(received, &root, &context);
+        if channel == Channel::Hub && verdict.as_ref().err().is_none_or(is_signed) {
+            let version = version(&name, bytes, Format::of_path(path));
+            self.came = self.came.max(version.unwrap_or(0));
+        }
+        let why = match verdict {
             Ok(verified) => match crate::subject::filled_in(&name, verified.value()) {
                 Ok(()) => return self.try_apply(&verified),
                 Err(open) => open.to_string(),
@@ -140,6 +145,15 @@ impl Agent<'_> {
         let outcome = Box::new(outcome);
         Ok(Tried::Ended { outcome, again })
     }
+}
+
+/// Whether what was refused is signed as it has to be: those who may have said what it says, and it is refused for that.
+fn is_signed(refused: &Refused) -> bool {
+    use Refused::{Malformed, NotCanonical, Signatures, WrongKind};
+    !matches!(
+        refused,
+        Malformed(_) | NotCanonical(_) | Signatures(_) | WrongKind { .. }
+    )
 }
 
 /// The version that a refused document claims, for who is told of it.

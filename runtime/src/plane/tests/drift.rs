@@ -150,20 +150,25 @@ fn a_turn_that_changes_nothing_appends_and_writes_nothing() {
     m.apply(1, json!([file("/etc/a", "a")]));
     m.plane().converge().unwrap();
     let before = m.stored_bytes();
+    // The lock names its holder, who has not changed.
+    let lock = before
+        .iter()
+        .find(|(path, _)| path.ends_with("apply.lock"))
+        .unwrap()
+        .0
+        .clone();
+    let locked = || std::fs::metadata(m.data().join(&lock)).unwrap().modified().unwrap();
+    let written = locked();
     for _ in 0..3 {
         let outcome = turn(&m);
         assert_eq!((outcome.kind, outcome.recorded), (OutcomeKind::Unchanged, false));
     }
-    let names = |all: &[(std::path::PathBuf, Vec<u8>)]| -> Vec<_> {
-        let mut all: Vec<_> = all
-            .iter()
-            .filter(|(p, _)| !p.ends_with("apply.lock"))
-            .cloned()
-            .collect();
+    let sorted = |mut all: Vec<(std::path::PathBuf, Vec<u8>)>| {
         all.sort();
         all
     };
-    assert_eq!(names(&m.stored_bytes()), names(&before));
+    assert_eq!(sorted(m.stored_bytes()), sorted(before));
+    assert_eq!(locked(), written);
 }
 
 #[test]

@@ -90,6 +90,45 @@ fn records(m: &Machine, kind: &str) -> Vec<Value> {
 }
 
 #[test]
+fn floors_that_a_newer_program_wrote_are_not_lost_and_those_of_before_do_not_stand_in_for_them() {
+    let m = Machine::new();
+    m.apply(1, spec(1));
+    m.apply(2, spec(2));
+    let body = r#"{"format":2,"counters":{"another":"shape"}}"#;
+    for file in ["floors.0", "floors.1"] {
+        let path = m.data().join(file);
+        let before = std::fs::read(&path).unwrap();
+        let text = format!(
+            "jos-floors 2 {:016x} {}\n{body}",
+            99,
+            jos_trust::sha256(body.as_bytes())
+        );
+        std::fs::write(&path, &text).unwrap();
+        let asked = [
+            m.plane().status().map(drop),
+            m.plane().notice_lost_floors(&|| None).map(drop),
+            m.plane().converge().map(drop),
+        ];
+        for error in asked.map(|asked| asked.expect_err("it is left alone")) {
+            assert!(error.is_newer(), "{error}");
+            assert!(
+                error.to_string().contains("has format 2, and this jos knows 1"),
+                "{error}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        assert!(!m.data().join("floors.lost").exists() && !m.data().join(format!("{file}.damaged")).exists());
+        // The same line where a bit flipped is damage, and the other file counts.
+        let flipped = String::from_utf8(before.clone())
+            .unwrap()
+            .replacen("jos-floors 1", "jos-floors 3", 1);
+        std::fs::write(&path, flipped).unwrap();
+        m.plane().status().unwrap();
+        std::fs::write(&path, before).unwrap();
+    }
+}
+
+#[test]
 fn a_device_that_never_tried_anything_has_lost_nothing() {
     let m = Machine::new();
     assert_eq!(notice(&m.plane()), None);

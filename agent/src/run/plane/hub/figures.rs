@@ -11,12 +11,18 @@ use serde_json::Value;
 use super::{Agent, Host};
 
 impl Agent<'_> {
-    /// The machine's figures as they are now.
+    /// The machine's figures as they are now, those that policy lets out.
     pub(super) fn measure(&self, host: &mut Host, wishes: &Wishes) -> BTreeMap<Name, Value> {
         let custom = self.settings.metrics();
         let services = (self.world.services, &wishes.services);
-        host.telemetry
-            .read(&self.settings.state_dir, services, custom.as_deref())
+        let root = std::path::Path::new("/");
+        let mut all = host
+            .telemetry
+            .read(root, &self.settings.state_dir, services, custom.as_deref());
+        if let Some(figures) = &self.settings.policy.telemetry {
+            all.retain(|name, _| figures.iter().any(|figure| figure.word() == name.as_str()));
+        }
+        all
     }
 
     /// Takes figures where that is due and no heartbeat has, and writes those that wait for long; gives when it has to be

@@ -57,7 +57,12 @@ impl Agent<'_> {
             return Ok(false);
         }
         // Where the trust document lets nobody speak of freshness, there is nobody to ask; without one no state counts.
-        Ok(self.root().is_ok_and(|root| root.has_role(Role::Freshness)))
+        Ok(self.may_vouch())
+    }
+
+    /// Whether the trust document lets anybody speak of freshness.
+    pub(super) fn may_vouch(&self) -> bool {
+        self.root().is_ok_and(|root| root.has_role(Role::Freshness))
     }
 
     /// What the hub says of it.
@@ -86,4 +91,4 @@ impl Agent<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 use jos_link::Taken;
 use jos_link::wire::HeartbeatReply;
 use jos_schemas::documents::hub::Freshness;
+use jos_schemas::documents::trust::Role;
 use jos_schemas::own;
 use jos_schemas::text::Utc;
 use jos_trust::TrustRoot;
@@ -20,13 +21,13 @@ const CLOCK_OFF: i64 = 60;
 impl Agent<'_> {
     pub(super) fn heard(&mut self, host: &mut Host, reply: HeartbeatReply) -> Result<(), String> {
         self.told_figures(host, reply.figures);
-        host.told.offered = Some(reply.freshness.offered).filter(|v| *v > 0);
         host.told.held = reply.held.as_ref().and_then(|held| serde_json::to_value(held).ok());
         let Some(identity) = self.settings.identity.clone() else {
             return Ok(());
         };
         // Without a trust document nobody's word about the time counts; the rest of the answer does.
         let Ok(root) = self.root() else { return Ok(()) };
+        host.watch.may(root.has_role(Role::Freshness));
         let asked = Asked {
             tenant: &identity.tenant,
             device: &identity.device,
@@ -53,8 +54,15 @@ impl Agent<'_> {
                         .map_err(|e| e.to_string())?;
                 }
                 host.told.freshness = Some(statement.value().time.to_string());
+                let offered = statement.value().offered;
+                host.told.offered = Some(offered).filter(|v| *v > 0);
+                host.watch.vouched(self.now(), offered, self.newest_given());
             }
-            Err(why) => log::debug!("the hub's freshness statement: {why}"),
+            // Once is nothing: it may be signed by a key that the next trust document names.
+            Err(why) => {
+                log::debug!("the hub's freshness statement: {why}");
+                host.watch.not_verified(why.to_string());
+            }
         }
         Ok(())
     }
@@ -78,6 +86,8 @@ impl Agent<'_> {
         self.plane
             .adopt_roots(&chain, Some(&root), tenant.as_ref())
             .map_err(|e| e.to_string())?;
+        // It may have set the floors anew, even downwards.
+        self.came = 0;
         log::info!("{}: trust document {} is in use", self.settings.name, last.version());
         Ok(Taken::Trust(last.version()))
     }

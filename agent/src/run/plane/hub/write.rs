@@ -3,10 +3,11 @@
 use jos_link::Document;
 use jos_schemas::documents::hub::{Heartbeat, HeartbeatKind, Renewal, RenewalKind};
 use jos_schemas::own;
+use jos_schemas::text::Name;
 use jos_trust::{Stream, request, statement};
 
 use super::report::head;
-use super::{Agent, Host};
+use super::{Agent, Host, fresh};
 use crate::identity;
 
 impl Agent<'_> {
@@ -73,8 +74,12 @@ impl Agent<'_> {
         host.turn.set_interval(interval);
         host.interval = u64::from(interval.max(1)) * 1000;
         host.nonce = format!("n{}", crate::files::unlike_any_other().map_err(|e| e.to_string())?);
-        let telemetry = self.measure(host, &wishes);
+        let mut telemetry = self.measure(host, &wishes);
         let figures = self.tell_figures(host, &telemetry);
+        if let (Some(alarm), Ok(name)) = (&host.told.alarm, Name::new("alarm")) {
+            telemetry.insert(name, alarm.clone().into());
+        }
+        let last = status.last.as_ref().filter(|last| !fresh::is_alarm(last));
         let in_force = status.in_force.iter().find(|s| s.stream == Stream::State);
         Ok(Heartbeat {
             schema: None,
@@ -84,7 +89,7 @@ impl Agent<'_> {
             session: host.session.clone(),
             features: self.plane.features(),
             version: in_force.map(|s| s.version),
-            outcome: status.last.as_ref().map(|l| l.outcome),
+            outcome: last.map(|l| l.outcome),
             ledger: head(&status.ledger),
             nonce: host.nonce.clone(),
             hub_ca: host.turn.hub_ca(),

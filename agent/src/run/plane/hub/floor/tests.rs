@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use jos_link::message::PROTOCOL;
 use jos_link::{Decoder, FromFetcher, Reply, Request, ToFetcher, frame};
-use jos_schemas::documents::hub::DeviceFloor;
+use jos_schemas::documents::hub::{DeviceFloor, Freshness};
 use jos_schemas::documents::trust::Role;
 use jos_trust::sign::{self, Grant, NewTrust};
 use jos_trust::{KeyId, SecretKey, statement};
@@ -20,11 +20,11 @@ use crate::run::half::Half;
 use crate::run::settings::{Given, Settings};
 use crate::world::Real;
 
-fn key(seed: u8, id: &str) -> SecretKey {
+pub(in super::super) fn key(seed: u8, id: &str) -> SecretKey {
     SecretKey::from_bytes(&[seed; 32]).with_id(KeyId::new(id).expect("an id"))
 }
 
-fn signed(value: &Value, kind: &str, by: &SecretKey) -> String {
+pub(in super::super) fn signed(value: &Value, kind: &str, by: &SecretKey) -> String {
     let node = jos_schemas::Node::from_json(value);
     let signed = sign::sign_document("test", "", &node, kind, by).expect("it can be signed");
     sign::to_json_text(&signed)
@@ -43,12 +43,21 @@ fn state(version: u64, www: &Path) -> String {
 /// What the hub says of a floor, by the nonce that it was asked with.
 type Says = Box<dyn Fn(&str) -> String + Send>;
 
+/// What the hub vouches for, by the heartbeat that it answers and the version that it has.
+type Vouches = Box<dyn Fn(&Value, u64) -> Value + Send>;
+
 /// What the hub does.
-struct Hub {
-    offers: u64,
+pub(in super::super) struct Hub {
+    pub(in super::super) offers: u64,
+    /// It gives this one, whatever it offers.
+    pub(in super::super) gives: Option<u64>,
+    /// Or these very bytes.
+    pub(in super::super) raw: Option<Vec<u8>>,
+    pub(in super::super) vouches: Vouches,
+    pub(in super::super) heartbeats: Vec<Value>,
     says: Says,
     nonces: Vec<String>,
-    states: usize,
+    pub(in super::super) states: usize,
 }
 
 fn floor(change: &Value, nonce: &str, by: &SecretKey) -> String {
@@ -62,31 +71,49 @@ fn floor(change: &Value, nonce: &str, by: &SecretKey) -> String {
     serde_json::to_string(&signed).expect("JSON")
 }
 
+/// As the hub's key vouches for it, with these members instead of its own.
+pub(in super::super) fn freshness(change: &Value, heartbeat: &Value, offered: u64, by: &SecretKey) -> Value {
+    let mut freshness = json!({"kind": "jos.freshness", "tenant": "acme", "device": "d1", "name": "kiosk", "offered": offered,
+        "nonce": heartbeat["nonce"], "time": "2026-11-22T12:00:00Z"});
+    for (member, value) in change.as_object().expect("an object") {
+        freshness[member] = value.clone();
+    }
+    let freshness: Freshness = serde_json::from_value(freshness).expect("a statement");
+    serde_json::to_value(statement::sign(&freshness, by).expect("it can be signed")).expect("JSON")
+}
+
 fn honest(version: u64) -> Says {
     Box::new(move |nonce| floor(&json!({ "floor": version }), nonce, &key(4, "hub-1")))
 }
 
 fn reply(hub: &mut Hub, request: &Request, www: &Path) -> Reply {
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-    let freshness = json!({"kind": "jos.freshness", "tenant": "acme", "device": "d1", "name": "kiosk", "offered": hub.offers,
-        "nonce": "n", "time": "2026-11-22T12:00:00Z"});
-    let tag = format!("\"{}\"", hub.offers);
+    let gives = hub.gives.unwrap_or(hub.offers);
+    let tag = format!("\"{gives}\"");
     let (status, etag, body) = match path {
-        "/v1/heartbeat" => (
-            200,
-            None,
-            json!({"freshness": freshness, "trust": 1, "renew": false}).to_string(),
-        ),
-        "/v1/report" => (204, None, String::new()),
+        "/v1/heartbeat" => {
+            let said: Value = serde_json::from_slice(&request.body).expect("JSON");
+            let freshness = (hub.vouches)(&said, hub.offers);
+            hub.heartbeats.push(said);
+            (
+                200,
+                None,
+                json!({"freshness": freshness, "trust": 1, "renew": false})
+                    .to_string()
+                    .into_bytes(),
+            )
+        }
+        "/v1/report" => (204, None, Vec::new()),
         "/v1/floor/kiosk" => {
             let nonce = query.strip_prefix("nonce=").expect("a nonce");
             hub.nonces.push(nonce.to_owned());
-            (200, None, (hub.says)(nonce))
+            (200, None, (hub.says)(nonce).into_bytes())
         }
-        "/v1/state/kiosk" if request.etag.as_ref() == Some(&tag) => (304, None, String::new()),
+        "/v1/state/kiosk" if request.etag.as_ref() == Some(&tag) => (304, None, Vec::new()),
         "/v1/state/kiosk" => {
             hub.states += 1;
-            (200, Some(tag), state(hub.offers, www))
+            let made = || state(gives, www).into_bytes();
+            (200, Some(tag), hub.raw.clone().unwrap_or_else(made))
         }
         other => panic!("{other}"),
     };
@@ -94,7 +121,7 @@ fn reply(hub: &mut Hub, request: &Request, www: &Path) -> Reply {
         status,
         retry_after: None,
         etag,
-        body: body.into_bytes(),
+        body,
     }
 }
 
@@ -126,13 +153,13 @@ fn serve(mut wire: UnixStream, hub: &Mutex<Hub>, www: &Path) {
 }
 
 /// A device in a folder, and the hub that it calls.
-struct Bench {
+pub(in super::super) struct Bench {
     dir: tempfile::TempDir,
     hub: Arc<Mutex<Hub>>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let path = |below: &str| dir.path().join(below);
         fs::create_dir(path("www")).expect("a folder");
@@ -172,6 +199,10 @@ impl Bench {
         fs::create_dir(path("run")).expect("a folder");
         let hub = Hub {
             offers: 5,
+            gives: None,
+            raw: None,
+            vouches: Box::new(|heartbeat, offered| freshness(&json!({}), heartbeat, offered, &key(4, "hub-1"))),
+            heartbeats: Vec::new(),
             says: honest(0),
             nonces: Vec::new(),
             states: 0,
@@ -182,20 +213,20 @@ impl Bench {
         }
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub(in super::super) fn path(&self, below: &str) -> PathBuf {
         self.dir.path().join(below)
     }
 
-    fn hub(&self) -> std::sync::MutexGuard<'_, Hub> {
+    pub(in super::super) fn hub(&self) -> std::sync::MutexGuard<'_, Hub> {
         self.hub.lock().expect("the hub")
     }
 
-    fn content(&self) -> String {
+    pub(in super::super) fn content(&self) -> String {
         fs::read_to_string(self.path("www/a")).unwrap_or_default()
     }
 
     /// One start of the agent: it turns until `so`, and is asked something then.
-    fn run<T>(&self, so: impl Fn(&Agent<'_>) -> bool, ask: impl FnOnce(&mut Agent<'_>) -> T) -> T {
+    pub(in super::super) fn run<T>(&self, so: impl Fn(&Agent<'_>) -> bool, ask: impl FnOnce(&mut Agent<'_>) -> T) -> T {
         let given = Given {
             config: Some(self.path("agent.toml")),
             ..Given::default()
@@ -227,7 +258,7 @@ impl Bench {
     }
 
     /// Until the state that the hub offers is in force.
-    fn takes(&self, version: u64) {
+    pub(in super::super) fn takes(&self, version: u64) {
         self.hub().offers = version;
         let wanted = format!("{version}\n");
         self.run(|_| self.content() == wanted, |_| ());
