@@ -62,8 +62,8 @@ fn each_step_is_granted_or_refused_with_the_line_that_is_missing() {
         "undo: the command is not listed",
         "refused     spec.health_check",
         "refused     spec.confirm.command",
-        "unsupported spec.confirm.hub_within",
-        "policy.toml: 1 granted, 8 refused, 1 that this program cannot do",
+        "granted     spec.confirm.hub_within",
+        "policy.toml: 2 granted, 8 refused\n",
         "protected whatever is granted: /etc/jos,",
     ] {
         assert!(out.contains(line), "{line:?} in:\n{out}");
@@ -107,6 +107,40 @@ fn the_lines_that_are_printed_are_the_ones_that_grant() {
             .expect("a list")
             .contains(&json!("/var/lib/jos"))
     );
+}
+
+#[test]
+fn a_step_image_is_judged_as_on_a_device_with_two_systems() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let image = json!({ "type": "image", "compatible": "kiosk-amd64-uefi", "version": "1.0.1-1",
+        "source": { "sha256": "0".repeat(64), "size": 4, "urls": ["http://updates.example/x.raucb"] } });
+    let state = json!({
+        "kind": "jos.agent.desired_state",
+        "meta": { "name": "portal", "version": 3, "requires": ["image", "hub-within"] },
+        "spec": { "apply": [image], "confirm": { "hub_within": 60 } },
+    });
+    fs::write(dir.path().join("state.json"), state.to_string()).expect("written");
+    let granted = "kind = \"jos.policy\"\n[grants.hub]\nimages = [\"kiosk-amd64-uefi\"]\n";
+    fs::write(dir.path().join("policy.toml"), granted).expect("written");
+    let check = |source: &str| {
+        let line = format!("policy check state.json --policy policy.toml --source {source}");
+        jos(dir.path(), &line)
+    };
+    let (code, out, err) = check("hub");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("policy.toml: 2 granted, 0 refused\n"), "{out}");
+    let (code, out, err) = check("local");
+    assert_eq!(code, 1, "{out}{err}");
+    for line in [
+        "under [grants.local]: images = [\"kiosk-amd64-uefi\"]",
+        "unsupported spec.confirm.hub_within",
+        "this agent does not have the feature \"hub-within\"",
+    ] {
+        assert!(out.contains(line), "{line:?} in:\n{out}");
+    }
+    // A baseline moves no device, whatever is granted.
+    let (_, out, _) = check("baseline");
+    assert!(out.contains("only a signed state moves the device"), "{out}");
 }
 
 #[test]

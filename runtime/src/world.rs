@@ -226,8 +226,8 @@ pub trait Slots {
     /// What a bundle says of itself, once its signature was found good.
     fn inspect(&self, bundle: &std::path::Path) -> Result<Image, String>;
     /// Writes the bundle into the slot that does not run, which the next start begins with. From before its first write on
-    /// nobody but [`Slots::keep`] calls a system good.
-    fn install(&self, bundle: &std::path::Path) -> Result<Ran, String>;
+    /// nobody but [`Slots::keep`] calls a system good; one that was called neither good nor bad so long after its start is left.
+    fn install(&self, bundle: &std::path::Path, within: Duration) -> Result<Ran, String>;
     /// What runs now is good: it is started from now on.
     fn keep(&self) -> Result<(), String>;
     /// What runs now is started from now on, and the other one is not: it was not finished, or did not hold. Waits for an

@@ -24,6 +24,8 @@ pub(crate) use fetch::Web;
 pub(crate) use guardian::line_of;
 pub(crate) use probe::Tcp;
 pub(crate) use processes::System;
+#[cfg(feature = "desk")]
+pub(crate) use slots::there as two_systems;
 
 /// Everything, with the init system of this machine.
 pub(crate) struct Real {

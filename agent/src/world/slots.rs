@@ -19,12 +19,16 @@ const SHORT: Duration = Duration::from_secs(120);
 /// For what changes something: a whole system on slow flash, or waiting until that ends which nobody waits for any more.
 const LONG: Duration = Duration::from_secs(3600);
 
+/// Whether this machine has two systems.
+pub(crate) fn there() -> bool {
+    let folder = Path::new(FOLDER);
+    cfg!(target_os = "linux") && ["image.json", "slot"].iter().all(|name| folder.join(name).is_file())
+}
+
 /// The two systems of this machine, where it has two.
 pub(super) fn detect() -> Option<Box<dyn Slots>> {
-    let folder = Path::new(FOLDER);
-    let there = ["image.json", "slot"].iter().all(|name| folder.join(name).is_file());
-    let may = cfg!(target_os = "linux") && nix::unistd::geteuid().is_root();
-    (may && there).then(|| Box::new(Rauc { folder: folder.into() }) as Box<dyn Slots>)
+    let may = nix::unistd::geteuid().is_root();
+    (may && there()).then(|| Box::new(Rauc { folder: FOLDER.into() }) as Box<dyn Slots>)
 }
 
 struct Rauc {
@@ -109,8 +113,9 @@ impl Slots for Rauc {
         read_info(&good(&argv, &run(&argv, SHORT)?)?)
     }
 
-    fn install(&self, bundle: &Path) -> Result<Ran, String> {
-        self.script(&["install", bundle.to_str().ok_or("the bundle's path is not UTF-8")?])
+    fn install(&self, bundle: &Path, within: Duration) -> Result<Ran, String> {
+        let bundle = bundle.to_str().ok_or("the bundle's path is not UTF-8")?;
+        self.script(&["install", bundle, &within.as_secs().to_string()])
     }
 
     fn keep(&self) -> Result<(), String> {
@@ -160,7 +165,7 @@ mod tests {
             (running.compatible.as_str(), running.version.as_str()),
             ("kiosk-amd64-uefi", "1.0.1-1")
         );
-        assert!(rauc.install(Path::new("/data/x")).unwrap().ok());
+        assert!(rauc.install(Path::new("/data/x"), SHORT).unwrap().ok());
         rauc.keep().unwrap();
         rauc.stay().unwrap();
         let why = rauc.leave().unwrap_err();
@@ -169,7 +174,7 @@ mod tests {
             "{why}"
         );
         let told = std::fs::read_to_string(dir.path().join("told")).unwrap();
-        assert_eq!(told, "install /data/x\nkeep\nstay\nleave\n");
+        assert_eq!(told, "install /data/x 120\nkeep\nstay\nleave\n");
     }
 
     #[test]

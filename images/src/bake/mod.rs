@@ -15,6 +15,7 @@ pub mod tools;
 
 pub use appliance::{Appliance, Folders, Input, assemble};
 pub use baseline::{Published, Signing};
+pub(crate) use texts::issue;
 
 use crate::builders::Program;
 use crate::formats::{Entry, FormatError, Tree};

@@ -146,6 +146,26 @@ pub(super) fn motd(app: &Appliance) -> String {
     text
 }
 
+/// What stands above the login on a machine's own screen, as agetty(8) reads it: no character of a brand is one of its escapes.
+#[must_use]
+pub(crate) fn issue(app: &Appliance) -> String {
+    let mut text = format!(
+        "\n{} by {}\nVersion {}",
+        app.product(),
+        app.vendor(),
+        app.full_version()
+    );
+    let support = support(app);
+    if !support.is_empty() {
+        text.push_str(&format!(". {support}"));
+    }
+    text.push('\n');
+    if app.dev {
+        text.push_str("DEVELOPMENT BUILD: signed by a throwaway key, not for use.\n");
+    }
+    text + "\n\\n, \\l\n\n"
+}
+
 /// One line for package managers.
 #[must_use]
 pub(super) fn synopsis(app: &Appliance) -> String {

@@ -79,7 +79,8 @@ impl Plan<'_> {
         let mut files = match self.board.firmware {
             firmware if slots::wanted(self.image) => {
                 let words = format!("{} {}", self.board.console, self.words());
-                slots::own_settings(layer, kernel, initrd, &words);
+                let name = format!("{} {}", self.app.product(), self.app.full_version());
+                slots::own_settings(layer, kernel, initrd, &name, &words);
                 slots::loader(layer, firmware, self.ids)?
             }
             Firmware::Uefi { loader, .. } => self.uefi(layer, loader, kernel, initrd)?,

@@ -8,7 +8,7 @@ use super::accounts::{self, Account};
 use super::board::Board;
 use super::layer::{Item, Kind, Layer};
 use super::{Ids, ImageError, package, slots, wifi};
-use crate::bake::Appliance;
+use crate::bake::{self, Appliance};
 
 /// What our files are below.
 const OURS: &str = "usr/lib/jos-image";
@@ -168,6 +168,8 @@ fn names(layer: &mut Layer, app: &Appliance, image: &Image) {
         0o644,
         "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
     );
+    // What Debian says there is the base's name, and the last word on a screen without a keyboard.
+    layer.file("etc/issue", 0o644, bake::issue(app));
     locale(layer, image);
 }
 

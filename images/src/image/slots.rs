@@ -95,16 +95,17 @@ pub(super) fn install(
     Ok(())
 }
 
-/// How this root is started: read by the loader out of the root itself. `words` are for its kernel.
-pub(super) fn own_settings(layer: &mut Layer, kernel: &Kernel, initrd: Vec<u8>, words: &str) {
+/// How this root is started: read by the loader out of the root itself. `name` is what it shows, `words` are for its kernel.
+pub(super) fn own_settings(layer: &mut Layer, kernel: &Kernel, initrd: Vec<u8>, name: &str, words: &str) {
     let release = &kernel.release;
     layer.file(&format!("boot/initrd.img-{release}"), 0o644, initrd);
     let words: Vec<String> = words.split_whitespace().map(quoted).collect();
     let words = words.join(" ");
+    let name = quoted(name);
     // A kernel that cannot go on makes room for the other.
     let settings = format!(
         "# Written by jos-image. $words come from the loader: which root this is, and where the data are.\n\
-         linux /boot/vmlinuz-{release} $words ro panic=10 {words}\n\
+         echo {name}\nlinux /boot/vmlinuz-{release} $words ro panic=10 {words}\n\
          initrd /boot/initrd.img-{release}\nboot\n"
     );
     layer.file("boot/grub.cfg", 0o644, settings);
@@ -172,9 +173,15 @@ mod tests {
             release: "6.1".into(),
             image: Vec::new(),
         };
-        own_settings(&mut layer, &kernel, Vec::new(), "console=ttyS0,115200  a;b $c");
+        own_settings(
+            &mut layer,
+            &kernel,
+            Vec::new(),
+            "Kiosk 1.0-1",
+            "console=ttyS0,115200  a;b $c",
+        );
         let text = layer.text("boot/grub.cfg").expect("a text");
-        let line = "\nlinux /boot/vmlinuz-6.1 $words ro panic=10 console=ttyS0,115200 'a;b' '$c'\n";
+        let line = "\necho 'Kiosk 1.0-1'\nlinux /boot/vmlinuz-6.1 $words ro panic=10 console=ttyS0,115200 'a;b' '$c'\n";
         assert!(text.contains(line), "{text}");
     }
 
@@ -205,13 +212,18 @@ mod tests {
             let here = dir.path().display().to_string();
             let script = include_str!("scripts/slot.sh").replace("@BOOT@", &here);
             let script = script.replace("/data/rauc", &here).replace("sleep 5", "sleep 0");
+            let script = script.replace("/proc/", &format!("{here}/"));
             put("slot", &script);
+            put("cmdline", "quiet rauc.slot=B ro\n");
             let note = format!(
                 "#!/bin/sh\nm=; [ -e {here}/trial ] && m=' (trial)'\necho \"${{0##*/}} $*$m\" >> {here}/told\n"
             );
-            for program in ["rauc", "grub-editenv", "sync"] {
+            for program in ["rauc", "sync"] {
                 put(program, &note);
             }
+            put("grub-editenv", &format!("{note}[ $2 = set ] || echo CONFIRMED=A\n"));
+            // The agent is up where a file says so.
+            put("systemctl", &format!("{note}[ $1 = reboot ] || [ -e {here}/up ]\n"));
             // Busy at the first question.
             put(
                 "busctl",
@@ -236,23 +248,29 @@ mod tests {
             assert!(ran.status.success(), "{ran:?}");
             let told = std::fs::read_to_string(at("told")).expect("it told something");
             let here = format!("{}/", self.0.path().display());
-            let lines = told
-                .lines()
-                .filter(|l| !l.starts_with("sync") && !l.starts_with("busctl"));
+            let lines = told.lines().filter(|l| {
+                !["sync", "busctl", "systemctl --quiet"]
+                    .iter()
+                    .any(|word| l.starts_with(word))
+            });
             lines.map(|l| l.replace(&here, "") + "\n").collect()
         }
 
         fn on_trial(&self) -> bool {
             self.0.path().join("trial").exists()
         }
+
+        fn put(&self, name: &str, text: &str) {
+            std::fs::write(self.0.path().join(name), text).expect("a file");
+        }
     }
 
     #[test]
     fn a_bundle_is_on_trial_before_rauc_writes_and_until_its_system_is_kept() {
         let slots = Played::new();
-        assert_eq!(slots.told(&["install", "/x"]), "rauc install /x (trial)\n");
+        assert_eq!(slots.told(&["install", "/x", "60"]), "rauc install /x (trial)\n");
         assert!(slots.on_trial());
-        let kept = "rauc status mark-good (trial)\ngrub-editenv EFI/debian/grubenv set CONFIRMED= (trial)\n";
+        let kept = "rauc status mark-good (trial)\ngrub-editenv EFI/debian/grubenv set CONFIRMED=B (trial)\n";
         assert_eq!(slots.told(&["keep"]), kept);
         assert!(!slots.on_trial());
     }
@@ -265,10 +283,45 @@ mod tests {
         assert_eq!(slots.told(&["leave"]), left);
         assert!(slots.on_trial());
         // An installation that nobody waits for is waited for.
-        std::fs::write(slots.0.path().join("busy"), "").expect("a file");
+        slots.put("busy", "");
         let stayed = "rauc status mark-bad other (trial)\nrauc status mark-active booted (trial)\n\
-                      rauc status mark-good (trial)\ngrub-editenv EFI/debian/grubenv set CONFIRMED= (trial)\n";
+                      rauc status mark-good (trial)\ngrub-editenv EFI/debian/grubenv set CONFIRMED=B (trial)\n";
         assert_eq!(slots.told(&["stay"]), stayed);
         assert!(!slots.on_trial() && !slots.0.path().join("busy").exists());
+    }
+
+    #[test]
+    fn a_new_system_whose_agent_is_up_and_never_says_what_becomes_of_it_is_left_when_its_time_is_over() {
+        let slots = Played::new();
+        let list = "grub-editenv EFI/debian/grubenv list";
+        slots.told(&["install", "/x", "3900"]);
+        slots.put("up", "");
+        slots.put("uptime", "3900.01 7000.00\n");
+        let left = format!("{list} (trial)\n{list} (trial)\nsystemctl reboot (trial)\n");
+        assert_eq!(slots.told(&["late"]), left);
+        // Whoever made the file by hand and gave no time takes as long as it takes.
+        slots.put("trial", "");
+        assert_eq!(slots.told(&["late"]), format!("{list} (trial)\n"));
+        // No agent at all: at once.
+        std::fs::remove_file(slots.0.path().join("up")).expect("a file");
+        let left = format!("{list} (trial)\nsystemctl reboot (trial)\n");
+        assert_eq!(slots.told(&["late"]), left);
+    }
+
+    #[test]
+    fn a_new_system_is_waited_for_until_it_is_kept() {
+        let slots = Played::new();
+        slots.told(&["install", "/x", "3900"]);
+        slots.put("up", "");
+        slots.put("uptime", "600.00 7000.00\n");
+        // Kept while it is waited for.
+        let keep = "#!/bin/sh\nrm -f \"${0%/*}/trial\"\n";
+        slots.put("sleep", keep);
+        use std::os::unix::fs::PermissionsExt;
+        let sleep = slots.0.path().join("sleep");
+        std::fs::set_permissions(sleep, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let waited = "grub-editenv EFI/debian/grubenv list (trial)\n";
+        assert_eq!(slots.told(&["late"]), waited);
+        assert!(!slots.on_trial());
     }
 }

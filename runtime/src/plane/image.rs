@@ -14,6 +14,8 @@
 //! system runs, and whether the machine was started since. Every act may be done twice, so a crash anywhere is answered by
 //! looking again.
 
+use std::time::Duration;
+
 use jos_schemas::documents::desired_state::DesiredState;
 use jos_schemas::documents::ledger::Decision;
 use jos_schemas::documents::policy::Source;
@@ -33,6 +35,9 @@ use crate::world::{Image, Slots};
 
 const FORMAT: u32 = 1;
 const LIMIT: u64 = 1024 * 1024;
+/// By then an agent in a new system has said what becomes of it, besides what it waits for its hub. One that is up and never says
+/// anything has no better excuse than one that does not come up.
+const DECIDES: Duration = Duration::from_secs(3600);
 
 /// How far a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,7 +233,10 @@ impl Plane<'_> {
         begun.change.diff.clear();
         self.reached(&mut begun, Stage::Installing)?;
         let slots = self.two_slots()?;
-        if let Err(failed) = self.install(slots, needed, to) {
+        let confirm = state.value().spec.confirm.as_ref();
+        let hub = confirm.and_then(|c| c.hub_within).unwrap_or_default();
+        let within = DECIDES + Duration::from_secs(hub.into());
+        if let Err(failed) = self.install(slots, needed, to, within) {
             return self.go_back(begun, failed);
         }
         self.reached(&mut begun, Stage::Restarting)?;
@@ -240,7 +248,7 @@ impl Plane<'_> {
         }
     }
 
-    fn install(&self, slots: &dyn Slots, needed: &Needed, to: &Image) -> Result<(), Failed> {
+    fn install(&self, slots: &dyn Slots, needed: &Needed, to: &Image, within: Duration) -> Result<(), Failed> {
         let missing = || Failed::device("the bundle is no longer at hand".into());
         let bundle = self.content().path(needed).ok_or_else(missing)?;
         let is = slots.inspect(&bundle).map_err(Failed::state)?;
@@ -250,7 +258,7 @@ impl Plane<'_> {
                 is.compatible, is.version, to.compatible, to.version
             )));
         }
-        let ran = slots.install(&bundle).map_err(Failed::device)?;
+        let ran = slots.install(&bundle, within).map_err(Failed::device)?;
         if ran.ok() {
             return Ok(());
         }

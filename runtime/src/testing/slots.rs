@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Cut, Machine};
 use crate::disk::{Op, Tap};
@@ -25,6 +26,8 @@ pub(crate) struct Slotted {
     pub(crate) confirmed: Cell<usize>,
     /// Nobody but the plane calls a system good.
     pub(crate) trial: Cell<bool>,
+    /// So long a new system has to be called good or bad.
+    pub(crate) within: Cell<Duration>,
     /// It was told to start anew.
     pub(crate) restarting: Cell<bool>,
     /// Being told so makes no difference.
@@ -142,9 +145,10 @@ impl Slots for Machine {
         Ok(Image { compatible, version })
     }
 
-    fn install(&self, bundle: &Path) -> Result<Ran, String> {
+    fn install(&self, bundle: &Path, within: Duration) -> Result<Ran, String> {
         let (slots, other) = (&self.slots, 1 - self.slots.booted.get());
         slots.asked.borrow_mut().push("install");
+        slots.within.set(within);
         slots.write()?;
         slots.trial.set(true);
         slots.write()?;

@@ -28,7 +28,9 @@ pub(crate) enum PolicyCommand {
 /// Say for every step of a state whether a policy grants it, and the line that it would take
 ///
 /// Holds the state against the policy as `jos agent apply` would, by the same gate, on any machine: it looks at no file
-/// system, checks no signature and changes nothing. The lines that are missing are printed as TOML, ready to be taken
+/// system, checks no signature and changes nothing. With --policy it judges as on a device with two systems, so that a step
+/// `image` is a matter of what is granted; without, by what this machine has. What --source hub sends may ask that hub to
+/// confirm. The lines that are missing are printed as TOML, ready to be taken
 /// over by whoever owns the policy, who is the only one to say whether they should be.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -106,7 +108,11 @@ fn check(args: &CheckArgs, ui: &Ui) -> Done {
         .and_then(|c| c.service)
         .map_or_else(|| "jos-agent".into(), String::from);
     let own_services = unit::own_services(service);
+    // A policy that is named is somebody else's: of that device is only known what the policy speaks of.
+    let slots = args.policy.is_some() || crate::world::two_systems();
     let gate = Gate::new(&policy, &[], &own_services, crate::world::Tcp.schemes())
+        .with_slots(slots)
+        .with_hub(source == Source::Hub)
         .with_node(node.as_deref())
         .of_agent(agent.as_ref());
     let reviews = gate.review(source, &state);

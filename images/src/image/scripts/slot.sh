@@ -3,7 +3,8 @@
 #
 #   slot running   A or B
 #   slot good      the one that runs is sound: it is booted from now on
-#   slot install B the bundle B into the other one; from now on nobody but `keep` and `stay` calls one good by itself
+#   slot install B [S]   the bundle B into the other one; from now on nobody but `keep` and `stay` calls one good by itself. One
+#                  that neither was said of S seconds after its start is left
 #   slot keep      good, and the trial is over
 #   slot stay      the one that runs is started from now on, and the other is not
 #   slot leave     the other is started from now on, and the one that runs is not
@@ -18,6 +19,11 @@ good() {
 	# Last: until then this slot has one try and no more.
 	grub-editenv "$env" set "CONFIRMED=$running"
 	sync -f "$env"
+}
+
+# Whether this slot's system was ever called good.
+confirmed() {
+	[ "$(grub-editenv "$env" list | sed -n 's/^CONFIRMED=//p')" = "$running" ]
 }
 
 # What somebody began and does not wait for any more would still have its say at its end.
@@ -38,9 +44,22 @@ over() {
 	sync -f "${trial%/*}"
 }
 
+# decided: waits until whoever installed this system has said what it is, as long as was given with it.
+decided() {
+	within=$(cat "$trial" 2> /dev/null || :)
+	case $within in
+	'' | *[!0-9]*) return 0 ;;
+	esac
+	while [ -e "$trial" ]; do
+		read -r up _ < /proc/uptime
+		[ "${up%%.*}" -lt "$within" ] || return 1
+		sleep 5
+	done
+}
+
 case ${1-} in
 install)
-	: > "$trial"
+	echo "${3-}" > "$trial"
 	sync -f "${trial%/*}"
 	rauc install "$2"
 	;;
@@ -63,16 +82,21 @@ leave)
 running) echo "$running" ;;
 good) good ;;
 late)
-	if systemctl --quiet is-active @SERVICE@.service; then
+	if ! systemctl --quiet is-active @SERVICE@.service; then
+		if ! confirmed; then
+			echo "the agent is not up: slot $running makes room for the other"
+			systemctl reboot
+		fi
+	elif [ ! -e "$trial" ]; then
+		good
+	elif ! confirmed && ! decided && ! confirmed; then
 		# Else whoever installed it wants to say so itself.
-		[ -e "$trial" ] || good
-	elif [ "$(grub-editenv "$env" list | sed -n 's/^CONFIRMED=//p')" != "$running" ]; then
-		echo "the agent is not up: slot $running makes room for the other"
+		echo "nobody has said in $within seconds that slot $running is good: it makes room for the other"
 		systemctl reboot
 	fi
 	;;
 *)
-	echo "usage: $0 running|good|install BUNDLE|keep|stay|leave|late" >&2
+	echo "usage: $0 running|good|install BUNDLE [SECONDS]|keep|stay|leave|late" >&2
 	exit 2
 	;;
 esac

@@ -129,6 +129,7 @@ fn a_state_moves_the_device_to_another_system_and_is_kept_there() {
     stands(&m, "2.0", 2);
     assert_eq!(m.apply(2, spec).kind, OutcomeKind::Unchanged);
     assert_eq!(*m.slots.asked.borrow(), ["install", "reboot", "reboot", "keep", "keep"]);
+    assert_eq!(m.slots.within.get().as_secs(), 3600);
 }
 
 #[test]
@@ -170,6 +171,7 @@ fn a_system_that_cuts_off_the_hub_is_left_and_an_outage_of_the_hub_fails_nobody(
     let spec = with_hub(&m, 60);
     *m.hub.borrow_mut() = Box::new(|m| m.version() == "1.0");
     moved(&m, 2, spec.clone());
+    assert_eq!(m.slots.within.get().as_secs(), 3660);
     let outcome = run(&m).unwrap();
     assert_eq!(outcome.kind, OutcomeKind::RolledBack, "{outcome}");
     assert!(
