@@ -16,11 +16,13 @@ pub enum System {
     OpenWrt,
     /// macOS 11 and later: `.pkg`, launchd.
     MacOs,
+    /// Windows 10 and later: `.msi`, the service manager.
+    Windows,
 }
 
 impl System {
     /// Every system.
-    pub const ALL: [System; 3] = [System::Debian, System::OpenWrt, System::MacOs];
+    pub const ALL: [System; 4] = [System::Debian, System::OpenWrt, System::MacOs, System::Windows];
 
     /// The word before the slash of a target, and in `systems = […]` of a profile.
     #[must_use]
@@ -29,6 +31,7 @@ impl System {
             System::Debian => "debian",
             System::OpenWrt => "openwrt",
             System::MacOs => "macos",
+            System::Windows => "windows",
         }
     }
 
@@ -39,6 +42,7 @@ impl System {
             System::Debian => "deb",
             System::OpenWrt => "ipk",
             System::MacOs => "pkg",
+            System::Windows => "msi",
         }
     }
 }
@@ -111,8 +115,15 @@ pub const MAC_INTEL: Triple = Triple {
     environment: MACOS,
 };
 
+/// 64-bit Windows, with the C runtime that every Windows 10 has.
+pub const WINDOWS: Triple = Triple {
+    name: "x86_64-pc-windows-gnu",
+    rustflags: "-Clink-arg=-s",
+    environment: &[],
+};
+
 /// Every program, once.
-pub const TRIPLES: [Triple; 7] = [X86_64, AARCH64, ARM, MIPSEL, MIPS, MAC_ARM, MAC_INTEL];
+pub const TRIPLES: [Triple; 8] = [X86_64, AARCH64, ARM, MIPSEL, MIPS, MAC_ARM, MAC_INTEL, WINDOWS];
 
 /// What a package is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -151,6 +162,7 @@ pub const TARGETS: &[Target] = targets! {
     OpenWrt "openwrt/arm_cortex-a7_neon-vfpv4" "arm_cortex-a7_neon-vfpv4" [ARM] "Qualcomm IPQ40xx, Allwinner, Raspberry Pi 2";
     OpenWrt "openwrt/x86_64" "x86_64" [X86_64] "PCs and virtual machines";
     MacOs "macos/universal" "universal" [MAC_ARM, MAC_INTEL] "Macs with Apple silicon or Intel, macOS 11 and later";
+    Windows "windows/amd64" "amd64" [WINDOWS] "64-bit PCs with Windows 10 or later";
 };
 
 /// The target of this name.

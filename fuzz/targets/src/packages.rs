@@ -2,8 +2,9 @@
 
 use jos_images::formats::control::Description;
 use jos_images::formats::deb::DebCompression;
+use jos_images::formats::msi::MsiService;
 use jos_images::formats::{
-    DebControl, DebPackage, IpkControl, IpkPackage, PkgInfo, PkgPackage, Scripts, Tree, inspect,
+    DebControl, DebPackage, IpkControl, IpkPackage, MsiInfo, MsiPackage, PkgInfo, PkgPackage, Scripts, Tree, inspect,
 };
 
 /// A package is reported on or refused; both can be printed, and the report is JSON.
@@ -72,10 +73,36 @@ pub(crate) fn written() -> Vec<(&'static str, Vec<u8>)> {
         tree: tree.clone(),
         ..PkgPackage::default()
     };
+    let mut windows = Tree::new();
+    windows
+        .file("Program Files/Probe/probe.exe", 0o755, "MZ")
+        .expect("a path");
+    windows
+        .conffile("ProgramData/probe/probe.conf", 0o600, "x = 1\n")
+        .expect("a path");
+    let text = |text: &str| text.to_owned();
+    let msi = MsiPackage {
+        info: MsiInfo {
+            name: text("probe"),
+            product: text("Probe"),
+            manufacturer: text("Ann"),
+            version: text("1.2.3"),
+            ..MsiInfo::default()
+        },
+        tree: windows,
+        program: text("Program Files/Probe/probe.exe"),
+        service: MsiService {
+            name: text("probe"),
+            display: text("Probe"),
+            ..MsiService::default()
+        },
+        ..MsiPackage::default()
+    };
     vec![
         ("probe-xz.deb", deb(DebCompression::Xz).to_bytes().expect("a package")),
         ("probe-gz.deb", deb(DebCompression::Gzip).to_bytes().expect("a package")),
         ("probe.ipk", ipk.to_bytes().expect("a package")),
         ("probe.pkg", pkg.to_bytes().expect("a package")),
+        ("probe.msi", msi.to_bytes().expect("a package")),
     ]
 }

@@ -12,6 +12,7 @@ pub mod rauc;
 pub mod secrets;
 mod texts;
 pub mod tools;
+mod windows;
 
 pub use appliance::{Appliance, Folders, Input, assemble};
 pub use baseline::{Published, Signing};
@@ -73,6 +74,7 @@ pub fn packages(app: &Appliance, target: &'static Target, programs: &[Program]) 
         System::Debian => vec![debian::package(app, target, programs)?],
         System::OpenWrt => openwrt::packages(app, target, programs)?,
         System::MacOs => vec![macos::package(app, programs)?],
+        System::Windows => vec![windows::package(app, target, programs)?],
     };
     let named = made.into_iter().map(|(name, bytes)| Package {
         name,
@@ -129,7 +131,7 @@ impl<'a> Filler<'a> {
     /// `settings` and are conffiles where the package manager knows such.
     fn common(&mut self, app: &Appliance, system: System, program: &[u8], settings: &str) -> Result<(), BakeError> {
         let at = texts::layout(system);
-        self.file(at.program, 0o755, program)?;
+        self.file(&texts::program(app, system), 0o755, program)?;
         let mut texts = vec![
             ("agent.toml", texts::agent_toml(app, system)?.into_bytes()),
             ("policy.toml", texts::policy_toml(app)?.into_bytes()),
@@ -139,14 +141,14 @@ impl<'a> Filler<'a> {
             let path = format!("{settings}/{name}");
             match system {
                 System::MacOs => self.file(&path, 0o644, text)?,
-                System::Debian | System::OpenWrt => self.conffile(&path, 0o644, text)?,
+                System::Debian | System::OpenWrt | System::Windows => self.conffile(&path, 0o644, text)?,
             }
         }
         if let Some(token) = &app.hub_token {
             let path = format!("{settings}/token");
             // A conffile that the agent has removed does not come back with an upgrade.
             match system {
-                System::MacOs => self.file(&path, 0o600, token.clone())?,
+                System::MacOs | System::Windows => self.file(&path, 0o600, token.clone())?,
                 System::Debian | System::OpenWrt => self.conffile(&path, 0o600, token.clone())?,
             }
         }

@@ -9,8 +9,8 @@ use jos_schemas::text::{AbsPath, Name, ServiceName};
 use serde::Serialize;
 use serde_json::json;
 
-use super::BakeError;
 use super::appliance::Appliance;
+use super::{BakeError, windows};
 use crate::targets::System;
 
 /// The layout of a system.
@@ -20,6 +20,16 @@ pub(super) fn layout(system: System) -> Layout {
         System::Debian => Layout::LINUX,
         System::OpenWrt => Layout::OPENWRT,
         System::MacOs => Layout::MACOS,
+        System::Windows => Layout::WINDOWS,
+    }
+}
+
+/// Where the program lies. On Windows programs have folders of their own, which bear the product's name.
+#[must_use]
+pub(super) fn program(app: &Appliance, system: System) -> String {
+    match system {
+        System::Windows => windows::program(app),
+        System::Debian | System::OpenWrt | System::MacOs => layout(system).program.to_owned(),
     }
 }
 

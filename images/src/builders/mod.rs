@@ -327,6 +327,13 @@ pub fn check(path: &Path, bytes: &[u8], triple: &str) -> Result<(), BuildError> 
             _ => Err(wrong(describe(bytes), "a 64-bit Mach-O program")),
         };
     }
+    if triple.contains("windows") {
+        return match pe_machine(bytes) {
+            // IMAGE_FILE_MACHINE_AMD64
+            Some(0x8664) => Ok(()),
+            _ => Err(wrong(describe(bytes), "a 64-bit Windows program")),
+        };
+    }
     let Some(elf) = elf::read(bytes) else {
         return Err(wrong(describe(bytes), "an ELF program"));
     };
@@ -342,6 +349,15 @@ pub fn check(path: &Path, bytes: &[u8], triple: &str) -> Result<(), BuildError> 
     Ok(())
 }
 
+/// The CPU of a Windows program: `MZ`, at 0x3c the place of `PE\0\0`, and behind it the machine (PE Format, COFF File Header).
+fn pe_machine(bytes: &[u8]) -> Option<u16> {
+    let at = bytes.get(0x3c..0x40).filter(|_| bytes.starts_with(b"MZ"))?;
+    let at = u32::from_le_bytes([at[0], at[1], at[2], at[3]]) as usize;
+    let head = bytes.get(at..at.checked_add(6)?)?;
+    head.starts_with(b"PE\0\0")
+        .then(|| u16::from_le_bytes([head[4], head[5]]))
+}
+
 fn describe(bytes: &[u8]) -> String {
     if let Some(elf) = elf::read(bytes) {
         return elf.describe();
@@ -349,7 +365,10 @@ fn describe(bytes: &[u8]) -> String {
     match bytes.get(..4) {
         Some([0xcf, 0xfa, 0xed, 0xfe]) => "a Mach-O program for another CPU".into(),
         Some([b'#', b'!', ..]) => "a script".into(),
-        Some(b"MZ\x90\0") => "a Windows program".into(),
+        Some([b'M', b'Z', ..]) => match pe_machine(bytes) {
+            Some(machine) => format!("a Windows program for machine {machine:#06x}"),
+            None => "a DOS program".into(),
+        },
         _ => format!("a file of {} bytes that is no program", bytes.len()),
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// Name of the appliance: package, agent and profile
     #[arg(value_name = "NAME")]
     name: String,
-    /// The base it extends: base/openwrt, base/debian or base/macos
+    /// The base it extends: base/openwrt, base/debian, base/macos or base/windows
     #[arg(long, value_name = "BASE")]
     from: String,
     /// Where it is written
@@ -41,10 +41,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Done {
     };
     let title = title(name.as_str());
     let mac = base.name == "base/macos";
-    let folder = if mac {
-        format!("/Library/Application Support/{name}")
-    } else {
-        format!("/etc/{name}")
+    let folder = match base.name {
+        "base/macos" => format!("/Library/Application Support/{name}"),
+        "base/windows" => format!("/ProgramData/{name}"),
+        _ => format!("/etc/{name}"),
     };
     let identifier =
         format!("\n# Names the package and its job: a domain of yours, reversed.\nidentifier = \"org.example.{name}\"");

@@ -245,6 +245,7 @@ fn is_ours(system: System, path: &str, name: &str) -> bool {
     let share = match system {
         System::MacOs => "Library/Application Support/jos/share",
         System::Debian | System::OpenWrt => "usr/share/jos",
+        System::Windows => "ProgramData/jos/share",
     };
     path.strip_prefix(share).and_then(|rest| rest.strip_prefix('/')) == Some(name)
 }

@@ -59,7 +59,9 @@ pub enum FormatError {
         problem: String,
     },
     /// A file that is no package we know.
-    #[error("the file begins with {found}, expected an ar archive (.deb), gzip (.ipk) or a xar archive (.pkg)")]
+    #[error(
+        "the file begins with {found}, expected an ar archive (.deb), gzip (.ipk), a xar archive (.pkg) or a compound file (.msi)"
+    )]
     UnknownKind {
         /// The first bytes, in hexadecimal.
         found: String,

@@ -9,6 +9,7 @@
 mod apk;
 mod deb;
 mod ipk;
+mod msi;
 mod pkg;
 mod report;
 #[cfg(test)]
@@ -66,6 +67,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Report, FormatError> {
         pkg::inspect(bytes)?
     } else if bytes.starts_with(b"ADB") {
         apk::inspect(bytes)?
+    } else if bytes.starts_with(super::msi::MAGIC) {
+        msi::inspect(bytes)?
     } else {
         let first = &bytes[..bytes.len().min(8)];
         let found = if first.is_empty() {

@@ -1,7 +1,7 @@
 //! Package formats: deterministic writers, and the reader behind `jos-image inspect`.
 //!
-//! Owns: the bytes of `.deb`, `.ipk`, `.apk` and macOS `.pkg` packages and of universal Mach-O programs, built in memory from
-//! a [`Tree`]; and [`inspect()`], which takes such a file apart again.
+//! Owns: the bytes of `.deb`, `.ipk`, `.apk`, macOS `.pkg` and Windows `.msi` packages and of universal Mach-O programs, built
+//! in memory from a [`Tree`]; and [`inspect()`], which takes such a file apart again.
 //! Never: decides what goes into a package (the pipeline does), runs a program, signs, or writes to disk.
 //!
 //! Determinism: every writer takes its one time stamp from the caller (`epoch`, seconds since 1970, the value of
@@ -17,6 +17,7 @@
 //! | [`apk`] | apk v3 package, by [`jos_apk`] | apk-v3(5), OpenWrt's `package-pack.mk` |
 //! | [`tar`], [`gzip`], [`xz`], [`cpio`] | their carriers | tar(5) (GNU), RFC 1952, the .xz format, cpio(5) (odc) |
 //! | [`bom`], [`xar`], [`pkg`] | macOS installer product | xar's wiki "xarformat"; the BOM store as known in public |
+//! | [`msi`] | Windows Installer package | the Windows Installer Database Reference, by the crates `msi` and `cab` |
 //! | [`macho`] | universal program | Apple's `mach-o/fat.h`, `mach-o/loader.h` |
 
 pub mod apk;
@@ -32,6 +33,7 @@ pub mod hash;
 pub mod inspect;
 pub mod ipk;
 pub mod macho;
+pub mod msi;
 pub mod pkg;
 pub mod scripts;
 pub mod tar;
@@ -46,6 +48,7 @@ pub use deb::{DebControl, DebPackage};
 pub use error::FormatError;
 pub use inspect::{Report, inspect, inspect_file};
 pub use ipk::{IpkControl, IpkPackage};
+pub use msi::{MsiInfo, MsiPackage};
 pub use pkg::{PkgInfo, PkgPackage};
 pub use scripts::Scripts;
 pub use tree::{Entry, EntryKind, Tree};

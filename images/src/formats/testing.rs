@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use super::control::Description;
+use super::msi::{Claim, MsiInfo, MsiPackage, MsiService};
 use super::pkg::{Pages, PkgInfo, PkgPackage};
 use super::{DebControl, DebPackage, Entry, IpkControl, IpkPackage, Scripts, Tree, gzip};
 
@@ -136,6 +137,47 @@ pub(crate) fn pkg() -> PkgPackage {
         postinstall: Some("#!/bin/sh\nexit 0\n".into()),
         tree,
         resources,
+        epoch: EPOCH,
+    }
+}
+
+/// A Windows package with a service, settings, a private folder and an icon.
+pub(crate) fn msi() -> MsiPackage {
+    let mut tree = Tree::new();
+    let program = "Program Files/Probe & Söhne/probe.exe";
+    tree.file(program, 0o755, vec![0x4D; 70_000]).unwrap();
+    tree.dir("ProgramData/probe", 0o700).unwrap();
+    tree.conffile("ProgramData/probe/probe settings.toml", 0o644, "greeting = 'hello'\n")
+        .unwrap();
+    tree.file("ProgramData/probe/share/trust.json", 0o644, "{}\n").unwrap();
+    tree.file("ProgramData/probe/key", 0o600, "not told\n").unwrap();
+    tree.dir("ProgramData/probe/secrets", 0o700).unwrap();
+    MsiPackage {
+        info: MsiInfo {
+            name: "probe".into(),
+            product: "Probe & Söhne".into(),
+            manufacturer: "Ann Vendor".into(),
+            version: "1.2.3.1".into(),
+            comments: "looks and says what it sees (1.2.3-1)".into(),
+            help: "https://vendor.example/".into(),
+            contact: "ann@vendor.example".into(),
+            icon: Some(vec![0, 0, 1, 0, 0, 0]),
+        },
+        tree,
+        program: program.into(),
+        service: MsiService {
+            name: "probe".into(),
+            display: "Probe [test]".into(),
+            description: "Looks.".into(),
+            arguments: ["run", "--config", "/ProgramData/probe/probe settings.toml"]
+                .map(str::to_owned)
+                .to_vec(),
+        },
+        claim: Some(Claim {
+            key: "Software\\Probe".into(),
+            name: "Only".into(),
+            refusal: "Another probe, [OTHER], is installed.".into(),
+        }),
         epoch: EPOCH,
     }
 }

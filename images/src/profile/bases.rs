@@ -14,7 +14,7 @@ pub struct Base {
 }
 
 /// Every base, sorted by name. One source: the files under `profiles/base/`.
-pub const BASES: [Base; 3] = [
+pub const BASES: [Base; 4] = [
     Base {
         name: "base/debian",
         about: "Debian and Raspberry Pi OS: .deb, systemd",
@@ -32,6 +32,12 @@ pub const BASES: [Base; 3] = [
         about: "OpenWrt up to 24.10: .ipk, procd",
         text: include_str!("../../../profiles/base/openwrt.toml"),
         scaffold: "openwrt/mipsel_24kc",
+    },
+    Base {
+        name: "base/windows",
+        about: "Windows 10 and later: .msi, the service manager",
+        text: include_str!("../../../profiles/base/windows.toml"),
+        scaffold: "windows/amd64",
     },
 ];
 

@@ -6,14 +6,15 @@ use jos_schemas::node::Node;
 use super::files::Problems;
 use super::image;
 use crate::builders::Flavour;
-use crate::formats::apk;
+use crate::formats::{apk, msi};
 use crate::targets::{self, System};
 
 /// Longest brand text: it stands in one line of many programs.
 const BRAND_LIMIT: usize = 64;
 /// Paths that packages fill themselves.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "/Library/Application Support/jos",
+    "/ProgramData/jos",
     "/etc/config/jos",
     "/etc/jos",
     "/run/jos",
@@ -149,6 +150,9 @@ pub fn to_build(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
         let help = "expected digits and dots, perhaps with ~alpha1, ~beta1, ~pre1, ~rc1, +git1 or +p1 at the end";
         problems.at(node, "/package/version", message, help);
     }
+    if targets.iter().any(|t| t.starts_with("windows/")) {
+        windows(profile, node, problems);
+    }
     let no_image = profile.image.as_ref().is_none_or(|i| i.boards.is_empty());
     if no_image && profile.outputs.as_ref().is_some_and(|o| o.packages == Some(false)) {
         problems.at(
@@ -202,6 +206,28 @@ fn tools(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
                 let help = "source lies beside the profile, built below `--built DIR`";
                 problems.at(node, &format!("{pointer}/files/{j}"), message, help);
             }
+        }
+    }
+}
+
+/// What Windows, or its installer, takes otherwise than others.
+fn windows(profile: &Profile, node: &Node, problems: &mut Problems<'_>) {
+    let version = profile.package.as_ref().and_then(|p| p.version.as_deref());
+    if let Some(version) = version.filter(|v| is_version(v) && msi::version(v, 1).is_none()) {
+        let message = format!("found {version:?}, which Windows Installer cannot order");
+        let help = "expected three numbers that matter, up to 255.255.65535; a first one from 2000 to 2255 is a year";
+        problems.at(node, "/package/version", message, help);
+    }
+    if profile.hub.as_ref().is_some_and(|hub| hub.url.is_some()) {
+        let help = "leave [hub] out, or write a profile without it for windows/…";
+        problems.at(node, "/hub/url", "the agent on Windows calls no hub yet", help);
+    }
+    for (i, file) in profile.files.iter().enumerate() {
+        let here = file.systems.is_empty() || file.systems.iter().any(|s| s == System::Windows.name());
+        if let Some(why) = msi::unfit(file.path.as_str()).filter(|_| here) {
+            let help = "give it another path, or name the `systems` that it is for";
+            let message = format!("{} {why}", file.path.as_str());
+            problems.at(node, &format!("/files/{i}/path"), message, help);
         }
     }
 }
@@ -384,7 +410,7 @@ fn system(name: &str, pointer: &str, node: &Node, problems: &mut Problems<'_>) {
         let near = targets::nearest_of(name, System::ALL.map(System::name));
         let help = match near {
             Some(near) => format!("did you mean {near:?}?"),
-            None => "expected openwrt, debian or macos".into(),
+            None => "expected openwrt, debian, macos or windows".into(),
         };
         problems.at(node, pointer, format!("{name:?} is no system"), help);
     }

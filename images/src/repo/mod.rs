@@ -14,6 +14,7 @@
 //! apk/ARCH/                       *.apk, packages.adb
 //! apt/pool/, apt/dists/SUITE/     *.deb, and what apt asks for; NAME.sources
 //! macos/                          *.pkg, SHA256SUMS
+//! windows/                        *.msi, SHA256SUMS
 //! ```
 
 mod apk;
@@ -137,6 +138,8 @@ pub struct Offers {
     pub apt: Offer,
     /// To the macOS installer.
     pub macos: Offer,
+    /// To Windows Installer.
+    pub windows: Offer,
 }
 
 impl Offer {
@@ -221,7 +224,8 @@ impl Repository {
             opkg: opkg::write(&self.dir.join("opkg"), keys)?,
             apk: apk::write(&self.dir.join("apk"), keys, &self.settings)?,
             apt: apt::write(&self.dir.join("apt"), &self.settings, keys, now)?,
-            macos: macos(&self.dir.join("macos"))?,
+            macos: summed(&self.dir.join("macos"), "pkg", "universal")?,
+            windows: summed(&self.dir.join("windows"), "msi", "amd64")?,
         };
         self.put_keys(keys)?;
         put(
@@ -254,7 +258,7 @@ impl Repository {
         let field = |name: &str| report.control.get(name).unwrap_or_default().to_owned();
         let name = field("Package");
         // They become the package's path: whoever made it does not choose where else it lies.
-        if report.kind != PackageKind::Pkg
+        if !matches!(report.kind, PackageKind::Pkg | PackageKind::Msi)
             && let Some(odd) = ["Package", "Version", "Architecture"]
                 .into_iter()
                 .find(|name| !is_part(&field(name)))
@@ -276,6 +280,7 @@ impl Repository {
                 PathBuf::from(format!("apk/{}/{name}-{}.apk", field("Architecture"), field("Version")))
             }
             PackageKind::Pkg => Path::new("macos").join(path.file_name().unwrap_or_default()),
+            PackageKind::Msi => Path::new("windows").join(path.file_name().unwrap_or_default()),
         };
         let there = self.dir.join(&place);
         if fs::read(&there).is_ok_and(|there| there != bytes) {
@@ -374,13 +379,14 @@ fn secret(report: &Report) -> Option<String> {
     None
 }
 
-fn macos(dir: &Path) -> Result<Offer, RepoError> {
+/// A folder of installers, with their sums beside them.
+fn summed(dir: &Path, extension: &str, architecture: &str) -> Result<Offer, RepoError> {
     let (mut offer, mut sums) = (Offer::default(), String::new());
-    for path in files(dir, "pkg")? {
+    for path in files(dir, extension)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = fs::read(&path).map_err(RepoError::io(&path))?;
         sums.push_str(&format!("{}  {name}\n", crate::formats::hash::sha256(&bytes)));
-        offer.note("universal", &name);
+        offer.note(architecture, &name);
     }
     if !sums.is_empty() {
         put(&dir.join("SHA256SUMS"), sums.as_bytes())?;

@@ -101,6 +101,29 @@ pub(super) fn render(settings: &Settings, offers: &Offers) -> String {
             "<p><code>SHA256SUMS</code> lies beside them. The installer asks whether you trust a package that Apple did not check.</p>",
         ));
     }
+    if !offers.windows.is_empty() {
+        let lines: Vec<_> = offers
+            .windows
+            .names
+            .iter()
+            .flat_map(|file| {
+                let file = escape(file);
+                [
+                    format!("curl.exe -fsSLO {url}/windows/{file}"),
+                    format!("msiexec /i {file} /qn /l*v install.log"),
+                ]
+            })
+            .collect();
+        sections.push_str(&section(
+            "windows",
+            "Windows 10 and later",
+            "in a terminal of an administrator",
+            &lines,
+            &[],
+            &[],
+            "<p><code>SHA256SUMS</code> lies beside them. Windows asks whether you trust a package that nobody known to it signed.</p>",
+        ));
+    }
     let lists = [&offers.apt, &offers.apk, &offers.opkg];
     let lead = match lists.iter().all(|offer| offer.is_empty()) {
         true => "Packages for your devices.",

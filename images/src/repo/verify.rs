@@ -81,8 +81,10 @@ pub fn verify(repository: &Repository, keys: &PublicKeys, now: u32) -> Result<Ve
     if dir.join("apt/dists").exists() {
         apt_suite(repository, &keys.apt, now, &mut findings)?;
     }
-    for path in files(&dir.join("macos"), "pkg")? {
-        package(&path, &mut findings);
+    for (folder, extension) in [("macos", "pkg"), ("windows", "msi")] {
+        for path in files(&dir.join(folder), extension)? {
+            package(&path, &mut findings);
+        }
     }
     Ok(findings.all)
 }

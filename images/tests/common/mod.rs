@@ -181,6 +181,9 @@ pub fn program(triple: &str) -> Vec<u8> {
     if triple.contains("apple") {
         return mach_o(cpu);
     }
+    if triple.contains("windows") {
+        return portable_executable();
+    }
     let (machine, bits, little): (u16, u8, bool) = match cpu {
         "x86_64" => (62, 64, true),
         "aarch64" => (183, 64, true),
@@ -195,6 +198,16 @@ pub fn program(triple: &str) -> Vec<u8> {
     bytes[16..18].copy_from_slice(&half(2));
     bytes[18..20].copy_from_slice(&half(machine));
     bytes.extend_from_slice(triple.as_bytes());
+    bytes
+}
+
+/// A DOS header that leads to a COFF one, for AMD64.
+fn portable_executable() -> Vec<u8> {
+    let mut bytes = b"MZ\x90\0".to_vec();
+    bytes.resize(0x3c, 0);
+    bytes.extend_from_slice(&0x40_u32.to_le_bytes());
+    bytes.extend_from_slice(b"PE\0\0\x64\x86");
+    bytes.resize(0x200, 0);
     bytes
 }
 

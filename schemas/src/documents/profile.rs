@@ -146,7 +146,7 @@ pub struct Package {
 #[cfg_attr(feature = "json-schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Target {
-    /// As `openwrt/mipsel_24kc`, `debian/arm64`, `macos/universal`.
+    /// As `openwrt/mipsel_24kc`, `debian/arm64`, `macos/universal`, `windows/amd64`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
 }
@@ -245,7 +245,7 @@ pub struct StateSource {
     /// A desired state, signed or to be signed by `build --key`; relative to the profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
-    /// A desired state for one kind of target where it differs: `openwrt`, `debian`, `macos`.
+    /// A desired state for one kind of target where it differs: `openwrt`, `debian`, `macos`, `windows`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_system: BTreeMap<String, String>,
 }
@@ -269,7 +269,7 @@ pub struct ProfileFile {
     /// Kept over upgrades when the owner changed it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub conffile: bool,
-    /// Only for these systems: `openwrt`, `debian`, `macos`; all when empty.
+    /// Only for these systems: `openwrt`, `debian`, `macos`, `windows`; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub systems: Vec<String>,
 }

@@ -245,7 +245,7 @@ fn publish(
     for (what, offer) in kinds(&offers) {
         if !offer.is_empty() {
             text.push_str(&format!(
-                "  {what:<6} {} for {}\n",
+                "  {what:<7} {} for {}\n",
                 offer.names.join(", "),
                 offer.architectures.join(", ")
             ));
@@ -259,12 +259,13 @@ fn publish(
     Ok(0)
 }
 
-fn kinds(offers: &Offers) -> [(&'static str, &Offer); 4] {
+fn kinds(offers: &Offers) -> [(&'static str, &Offer); 5] {
     [
         ("apt", &offers.apt),
         ("apk", &offers.apk),
         ("opkg", &offers.opkg),
         ("macos", &offers.macos),
+        ("windows", &offers.windows),
     ]
 }
 
@@ -286,7 +287,7 @@ fn found(packages: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             let path = entry
                 .map_err(|e| Failure::failed(format!("{}: {e}", folder.display())))?
                 .path();
-            let package = |e: &std::ffi::OsStr| ["deb", "ipk", "apk", "pkg"].iter().any(|known| e == *known);
+            let package = |e: &std::ffi::OsStr| ["deb", "ipk", "apk", "pkg", "msi"].iter().any(|known| e == *known);
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(package) {
@@ -296,7 +297,9 @@ fn found(packages: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     }
     all.sort();
     if all.is_empty() && !packages.is_empty() {
-        return Err(Failure::invalid("no .deb, .ipk, .apk or .pkg lies there").help("`jos-image build` makes some"));
+        return Err(
+            Failure::invalid("no .deb, .ipk, .apk, .pkg or .msi lies there").help("`jos-image build` makes some")
+        );
     }
     Ok(all)
 }

@@ -19,6 +19,8 @@ pub enum PackageKind {
     Apk,
     /// macOS installer product.
     Pkg,
+    /// Windows Installer package.
+    Msi,
 }
 
 /// Kinds of entries.
@@ -109,7 +111,7 @@ pub struct Report {
     pub size: u64,
     /// SHA-256 of the package file.
     pub sha256: String,
-    /// Control fields in their order; of a .pkg what `PackageInfo` and `Distribution` say.
+    /// Control fields in their order; of a .pkg what `PackageInfo` and `Distribution` say, of an .msi its properties and services.
     pub control: Stanza,
     /// Scripts, sorted by name.
     pub scripts: Vec<ScriptRow>,
@@ -164,6 +166,7 @@ impl fmt::Display for Report {
             PackageKind::Ipk => "opkg package (.ipk)",
             PackageKind::Apk => "apk v3 package (.apk)",
             PackageKind::Pkg => "macOS installer (.pkg)",
+            PackageKind::Msi => "Windows Installer package (.msi)",
         };
         writeln!(f, "{kind}, {} bytes, sha256 {}\n", self.size, self.sha256)?;
         write!(f, "{}", Plain(&self.control.to_string()))?;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::formats::control::Stanza;
-use crate::formats::testing::{deb, ipk, long_path, pkg, run};
+use crate::formats::testing::{deb, ipk, long_path, msi, pkg, run};
 use crate::formats::{Entry, Tree, gzip, tar};
 
 fn row<'a>(report: &'a Report, path: &str) -> &'a FileRow {
@@ -46,6 +46,30 @@ fn an_ipk_and_a_pkg_are_reported_and_sound() {
     let jos = row(&report, "/usr/local/bin/jos");
     assert_eq!((jos.mode.as_str(), jos.uid, jos.gid, jos.size), ("0755", 0, 80, 3000));
     assert_eq!(report.scripts[0].name, "postinstall");
+}
+
+#[test]
+fn an_msi_is_reported_and_sound() {
+    let report = inspect(&msi().to_bytes().unwrap()).unwrap();
+    assert_eq!((report.kind, report.problems.as_slice()), (PackageKind::Msi, &[][..]));
+    let field = |name: &str| report.control.get(name).unwrap_or_default();
+    assert_eq!(field("ProductName"), "Probe & Söhne");
+    assert_eq!((field("ProductVersion"), field("Platform")), ("1.2.3.1", "x64;1033"));
+    assert_eq!(field("Service-probe-Start"), "automatic");
+    assert_eq!(
+        field("Service-probe-Arguments"),
+        "run --config \"[CommonAppDataFolder]probe\\probe settings.toml\""
+    );
+    assert_eq!(report.conffiles, ["/ProgramData/probe/probe settings.toml"]);
+    let program = row(&report, "/Program Files/Probe & Söhne/probe.exe");
+    assert_eq!(
+        (program.size, program.sha256.clone()),
+        (70_000, Some(hash::sha256(&[0x4D; 70_000])))
+    );
+    assert_eq!(row(&report, "/ProgramData/probe/key").mode, "0600");
+    let secrets = row(&report, "/ProgramData/probe/secrets");
+    assert_eq!((secrets.kind, secrets.mode.as_str()), (FileKind::Dir, "0700"));
+    assert!(report.scripts.is_empty(), "it runs nothing of its own");
 }
 
 #[test]
@@ -206,7 +230,7 @@ fn a_decompression_bomb_is_stopped_at_the_limit() {
     );
 }
 
-fn packages() -> [Vec<u8>; 4] {
+fn packages() -> [Vec<u8>; 5] {
     let gz = crate::formats::DebPackage {
         compression: crate::formats::deb::DebCompression::Gzip,
         ..deb()
@@ -216,6 +240,7 @@ fn packages() -> [Vec<u8>; 4] {
         gz.to_bytes().unwrap(),
         ipk().to_bytes().unwrap(),
         pkg().to_bytes().unwrap(),
+        msi().to_bytes().unwrap(),
     ]
 }
 
@@ -234,11 +259,11 @@ proptest! {
 
     #[test]
     fn random_bytes_behind_any_magic_never_panic(
-        kind in 0usize..5,
+        kind in 0usize..6,
         tail in proptest::collection::vec(any::<u8>(), 0..4000),
     ) {
         let magic: &[u8] = [&b"!<arch>\ndebian-binary   0           0     0     100644  4         `\n2.0\n"[..],
-            b"\x1f\x8b\x08\0\0\0\0\0\0\x03", b"xar!\0\x1c\0\x01", b"", b"!<arch>\n"][kind];
+            b"\x1f\x8b\x08\0\0\0\0\0\0\x03", b"xar!\0\x1c\0\x01", b"", b"!<arch>\n", crate::formats::msi::MAGIC][kind];
         let _ = inspect(&[magic, &tail].concat());
     }
 
@@ -259,7 +284,7 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_byte_never_panics(which in 0usize..4, at: prop::sample::Index, byte: u8) {
+    fn one_changed_byte_never_panics(which in 0usize..5, at: prop::sample::Index, byte: u8) {
         let mut bytes = packages()[which].clone();
         let at = at.index(bytes.len());
         bytes[at] = byte;
