@@ -53,9 +53,23 @@ impl Layout {
         trust: "/Library/Application Support/jos/share/trust.json",
         state: "/Library/Application Support/jos/state",
     };
+    /// Windows: below the drive that it is on. Only the system and administrators may write there: `jos agent install` makes
+    /// the folder so.
+    pub const WINDOWS: Layout = Layout {
+        program: "/Program Files/jos/jos.exe",
+        etc: "/ProgramData/jos",
+        config: "/ProgramData/jos/agent.toml",
+        policy: "/ProgramData/jos/policy.toml",
+        secrets: "/ProgramData/jos/secrets",
+        share: "/ProgramData/jos/share",
+        trust: "/ProgramData/jos/share/trust.json",
+        state: "/ProgramData/jos/state",
+    };
     /// The system that this program was compiled for. OpenWrt is Linux; its packages name their data folder in agent.toml.
     pub const HERE: Layout = if cfg!(target_os = "macos") {
         Layout::MACOS
+    } else if cfg!(windows) {
+        Layout::WINDOWS
     } else {
         Layout::LINUX
     };
