@@ -11,7 +11,8 @@ pub fn base(root: &Path) -> PathBuf {
     let drive = std::env::var_os("SystemDrive").unwrap_or_else(|| "C:".into());
     let mut base = PathBuf::from(drive);
     base.push("\\");
-    base.push(rest);
+    // One by one: with the separators that Windows writes.
+    base.extend(rest);
     base
 }
 
