@@ -188,6 +188,13 @@ pub(crate) fn unlike_any_other() -> io::Result<String> {
     Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }
 
+/// A new file that nobody else may read.
+pub(crate) fn new_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create_new(true).open(path)
+}
+
 /// Replaces a file by a whole new one; `durable` also survives power loss.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), FileError> {
     let failed = |doing| {

@@ -170,23 +170,27 @@ fn copy(from: &Path, to: &Path) -> Result<(), NodeError> {
 fn recorded(fresh: &DataDir, outcome: &mut Outcome) -> Result<(), String> {
     let disk = Disk::open(&fresh.path("state"), "0").map_err(|e| e.to_string())?;
     let archive = Archive::folder(&disk, LEDGER, BLOBS);
-    let mut records = Vec::new();
+    let mut wrong = None;
     let lines = archive.lines(&mut |line| {
-        if matches!(line.kind, "refused" | "outcome") {
-            records.push((line.kind == "refused", Read::of(line, &archive)));
+        let noted = match line.kind {
+            "refused" => Read::of(line, &archive).and_then(|read| {
+                let proposal: Proposal = read.document()?;
+                outcome.refused = Some(proposal.id);
+                Ok(())
+            }),
+            "outcome" if outcome.first.is_none() => Read::of(line, &archive).and_then(|read| {
+                let came: Came = read.document()?;
+                outcome.first = Some(came.reason.map_or(Ok(came.result), Err));
+                Ok(())
+            }),
+            _ => Ok(()),
+        };
+        if let Err(e) = noted {
+            wrong.get_or_insert(e);
         }
     });
     lines.map_err(|e| e.to_string())?;
-    for (is_refusal, read) in records {
-        let read = read?;
-        if is_refusal {
-            outcome.refused = read.act["id"].as_str().map(str::to_owned);
-        } else if outcome.first.is_none() {
-            let came = read.document::<Came>()?;
-            outcome.first = Some(came.reason.map_or(Ok(came.result), Err));
-        }
-    }
-    Ok(())
+    wrong.map_or(Ok(()), Err)
 }
 
 fn outcome(fresh: &DataDir, proposed: Vec<Seen>) -> Result<Outcome, NodeError> {

@@ -4,19 +4,30 @@
 //! account files as a plan will leave them.
 
 mod edit;
+#[cfg(unix)]
 mod lock;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use jos_schemas::text::Owner;
-use nix::unistd::{Group, User};
 
 use crate::disk::Disk;
 
 pub(crate) use edit::{Files, User as WantedUser, is_hash};
+#[cfg(unix)]
 pub(crate) use lock::Lock;
 pub(crate) use table::Table;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+#[cfg(windows)]
+pub(crate) use windows::Lock;
 
 const LIMIT: u64 = 4 * 1024 * 1024;
 
@@ -68,8 +79,8 @@ fn unknown(disk: &Disk, what: &str, name: &str) -> String {
 }
 
 fn user_of(disk: &Disk, live: bool, name: &str) -> Option<(u32, u32)> {
-    if let Some(user) = User::from_name(name).ok().flatten().filter(|_| live) {
-        return Some((user.uid.as_raw(), user.gid.as_raw()));
+    if let Some(ids) = system::user(name).filter(|_| live) {
+        return Some(ids);
     }
     let line = line_of(disk, "/etc/passwd", name);
     match line {
@@ -84,8 +95,8 @@ fn user_of(disk: &Disk, live: bool, name: &str) -> Option<(u32, u32)> {
 }
 
 fn group_of(disk: &Disk, live: bool, name: &str) -> Option<u32> {
-    if let Some(group) = Group::from_name(name).ok().flatten().filter(|_| live) {
-        return Some(group.gid.as_raw());
+    if let Some(gid) = system::group(name).filter(|_| live) {
+        return Some(gid);
     }
     match line_of(disk, "/etc/group", name) {
         // group(5): name:password:GID:…

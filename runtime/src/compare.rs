@@ -445,6 +445,6 @@ fn attrs_shape(kind: &str, attrs: Attrs) -> Option<Shape> {
 
 /// root:root; an ordinary user, who cannot give files away, owns what he makes.
 fn default_owner() -> (u32, u32) {
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let (uid, gid) = crate::disk::me();
     if uid == 0 { (0, 0) } else { (uid, gid) }
 }

@@ -227,12 +227,7 @@ impl<'d> Store<'d> {
         };
         self.data.ensure_dir(dir)?;
         let path = format!("{dir}/{}", needed.sha256);
-        let attrs = Attrs {
-            mode: 0o600,
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-        };
-        self.data.write_with(&path, attrs, &Vec::new(), None, fill)
+        self.data.write_with(&path, Attrs::mine(0o600), &Vec::new(), None, fill)
     }
 
     /// Removes what waits, whole or not, and is not among `needed`: also the temporary files of an earlier process.

@@ -100,7 +100,7 @@ impl Secrets {
         let disk = Disk::open(&self.dir, "").map_err(fail)?;
         let (bytes, meta) = disk.read(name.as_str(), LIMIT).map_err(fail)?;
         let bytes = Zeroizing::new(bytes);
-        let me = nix::unistd::geteuid().as_raw();
+        let (me, _) = crate::disk::me();
         if meta.mode & 0o077 != 0 || (meta.uid != me && meta.uid != 0) {
             let (mode, uid) = (meta.mode, meta.uid);
             return Err(SecretError::Exposed {

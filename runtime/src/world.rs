@@ -52,7 +52,8 @@ pub trait Random {
 /// A command, checked by the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// The program and its arguments. A listed command by exact bytes is `/bin/sh`, `-c`, text.
+    /// The program and its arguments. A listed command by exact bytes is `/bin/sh`, `-c`, text
+    /// (on Windows `cmd.exe`, `/d`, `/s`, `/c`, text).
     pub argv: Vec<String>,
     /// The whole environment of the child, besides a fixed PATH.
     pub env: Vec<(String, String)>,
@@ -142,7 +143,7 @@ impl ServiceCommand {
 
 /// The init system of the running machine.
 pub trait Services {
-    /// `systemd`, `procd`, `launchd`, or `none`.
+    /// `systemd`, `procd`, `launchd`, `windows`, or `none`.
     fn init(&self) -> &'static str;
     /// What it knows of a service. An error means it could not be asked.
     fn state(&self, service: &str) -> Result<ServiceState, String>;

@@ -1,6 +1,7 @@
 //! Commands of a workstation: making keys and trust, signing, checking documents, what editors and shells want, and the
 //! programs beside `jos`. No device needs them, and one has no room for them: feature `desk`.
 
+#[cfg_attr(windows, path = "../windows/beside.rs")]
 mod beside;
 mod key;
 mod keys;

@@ -459,13 +459,8 @@ type Writing<'w> = dyn Fn(&mut dyn Write) -> Result<ledger::Extent, LedgerError>
 
 /// Writes a file that was not there; one that could not be finished is not left.
 fn to_file(path: &Path, write: &Writing<'_>) -> Result<ledger::Extent, Unwritten> {
-    use std::os::unix::fs::OpenOptionsExt;
     for _ in 0..3 {
-        let opened = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
+        let opened = crate::files::new_private(path);
         let mut file = std::io::BufWriter::new(opened.map_err(Unwritten::File)?);
         let written = write(&mut file).map_err(Unwritten::Ledger);
         let synced = |extent| {

@@ -5,7 +5,8 @@
 
 #[cfg(any(test, not(feature = "full")))]
 mod absent;
-mod agent;
+#[cfg_attr(windows, path = "agent/windows.rs")]
+pub(crate) mod agent;
 mod archive;
 mod blame;
 #[cfg(feature = "desk")]

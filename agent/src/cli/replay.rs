@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use jos_runtime::disk::{Disk, DiskError};
@@ -148,7 +147,7 @@ fn live_root(args: &ReplayArgs, found: &Found) -> Result<Option<Disk>, Failure> 
 fn fresh(dir: &Path, found: &Found) -> Result<Disk, Failure> {
     let help = "name a folder that is not there yet; replay never writes over anything";
     replay::is_fresh(dir).map_err(|e| Failure::invalid(e).help(help))?;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    let made = jos_runtime::disk::make_private(dir);
     made.map_err(|e| Failure::failed(format!("{}: {e}", dir.display())))?;
     if let Found::Folder {
         state_dir: Some(data), ..
@@ -184,7 +183,7 @@ fn state(machine: &Machine) -> Value {
 
 /// Whoever is not root cannot give files away.
 fn owners_only(difference: &Difference) -> bool {
-    !nix::unistd::geteuid().is_root() && difference.details.iter().all(|d| d.starts_with("owner: "))
+    !jos_runtime::disk::may_give_away() && difference.details.iter().all(|d| d.starts_with("owner: "))
 }
 
 fn paths_known(machine: &Machine, how: Known, archive: &Archive<'_>) -> Vec<String> {

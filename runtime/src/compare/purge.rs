@@ -5,7 +5,6 @@
 //! file system, a name that no document could hold) is found before anything is touched.
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt;
 
 use jos_schemas::documents::desired_state::DirectoryStep;
 
@@ -143,6 +142,6 @@ impl Build<'_> {
 }
 
 fn not_text(dir: &str, name: &std::ffi::OsStr) -> String {
-    let name = name.as_bytes().escape_ascii();
+    let name = crate::disk::escaped(name);
     format!("{dir}/{name}: the name is not UTF-8, and no document could list it; rename or remove it by hand")
 }

@@ -1,14 +1,8 @@
 //! Cleaning up: what was put aside, what a crash left, and what a killed process may have left in the cache only.
 
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::io::ErrorKind;
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
-
-use super::ops::meta;
+use super::sys::{self, Want};
 use super::{Disk, DiskError, Kind, Meta, Op, TEMP_PREFIX};
 
 impl Disk {
@@ -23,7 +17,8 @@ impl Disk {
             let own = format!("/{}", path.trim_start_matches('/'));
             let below = format!("{own}/");
             if let Some(point) = self.mounts().iter().find(|m| **m == own || m.starts_with(&below)) {
-                return Err(self.err(point, "remove what is mounted there: unmount it", Errno::EBUSY));
+                let busy = sys::error(ErrorKind::ResourceBusy);
+                return Err(self.err(point, "remove what is mounted there: unmount it", busy));
             }
         }
         self.remove_below(path, &meta)?;
@@ -37,12 +32,11 @@ impl Disk {
         let Some((dir, name)) = self.walk(path)? else {
             return Ok(());
         };
-        let found = fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| meta(&stat).kind);
+        let found = dir.look(name).map(|stat| stat.meta.kind);
         if matches!(found, Ok(Kind::File | Kind::Dir)) {
-            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-            let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
+            let file = dir.open(name, Want::Touch).map_err(|e| self.err(path, "open it", e))?;
             self.tap(&Op::Sync(path))
-                .and_then(|()| File::from(fd).sync_all())
+                .and_then(|()| sys::sync_settled(&file))
                 .map_err(|e| self.err(path, "make it durable", e))?;
         }
         self.sync_dir(&dir, path)
@@ -52,7 +46,8 @@ impl Disk {
         if meta.kind == Kind::Dir {
             for name in self.list(path)? {
                 let Some(name) = name.to_str() else {
-                    return Err(self.err(path, "remove a name that is not UTF-8 below it", Errno::EILSEQ));
+                    let wrong = sys::error(ErrorKind::InvalidData);
+                    return Err(self.err(path, "remove a name that is not UTF-8 below it", wrong));
                 };
                 let inner = format!("{path}/{name}");
                 if let Some(found) = self.lstat(&inner)? {
@@ -63,12 +58,8 @@ impl Disk {
         let (dir, name) = self.walk_to(path)?;
         self.tap(&Op::Remove(path))
             .map_err(|e| self.err(path, "remove it", e))?;
-        let flag = if meta.kind == Kind::Dir {
-            UnlinkatFlags::RemoveDir
-        } else {
-            UnlinkatFlags::NoRemoveDir
-        };
-        unlinkat(dir.as_fd(), name, flag).map_err(|e| self.err(path, "remove it", e))
+        dir.remove(name, meta.kind == Kind::Dir)
+            .map_err(|e| self.err(path, "remove it", e))
     }
 
     /// Removes what a crash left under temporary names with `tag` in directory `dir`.
@@ -80,7 +71,8 @@ impl Disk {
                 let (handle, _) = self.walk_to(&path)?;
                 self.tap(&Op::Remove(&path))
                     .map_err(|e| self.err(dir, "remove a temporary file", e))?;
-                unlinkat(handle.as_fd(), name, UnlinkatFlags::NoRemoveDir)
+                handle
+                    .remove(name, false)
                     .map_err(|e| self.err(dir, "remove a temporary file", e))?;
                 self.sync_dir(&handle, &path)?;
             }

@@ -2,13 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 
 use jos_trust::Digest;
 use jos_trust::digest::Hasher;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 
+use super::sys::Want;
 use super::{Disk, DiskError, Op};
 
 /// Bytes of one piece.
@@ -99,8 +97,7 @@ impl Disk {
     fn to_append(&self, path: &str) -> Result<File, DiskError> {
         let (dir, name) = self.walk_to(path)?;
         self.tap(&Op::Create(path)).map_err(|e| self.err(path, "make it", e))?;
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir.as_fd(), name, flags, Mode::from_bits_truncate(0o600));
-        fd.map(File::from).map_err(|e| self.err(path, "make it", e))
+        dir.open(name, Want::AppendOrNew)
+            .map_err(|e| self.err(path, "make it", e))
     }
 }

@@ -14,25 +14,24 @@ mod mounts;
 mod ops;
 mod own;
 mod stream;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod walk;
-mod xattr;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 pub use error::DiskError;
 pub(crate) use grow::Short;
 pub(crate) use mounts::Mounts;
 pub(crate) use stream::Sink;
+pub use sys::{base as native, make_private, make_private_new, managed, may_give_away};
+pub(crate) use sys::{damage, escaped, me, number_of};
 use walk::{Handle, Way};
 
 /// A write-like call, as a [`Tap`] sees it just before it is made. Paths are relative to the disk's root.
@@ -109,12 +108,20 @@ pub struct Attrs {
     pub gid: u32,
 }
 
+impl Attrs {
+    /// Of what this process keeps for itself.
+    pub(crate) fn mine(mode: u32) -> Self {
+        let (uid, gid) = sys::me();
+        Self { mode, uid, gid }
+    }
+}
+
 /// Extended attributes by name, values in hex (they are bytes).
 pub type Xattrs = Vec<(String, String)>;
 
 /// A directory opened once; everything below it is reached through its descriptor.
 pub struct Disk {
-    root: OwnedFd,
+    root: sys::Dir,
     shown: PathBuf,
     way: Cell<Way>,
     tap: Option<Rc<dyn Tap>>,
@@ -131,12 +138,11 @@ impl Disk {
     /// Opens `root`, following links in `root` itself: whoever names the root vouches for it. `tag` makes temporary
     /// names unpredictable: random hex from the caller.
     pub fn open(root: &Path, tag: &str) -> Result<Self, DiskError> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-        let fd = nix::fcntl::open(root, flags, Mode::empty())
-            .map_err(|e| DiskError::io(root.display().to_string(), "open the root directory", e.into()))?;
+        let dir = sys::Dir::root(&sys::base(root))
+            .map_err(|e| DiskError::io(root.display().to_string(), "open the root directory", e))?;
         let (tag, counter) = (RefCell::new(tag.to_owned()), Cell::new(0));
         Ok(Self {
-            root: fd,
+            root: dir,
             shown: root.to_owned(),
             way: Way::first(),
             tap: None,

@@ -5,11 +5,11 @@
 //! knows of nothing; [`super::own`] sees there what it can.
 
 use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::Disk;
 use super::own::literal;
+use super::sys;
 use crate::globs;
 
 /// Most places that one path is followed to: more layers than an overlay may have (500, by the kernel).
@@ -27,6 +27,10 @@ impl Disk {
 
     /// What is mounted, as seen from the root.
     pub(crate) fn mounted(&self) -> Mounts {
+        // There a volume is mounted by a reparse point, which no walk follows.
+        if cfg!(windows) {
+            return Mounts::default();
+        }
         // A thread may have mounts of its own.
         let table = std::fs::read_to_string("/proc/thread-self/mountinfo");
         let table = table.or_else(|_| std::fs::read_to_string("/proc/self/mountinfo"));
@@ -304,7 +308,7 @@ fn unescaped(text: &str) -> PathBuf {
             }
         }
     }
-    std::ffi::OsString::from_vec(bytes).into()
+    sys::path_of(bytes)
 }
 
 #[cfg(test)]

@@ -3,17 +3,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
+use std::io::{ErrorKind, Read, Write};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, fsync, symlinkat, unlinkat};
-
-use super::{Attrs, Disk, DiskError, Handle, Kind, Meta, Op, Xattrs, parent, xattr};
+use super::sys::{self, Want};
+use super::{Attrs, Disk, DiskError, Handle, Kind, Meta, Op, Xattrs, parent};
 
 impl Disk {
     /// What stands at `path`, or `None`: nothing does below what is not a directory. The last component is not followed.
@@ -23,9 +16,9 @@ impl Disk {
             Ok(None) | Err(DiskError::NotADirectory { .. }) => return Ok(None),
             Err(e) => return Err(e),
         };
-        match fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(meta(&stat))),
-            Err(Errno::ENOENT) => Ok(None),
+        match dir.look(name) {
+            Ok(stat) => Ok(Some(stat.meta)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.err(path, "look at it", e)),
         }
     }
@@ -61,20 +54,16 @@ impl Disk {
     /// The extended attributes of a file or directory that undo must bring back; empty where there are none.
     pub fn xattrs(&self, path: &str) -> Result<Xattrs, DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
-        Ok(xattr::all(fd.as_fd()))
+        let file = dir.open(name, Want::Read).map_err(|e| self.err(path, "open it", e))?;
+        Ok(sys::xattrs(&file))
     }
 
     pub(crate) fn open_file(&self, path: &str) -> Result<(File, Meta), DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        // O_NONBLOCK: a FIFO in the place of a file must not hang us before it is refused.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let fd = match openat(dir.as_fd(), name, flags, Mode::empty()) {
-            Ok(fd) => fd,
+        let file = match dir.open(name, Want::Read) {
+            Ok(file) => file,
             Err(e) => {
-                if let Ok(target) = readlinkat(dir.as_fd(), name) {
-                    let target = target.to_string_lossy().into_owned();
+                if let Some(target) = dir.link_words(name) {
                     return Err(DiskError::LinkInPath {
                         path: self.show(path),
                         component: self.show(path),
@@ -84,9 +73,9 @@ impl Disk {
                 return Err(self.err(path, "open it", e));
             }
         };
-        let meta = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
+        let meta = sys::look_at(&file).map_err(|e| self.err(path, "look at it", e))?.meta;
         match meta.kind {
-            Kind::File => Ok((File::from(fd), meta)),
+            Kind::File => Ok((file, meta)),
             Kind::Special(what) => Err(DiskError::Special {
                 path: self.show(path),
                 what,
@@ -102,35 +91,27 @@ impl Disk {
     /// What a symbolic link holds. Bytes that are not UTF-8 are refused: no document could name them.
     pub fn read_link(&self, path: &str) -> Result<String, DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let target = readlinkat(dir.as_fd(), name).map_err(|e| self.err(path, "read the link", e))?;
-        target
-            .into_string()
-            .map_err(|_| self.err(path, "read the link: its target is not UTF-8", Errno::EILSEQ))
+        let target = dir.target(name).map_err(|e| self.err(path, "read the link", e))?;
+        let wrong = |_| sys::error(ErrorKind::InvalidData);
+        let text = target.into_string().map_err(wrong);
+        text.map_err(|e| self.err(path, "read the link: its target is not UTF-8", e))
     }
 
     /// The names in a directory, sorted; `/` for the root itself. Missing directory: empty.
     pub fn list(&self, path: &str) -> Result<Vec<OsString>, DiskError> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
         let opened = if path.is_empty() || path == "/" {
-            openat(self.root.as_fd(), ".", flags, Mode::empty())
+            self.root.again()
         } else {
             let Some((dir, name)) = self.walk(path)? else {
                 return Ok(Vec::new());
             };
-            match openat(dir.as_fd(), name, flags, Mode::empty()) {
-                Err(Errno::ENOENT) => return Ok(Vec::new()),
+            match dir.enter(name) {
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
                 other => other,
             }
         };
-        let failed = |e: Errno| self.err(path, "list the directory", e);
-        let mut dir = nix::dir::Dir::from_fd(opened.map_err(failed)?).map_err(failed)?;
-        let mut names = Vec::new();
-        for entry in dir.iter() {
-            let name = entry.map_err(failed)?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
-            }
-        }
+        let names = opened.and_then(sys::Dir::names);
+        let mut names = names.map_err(|e| self.err(path, "list the directory", e))?;
         names.sort();
         Ok(names)
     }
@@ -153,43 +134,40 @@ impl Disk {
         self.tap(&Op::Meta(temp, attrs))
             .map_err(|e| self.err(path, "set its owner and mode", e))?;
         // chown drops capabilities, and a mode may forbid the rest: the attributes stand between the two.
-        self.set_owner_of(file.as_fd(), path, attrs)?;
-        xattr::set_all(file.as_fd(), xattrs).map_err(|e| self.err(path, "set its extended attributes", e))?;
-        self.set_mode_of(file.as_fd(), path, attrs)?;
+        self.set_owner_of(file, path, attrs)?;
+        sys::set_xattrs(file, xattrs).map_err(|e| self.err(path, "set its extended attributes", e))?;
+        self.set_mode_of(file, path, attrs)?;
         self.tap(&Op::Sync(temp))
             .map_err(|e| self.err(path, "make it durable", e))?;
         // Not fsync(2) itself: on macOS that leaves the bytes in the drive's cache.
         file.sync_all().map_err(|e| self.err(path, "make it durable", e))
     }
 
-    /// Owner first: chown clears setuid bits (chown(2)), so the mode comes after.
-    fn set_owner_of(&self, fd: impl AsFd, path: &str, attrs: Attrs) -> Result<(), DiskError> {
-        let now = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
+    fn set_owner_of(&self, file: &File, path: &str, attrs: Attrs) -> Result<(), DiskError> {
+        let now = sys::look_at(file).map_err(|e| self.err(path, "look at it", e))?.meta;
         if (now.uid, now.gid) != (attrs.uid, attrs.gid) {
-            fchown(&fd, Some(Uid::from_raw(attrs.uid)), Some(Gid::from_raw(attrs.gid)))
-                .map_err(|e| self.err(path, "set its owner", e))?;
+            sys::set_owner(file, attrs).map_err(|e| self.err(path, "set its owner", e))?;
         }
         Ok(())
     }
 
-    fn set_mode_of(&self, fd: impl AsFd, path: &str, attrs: Attrs) -> Result<(), DiskError> {
-        fchmod(&fd, Mode::from_bits_truncate(attrs.mode as _)).map_err(|e| self.err(path, "set its mode", e))
+    fn set_mode_of(&self, file: &File, path: &str, attrs: Attrs) -> Result<(), DiskError> {
+        sys::set_mode(file, attrs).map_err(|e| self.err(path, "set its mode", e))
     }
 
     /// Sets mode and owner of a file or directory that stands there.
     pub fn set_attrs(&self, path: &str, attrs: Attrs) -> Result<(), DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
-        let meta = meta(&fstat(&fd).map_err(|e| self.err(path, "look at it", e))?);
+        let file = dir.open(name, Want::Touch).map_err(|e| self.err(path, "open it", e))?;
+        let meta = sys::look_at(&file).map_err(|e| self.err(path, "look at it", e))?.meta;
         self.check_changeable(path, &meta)?;
         self.tap(&Op::Meta(path, attrs))
             .map_err(|e| self.err(path, "set its owner and mode", e))?;
-        self.set_owner_of(&fd, path, attrs)?;
-        self.set_mode_of(&fd, path, attrs)?;
+        self.set_owner_of(&file, path, attrs)?;
+        self.set_mode_of(&file, path, attrs)?;
         self.tap(&Op::Sync(path))
             .map_err(|e| self.err(path, "make it durable", e))?;
-        fsync(&fd).map_err(|e| self.err(path, "make it durable", e))
+        sys::sync_touched(&file).map_err(|e| self.err(path, "make it durable", e))
     }
 
     /// Makes a directory; its parent must be there.
@@ -197,7 +175,7 @@ impl Disk {
         let (dir, name) = self.walk_to(path)?;
         self.tap(&Op::MakeDir(path))
             .map_err(|e| self.err(path, "make the directory", e))?;
-        mkdirat(dir.as_fd(), name, Mode::from_bits_truncate(0o700))
+        dir.make_dir(name)
             .map_err(|e| self.err(path, "make the directory", e))?;
         self.set_attrs(path, attrs)?;
         self.sync_dir(&dir, path)
@@ -211,11 +189,11 @@ impl Disk {
         let temp_name = last(&temp);
         self.tap(&Op::MakeLink(&temp, target))
             .map_err(|e| self.err(path, "make the link", e))?;
-        symlinkat(target, dir.as_fd(), temp_name).map_err(|e| self.err(path, "make the link", e))?;
+        dir.make_link(temp_name, target)
+            .map_err(|e| self.err(path, "make the link", e))?;
         let done = (|| {
-            let now = fstatat(dir.as_fd(), temp_name, AtFlags::AT_SYMLINK_NOFOLLOW)
-                .map_err(|e| self.err(path, "look at it", e))?;
-            if (now.st_uid, now.st_gid) != owner {
+            let now = dir.look(temp_name).map_err(|e| self.err(path, "look at it", e))?.meta;
+            if (now.uid, now.gid) != owner {
                 let link = Attrs {
                     mode: 0o777,
                     uid: owner.0,
@@ -223,19 +201,13 @@ impl Disk {
                 };
                 self.tap(&Op::Meta(&temp, link))
                     .map_err(|e| self.err(path, "set its owner", e))?;
-                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-                fchownat(
-                    dir.as_fd(),
-                    temp_name,
-                    Some(uid),
-                    Some(gid),
-                    AtFlags::AT_SYMLINK_NOFOLLOW,
-                )
-                .map_err(|e| self.err(path, "set its owner", e))?;
+                dir.own_link(temp_name, link)
+                    .map_err(|e| self.err(path, "set its owner", e))?;
             }
             self.tap(&Op::Rename(&temp, path))
                 .map_err(|e| self.err(path, "put it in place", e))?;
-            renameat(dir.as_fd(), temp_name, dir.as_fd(), name).map_err(|e| self.err(path, "put it in place", e))
+            dir.rename(temp_name, name)
+                .map_err(|e| self.err(path, "put it in place", e))
         })();
         if let Err(e) = done {
             self.drop_temp(&dir, &temp);
@@ -251,12 +223,8 @@ impl Disk {
         self.check_changeable(path, &meta)?;
         self.tap(&Op::Remove(path))
             .map_err(|e| self.err(path, "remove it", e))?;
-        let flag = if meta.kind == Kind::Dir {
-            UnlinkatFlags::RemoveDir
-        } else {
-            UnlinkatFlags::NoRemoveDir
-        };
-        unlinkat(dir.as_fd(), name, flag).map_err(|e| self.err(path, "remove it", e))?;
+        dir.remove(name, meta.kind == Kind::Dir)
+            .map_err(|e| self.err(path, "remove it", e))?;
         self.sync_dir(&dir, path)
     }
 
@@ -269,31 +237,27 @@ impl Disk {
                 why: "it is in another directory",
             });
         }
-        if fstatat(dir.as_fd(), last(to), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
-            return Err(self.err(to, "take the name", Errno::EEXIST));
+        if dir.look(last(to)).is_ok() {
+            return Err(self.err(to, "take the name", sys::error(ErrorKind::AlreadyExists)));
         }
         self.tap(&Op::Rename(from, to))
             .map_err(|e| self.err(from, "rename it", e))?;
-        renameat(dir.as_fd(), old, dir.as_fd(), last(to)).map_err(|e| self.err(from, "rename it", e))?;
+        dir.rename(old, last(to)).map_err(|e| self.err(from, "rename it", e))?;
         self.sync_dir(&dir, from)
     }
 
     /// Appends to a log file (made 0600 when missing) and makes the bytes durable. One write, one fsync.
     pub fn append(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let (fd, new) = match openat(dir.as_fd(), name, flags, Mode::empty()) {
-            Ok(fd) => (fd, false),
-            Err(Errno::ENOENT) => {
+        let (mut file, new) = match dir.open(name, Want::Append) {
+            Ok(file) => (file, false),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
                 self.tap(&Op::Create(path)).map_err(|e| self.err(path, "make it", e))?;
-                let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL;
-                let fd = openat(dir.as_fd(), name, flags, Mode::from_bits_truncate(0o600))
-                    .map_err(|e| self.err(path, "make it", e))?;
-                (fd, true)
+                let file = dir.open(name, Want::AppendNew);
+                (file.map_err(|e| self.err(path, "make it", e))?, true)
             }
             Err(e) => return Err(self.err(path, "open it", e)),
         };
-        let mut file = File::from(fd);
         self.tap(&Op::Write(path, u64::MAX, bytes))
             .map_err(|e| self.err(path, "append to it", e))?;
         file.write_all(bytes).map_err(|e| self.err(path, "append to it", e))?;
@@ -306,23 +270,18 @@ impl Disk {
     /// Overwrites bytes in place, without fsync: for what may lag.
     pub(crate) fn overwrite(&self, path: &str, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
+        let file = dir.open(name, Want::Write).map_err(|e| self.err(path, "open it", e))?;
         self.tap(&Op::Write(path, offset, bytes))
             .map_err(|e| self.err(path, "write it", e))?;
-        File::from(fd)
-            .write_all_at(bytes, offset)
-            .map_err(|e| self.err(path, "write it", e))
+        sys::write_at(&file, bytes, offset).map_err(|e| self.err(path, "write it", e))
     }
 
     /// Cuts a file to `length` bytes, durably.
     pub(crate) fn truncate(&self, path: &str, length: u64) -> Result<(), DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir.as_fd(), name, flags, Mode::empty()).map_err(|e| self.err(path, "open it", e))?;
+        let file = dir.open(name, Want::Write).map_err(|e| self.err(path, "open it", e))?;
         self.tap(&Op::Truncate(path, length))
             .map_err(|e| self.err(path, "cut it", e))?;
-        let file = File::from(fd);
         file.set_len(length)
             .and_then(|()| file.sync_all())
             .map_err(|e| self.err(path, "cut it", e))
@@ -336,13 +295,8 @@ impl Disk {
         if let Some(above) = parent(path).filter(|p| !p.is_empty()) {
             self.ensure_dir(above)?;
         }
-        let attrs = Attrs {
-            mode: 0o700,
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-        };
-        match self.make_dir(path, attrs) {
-            Err(DiskError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        match self.make_dir(path, Attrs::mine(0o700)) {
+            Err(DiskError::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Ok(()),
             other => other,
         }
     }
@@ -350,28 +304,20 @@ impl Disk {
     /// Opens (making it 0600) a file for locking.
     pub(crate) fn lock_file(&self, path: &str) -> Result<File, DiskError> {
         let (dir, name) = self.walk_to(path)?;
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir.as_fd(), name, flags, Mode::from_bits_truncate(0o600))
-            .map_err(|e| self.err(path, "open the lock", e))?;
-        Ok(File::from(fd))
+        dir.open(name, Want::Lock)
+            .map_err(|e| self.err(path, "open the lock", e))
     }
 
     /// The plane's own file: 0600, owned by whoever runs it, replaced in one step.
     pub fn write_private(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
-        let attrs = Attrs {
-            mode: 0o600,
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-        };
-        self.write_file(path, bytes, attrs, &Vec::new())
+        self.write_file(path, bytes, Attrs::mine(0o600), &Vec::new())
     }
 
     pub(super) fn check_replaceable(&self, dir: &Handle<'_>, path: &str, name: &str) -> Result<(), DiskError> {
-        match fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => Ok(()),
+        match dir.look(name) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(self.err(path, "look at it", e)),
-            Ok(stat) => {
-                let meta = meta(&stat);
+            Ok(sys::Stat { meta, .. }) => {
                 self.check_changeable(path, &meta)?;
                 if meta.kind == Kind::Dir {
                     let (found, expected) = ("a directory", "a file, a link or nothing");
@@ -404,46 +350,17 @@ impl Disk {
     /// After a failure the temporary file goes; if even that fails, recovery sweeps it.
     pub(super) fn drop_temp(&self, dir: &Handle<'_>, temp: &str) {
         if self.tap(&Op::Remove(temp)).is_ok() {
-            let _ = unlinkat(dir.as_fd(), last(temp), UnlinkatFlags::NoRemoveDir);
+            let _ = dir.remove(last(temp), false);
         }
     }
 
     pub(super) fn sync_dir(&self, dir: &Handle<'_>, path: &str) -> Result<(), DiskError> {
         self.tap(&Op::SyncDir(path))
             .map_err(|e| self.err(path, "make its directory durable", e))?;
-        match fsync(dir) {
-            // Some file systems cannot sync a directory (EINVAL, fsync(2)); their renames are ordered by themselves.
-            Ok(()) | Err(Errno::EINVAL) => Ok(()),
-            Err(e) => Err(self.err(path, "make its directory durable", e)),
-        }
+        dir.sync().map_err(|e| self.err(path, "make its directory durable", e))
     }
 }
 
 pub(super) fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-// The field types differ between Linux, 32-bit Linux and macOS: some of the conversions are none here and needed there.
-#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-pub(super) fn meta(stat: &FileStat) -> Meta {
-    let mode = stat.st_mode as u32;
-    let kind = match mode & 0o170_000 {
-        0o100_000 => Kind::File,
-        0o040_000 => Kind::Dir,
-        0o120_000 => Kind::Link,
-        0o010_000 => Kind::Special("a FIFO"),
-        0o140_000 => Kind::Special("a socket"),
-        0o060_000 => Kind::Special("a block device"),
-        0o020_000 => Kind::Special("a character device"),
-        _ => Kind::Special("something unknown"),
-    };
-    Meta {
-        kind,
-        mode: mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-        links: stat.st_nlink as u64,
-        inode: stat.st_ino as u64,
-    }
 }

@@ -6,23 +6,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use nix::sys::stat::FileStat;
-
 use super::Disk;
+use super::sys::{self, Id};
 use crate::globs;
-
-/// Which file it is, on which file system.
-pub(super) type Id = (u64, u64);
-
-// The types differ between systems: some of the conversions are none here and needed there.
-#[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, trivial_numeric_casts)]
-pub(super) fn id(stat: &FileStat) -> Id {
-    (stat.st_dev as u64, stat.st_ino as u64)
-}
 
 /// What is protected.
 #[derive(Default)]
@@ -81,7 +70,7 @@ fn follow<'r>(rest: &'r str, way: &[&str]) -> Meets<'r> {
             return Meets::It(rest);
         }
         // The gate folds its patterns as this file system compares names.
-        let same = if cfg!(target_os = "macos") {
+        let same = if cfg!(any(target_os = "macos", windows)) {
             globs::matches(part, &name.to_lowercase())
         } else {
             globs::matches(part, name)
@@ -105,7 +94,7 @@ pub(super) fn literal(pattern: &str) -> &str {
 impl Disk {
     /// `pattern` as it is without links, where the directories that it begins with lie elsewhere.
     pub(crate) fn real(&self, pattern: &str) -> Option<String> {
-        let root = std::fs::canonicalize(&self.shown).ok()?;
+        let root = std::fs::canonicalize(sys::base(&self.shown)).ok()?;
         let mut end = literal(pattern).len();
         let there = loop {
             match std::fs::canonicalize(self.at(&pattern[..end])) {
@@ -114,14 +103,17 @@ impl Disk {
                 Err(_) => end = pattern[..end].rfind('/').unwrap_or(0),
             }
         };
-        let inside = there.strip_prefix(root).ok()?.to_str()?;
-        let slash = if inside.is_empty() { "" } else { "/" };
-        let real = format!("{slash}{inside}{}", &pattern[end..]);
+        let mut real = String::new();
+        for part in there.strip_prefix(root).ok()?.iter() {
+            real.push('/');
+            real.push_str(part.to_str()?);
+        }
+        real.push_str(&pattern[end..]);
         (real != pattern).then_some(real)
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        self.shown.join(path.trim_start_matches('/'))
+        sys::base(&self.shown).join(path.trim_start_matches('/'))
     }
 
     /// From now on nothing is reached that one of `patterns` covers, whatever it is called.
@@ -130,8 +122,8 @@ impl Disk {
         for whole in patterns {
             let mut end = literal(whole).len();
             let start = loop {
-                match std::fs::symlink_metadata(self.at(&whole[..end])) {
-                    Ok(meta) if !meta.is_symlink() => break Some((meta.dev(), meta.ino())),
+                match sys::id_of_path(&self.at(&whole[..end])) {
+                    Some(id) => break Some(id),
                     _ if end == 0 => break None,
                     _ => end = whole[..end].rfind('/').unwrap_or(0),
                 }

@@ -2,14 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 
 use jos_trust::Digest;
 use jos_trust::digest::Hasher;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fstatat};
 
 use super::ops::last;
+use super::sys::Want;
 use super::{Attrs, Disk, DiskError, Meta, Op, Xattrs};
 
 /// Bytes of one piece.
@@ -94,12 +92,12 @@ impl Disk {
         self.tap(&Op::Create(&temp))
             .map_err(|e| self.err(path, "make a temporary file", e))?;
         // 0600 until the owner is right: nobody who may not read the result can read it on the way.
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(dir.as_fd(), last(&temp), flags, Mode::from_bits_truncate(0o600))
+        let file = dir
+            .open(last(&temp), Want::New)
             .map_err(|e| self.err(path, "make a temporary file beside it", e))?;
         let mut sink = Sink {
             disk: self,
-            file: File::from(fd),
+            file,
             temp,
             path,
             written: 0,
@@ -111,7 +109,8 @@ impl Disk {
             }
             self.tap(&Op::Rename(&sink.temp, path))
                 .map_err(|e| self.err(path, "put it in place", e))?;
-            renameat(dir.as_fd(), last(&sink.temp), dir.as_fd(), name).map_err(|e| self.err(path, "put it in place", e))
+            dir.rename(last(&sink.temp), name)
+                .map_err(|e| self.err(path, "put it in place", e))
         });
         if let Err(e) = filled {
             self.drop_temp(&dir, &sink.temp);
@@ -122,13 +121,14 @@ impl Disk {
 
     /// What stands at `path` takes the name `aside`, unless something has that name already: then it was moved before.
     fn set_aside(&self, dir: &super::Handle<'_>, path: &str, name: &str, aside: &str) -> Result<(), DiskError> {
-        let there = |name: &str| fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok();
+        let there = |name: &str| dir.look(name).is_ok();
         if !there(name) || there(last(aside)) {
             return Ok(());
         }
         self.tap(&Op::Rename(path, aside))
             .map_err(|e| self.err(path, "put it aside", e))?;
-        renameat(dir.as_fd(), name, dir.as_fd(), last(aside)).map_err(|e| self.err(path, "put it aside", e))
+        dir.rename(name, last(aside))
+            .map_err(|e| self.err(path, "put it aside", e))
     }
 
     /// A regular file's SHA-256, read piece by piece.

@@ -92,7 +92,11 @@ fn a_link_as_last_component_is_replaced_and_not_followed() {
 #[test]
 fn special_files_and_files_with_several_names_are_left_alone() {
     let (dir, disk) = disk();
-    nix::unistd::mkfifo(&dir.path().join("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
+    nix::unistd::mkfifo(
+        &dir.path().join("fifo"),
+        nix::sys::stat::Mode::from_bits_truncate(0o600),
+    )
+    .unwrap();
     let special = |e: DiskError| matches!(e, DiskError::Special { .. });
     assert!(special(disk.read("/fifo", 10).unwrap_err()));
     assert!(special(

@@ -17,24 +17,12 @@
 //! `openat2` refuses is walked step by step once more: only to say which component was at fault.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::ErrorKind;
+use std::ops::Deref;
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, fstat, fstatat};
-
-use super::own::{Meets, Own, id};
+use super::own::{Meets, Own};
+use super::sys::{self, Dir, Whole};
 use super::{Disk, DiskError};
-
-/// A directory, for itself and for `fsync`; never through a link.
-const DIRECTORY: OFlag = OFlag::O_DIRECTORY
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC)
-    .union(OFlag::O_RDONLY);
-
-/// The kernel says EAGAIN when something was renamed while it resolved (openat2(2)); after so many it is walked.
-#[cfg(target_os = "linux")]
-const AGAIN: u32 = 16;
 
 /// How directories are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +36,7 @@ pub(super) enum Way {
 impl Way {
     /// The better one, until it turns out not to be there.
     pub(super) const fn first() -> Cell<Self> {
-        Cell::new(if cfg!(target_os = "linux") {
-            Self::Whole
-        } else {
-            Self::Steps
-        })
+        Cell::new(if sys::WHOLE { Self::Whole } else { Self::Steps })
     }
 }
 
@@ -72,12 +56,12 @@ impl Disk {
             return Ok(self.keeping_off(&own, path, &parts)?.map(|handle| (handle, *last)));
         }
         if dirs.is_empty() {
-            return Ok(Some((Handle::Root(self.root.as_fd()), last)));
+            return Ok(Some((Handle::Root(&self.root), last)));
         }
         if self.way.get() == Way::Whole
             && let Some(found) = self.whole(&path[..path.len() - last.len() - 1])
         {
-            return Ok(found.map(|fd| (Handle::Opened(fd), *last)));
+            return Ok(found.map(|dir| (Handle::Opened(dir), *last)));
         }
         let found = self.steps(path, dirs, &mut |_, _| Ok(()))?;
         Ok(found.map(|handle| (handle, *last)))
@@ -90,9 +74,9 @@ impl Disk {
             path: self.show(path),
             own: own.to_owned(),
         };
-        let look = |at: BorrowedFd<'_>| Ok(id(&fstat(at).map_err(|e| self.err(path, "look at its directory", e))?));
-        let end = |at: &Handle<'_>| match fstatat(at.as_fd(), *last, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => match own.ahead(id(&stat), &[]) {
+        let look = |at: &Dir| at.id().map_err(|e| self.err(path, "look at its directory", e));
+        let end = |at: &Handle<'_>| match at.look(last) {
+            Ok(stat) => match own.ahead(stat.id, &[]) {
                 Meets::It(own) => Err(stopped(own)),
                 Meets::Near | Meets::Nothing => Ok(()),
             },
@@ -101,21 +85,21 @@ impl Disk {
         };
         if self.way.get() == Way::Whole
             && !dirs.is_empty()
-            && let Some(Some(fd)) = self.whole(&path[..path.len() - last.len() - 1])
+            && let Some(Some(dir)) = self.whole(&path[..path.len() - last.len() - 1])
         {
-            let at = look(fd.as_fd())?;
+            let at = look(&dir)?;
             if own.is_clean(at) {
                 if let Meets::It(own) = own.ahead(at, &[*last]) {
                     return Err(stopped(own));
                 }
-                let handle = Handle::Opened(fd);
+                let handle = Handle::Opened(dir);
                 end(&handle)?;
                 return Ok(Some(handle));
             }
         }
         let mut near = false;
         let mut reached = None;
-        let mut meet = |at: BorrowedFd<'_>, gone: usize| {
+        let mut meet = |at: &Dir, gone: usize| {
             let at = look(at)?;
             reached = Some(at);
             match own.ahead(at, &parts[gone..]) {
@@ -125,7 +109,7 @@ impl Disk {
             }
             Ok(())
         };
-        meet(self.root.as_fd(), 0)?;
+        meet(&self.root, 0)?;
         let found = self.steps(path, dirs, &mut meet)?;
         if let Some(handle) = &found {
             end(handle)?;
@@ -139,35 +123,20 @@ impl Disk {
     /// The same, where a missing component is an error.
     pub(super) fn walk_to<'p>(&self, path: &'p str) -> Result<(Handle<'_>, &'p str), DiskError> {
         self.walk(path)?
-            .ok_or_else(|| self.err(path, "find the directory above it", Errno::ENOENT))
+            .ok_or_else(|| self.err(path, "find the directory above it", sys::error(ErrorKind::NotFound)))
     }
 
     /// By one call: the directory, or that it is missing. `None` where the other way has to decide.
-    #[cfg(target_os = "linux")]
-    fn whole(&self, dir: &str) -> Option<Option<OwnedFd>> {
-        use nix::fcntl::{OpenHow, ResolveFlag, openat2};
-        let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH;
-        let how = OpenHow::new().flags(DIRECTORY).resolve(resolve);
-        let dir = dir.strip_prefix('/').unwrap_or(dir);
-        for _ in 0..AGAIN {
-            match openat2(self.root.as_fd(), dir, how) {
-                Ok(fd) => return Some(Some(fd)),
-                Err(Errno::ENOENT) => return Some(None),
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                // EPERM is what a seccomp filter answers that was written before the call existed.
-                Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL | Errno::E2BIG) => {
-                    self.way.set(Way::Steps);
-                    return None;
-                }
-                Err(_) => return None,
+    fn whole(&self, dir: &str) -> Option<Option<Dir>> {
+        match self.root.whole(dir.strip_prefix('/').unwrap_or(dir)) {
+            Whole::Found(dir) => Some(Some(dir)),
+            Whole::Missing => Some(None),
+            Whole::Unsure => None,
+            Whole::Never => {
+                self.way.set(Way::Steps);
+                None
             }
         }
-        None
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn whole(&self, _: &str) -> Option<Option<OwnedFd>> {
-        None
     }
 
     /// Component by component; `meet` is told each directory, and how many components lead to it.
@@ -175,27 +144,26 @@ impl Disk {
         &self,
         path: &str,
         dirs: &[&str],
-        meet: &mut dyn FnMut(BorrowedFd<'_>, usize) -> Result<(), DiskError>,
+        meet: &mut dyn FnMut(&Dir, usize) -> Result<(), DiskError>,
     ) -> Result<Option<Handle<'_>>, DiskError> {
-        let mut at = Handle::Root(self.root.as_fd());
+        let mut at = Handle::Root(&self.root);
         for (i, part) in dirs.iter().enumerate() {
-            match openat(at.as_fd(), *part, DIRECTORY, Mode::empty()) {
-                Ok(fd) => {
-                    meet(fd.as_fd(), i + 1)?;
-                    at = Handle::Opened(fd);
+            match at.enter(part) {
+                Ok(dir) => {
+                    meet(&dir, i + 1)?;
+                    at = Handle::Opened(dir);
                 }
-                Err(Errno::ENOENT) => return Ok(None),
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(e) => {
                     let component = self.show(&dirs[..=i].join("/"));
-                    if let Ok(target) = readlinkat(at.as_fd(), *part) {
-                        let target = target.to_string_lossy().into_owned();
+                    if let Some(target) = at.link_words(part) {
                         return Err(DiskError::LinkInPath {
                             path: self.show(path),
                             component,
                             target,
                         });
                     }
-                    if e == Errno::ENOTDIR {
+                    if e.kind() == ErrorKind::NotADirectory {
                         return Err(DiskError::NotADirectory {
                             path: self.show(path),
                             component,
@@ -211,15 +179,17 @@ impl Disk {
 
 /// The directory a walk ended in.
 pub(super) enum Handle<'a> {
-    Root(BorrowedFd<'a>),
-    Opened(OwnedFd),
+    Root(&'a Dir),
+    Opened(Dir),
 }
 
-impl AsFd for Handle<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+impl Deref for Handle<'_> {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
         match self {
-            Handle::Root(fd) => *fd,
-            Handle::Opened(fd) => fd.as_fd(),
+            Handle::Root(dir) => dir,
+            Handle::Opened(dir) => dir,
         }
     }
 }
@@ -237,7 +207,11 @@ fn components(path: &str) -> Result<Vec<&str>, &'static str> {
             "." | ".." => return Err("it has a component '.' or '..'"),
             p if p.contains('\0') => return Err("it contains a NUL byte"),
             p if p.len() > 255 => return Err("it has a component of more than 255 bytes"),
-            _ => {}
+            p => {
+                if let Some(why) = sys::odd_name(p) {
+                    return Err(why);
+                }
+            }
         }
     }
     Ok(parts)

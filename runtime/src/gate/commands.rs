@@ -5,6 +5,13 @@ use std::net::IpAddr;
 use jos_schemas::documents::policy::{CommandGrant, Grant};
 use jos_schemas::text::AbsPath;
 
+/// What runs a listed text. On Windows the world finds it in the system's own folder, and hands the text on as it stands.
+const SHELL: &[&str] = if cfg!(windows) {
+    &["cmd.exe", "/d", "/s", "/c"]
+} else {
+    &["/bin/sh", "-c"]
+};
+
 /// The argv of a listed command, or `None` when the list does not cover it.
 pub(crate) fn resolve(grant: &Grant, text: &str) -> Option<Vec<String>> {
     if text.contains('\0') {
@@ -14,7 +21,8 @@ pub(crate) fn resolve(grant: &Grant, text: &str) -> Option<Vec<String>> {
     for listed in &grant.shell {
         match listed {
             CommandGrant::Exact(exact) if exact == text => {
-                return Some(vec!["/bin/sh".into(), "-c".into(), text.into()]);
+                let shell = SHELL.iter().copied().chain([text]);
+                return Some(shell.map(str::to_owned).collect());
             }
             CommandGrant::Exact(_) => {}
             CommandGrant::Template(template) => templates.push(&template.argv),

@@ -12,6 +12,8 @@ mod paths;
 mod review;
 pub(crate) mod software;
 mod system;
+#[cfg(any(windows, test))]
+mod windows;
 mod words;
 
 use std::collections::BTreeMap;
@@ -177,6 +179,7 @@ impl<'a> Gate<'a> {
             .chain(self.hub.then_some(HUB_WITHIN))
             .chain(runtime)
             .chain(self.slots.then_some(IMAGE))
+            .filter(|feature| here::has(feature))
     }
 
     /// Holds a whole state against what `source` was granted.
@@ -229,6 +232,10 @@ impl<'a> Gate<'a> {
 
     fn step(&self, source: Source, label: &str, step: &Step, found: &mut Judgement) {
         agents::limits(source, label, step, found);
+        if let Some(why) = here::why_not(step) {
+            found.unsupported(label, why.to_owned());
+            return;
+        }
         match step {
             Step::File(file) => {
                 let secret = matches!(file.content, Some(Content::Secret(_)));
@@ -304,7 +311,7 @@ impl<'a> Gate<'a> {
         }
         let recursive = touch == Touch::Remove { recursive: true };
         let around = matches!(touch, Touch::Dir { .. }) || recursive;
-        let executable = matches!(touch, Touch::File { mode } if mode & EXECUTE_BITS != 0);
+        let executable = matches!(touch, Touch::File { mode } if mode & EXECUTE_BITS != 0 || here::runs(path));
         let code = self.paths.is_code(path) || executable || around && self.paths.has_code_below(path);
         let special = matches!(touch, Touch::File { mode } | Touch::Dir { mode } if mode & SPECIAL_BITS != 0);
         let covers = |glob: &str| {
@@ -425,6 +432,31 @@ impl<'a> Gate<'a> {
     /// What `source` was granted.
     pub fn grant(&self, source: Source) -> Option<&'a Grant> {
         self.own_grant(source).or_else(|| self.policy.grants.get(&source))
+    }
+}
+
+/// What this system lacks, and what it runs by name: on most, nothing.
+#[cfg(not(windows))]
+mod here {
+    use jos_schemas::documents::desired_state::Step;
+
+    pub(super) const fn has(_: &str) -> bool {
+        true
+    }
+    pub(super) const fn why_not(_: &Step) -> Option<&'static str> {
+        None
+    }
+    pub(super) const fn runs(_: &str) -> bool {
+        false
+    }
+}
+
+#[cfg(windows)]
+mod here {
+    pub(super) use super::windows::{runs, why_not};
+
+    pub(super) fn has(feature: &str) -> bool {
+        !super::windows::ABSENT.contains(&feature)
     }
 }
 

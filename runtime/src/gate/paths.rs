@@ -20,6 +20,8 @@ const PROTECTED: &[&str] = &[
     Layout::LINUX.state,
     Layout::LINUX.share,
     Layout::MACOS.etc,
+    #[cfg(windows)]
+    Layout::WINDOWS.etc,
     "/etc/config/jos",
     "/usr/bin/jos",
     "/usr/sbin/jos",
@@ -189,11 +191,22 @@ const CODE: &[&str] = &[
 /// Whether what stands at `path` becomes code whatever the policy lists: for whoever writes a policy.
 pub fn is_code_path(path: &str) -> bool {
     let path = fold(path);
-    CODE.iter().any(|p| covers(&fold(p), &path)) || code_configs().any(|p| covers(&p, &path))
+    code_paths().any(|p| covers(&fold(p), &path)) || code_configs().any(|p| covers(&p, &path))
+}
+
+fn code_paths() -> impl Iterator<Item = &'static str> {
+    #[cfg(windows)]
+    const HERE: &[&str] = super::windows::CODE;
+    #[cfg(not(windows))]
+    const HERE: &[&str] = &[];
+    CODE.iter().chain(HERE).copied()
 }
 
 /// How paths are compared: as they are, or as a file system that knows no case compares them.
 fn fold(path: &str) -> Cow<'_, str> {
+    if cfg!(windows) {
+        return Cow::Owned(path.to_lowercase());
+    }
     if !cfg!(target_os = "macos") {
         return Cow::Borrowed(path);
     }
@@ -322,8 +335,7 @@ impl Paths {
             .map(|s| (*s).to_owned())
             .chain(policy_globs)
             .chain(own.iter().cloned());
-        let mut code: Vec<String> = CODE
-            .iter()
+        let mut code: Vec<String> = code_paths()
             .map(|s| fold(s).into_owned())
             .chain(code_configs())
             .collect();

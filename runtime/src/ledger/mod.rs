@@ -51,8 +51,6 @@ mod tail;
 mod tests;
 mod verify;
 
-use std::os::unix::fs::MetadataExt;
-
 use jos_schemas::documents::ledger::Record;
 use jos_schemas::documents::policy::Source;
 use jos_schemas::text::{Name, Sha256Hex, Utc};
@@ -409,7 +407,7 @@ fn lock(disk: &Disk, dir: &str) -> Result<std::fs::File, LedgerError> {
         file.lock().map_err(|_| LedgerError::Locked)?;
         // Whoever set a damaged ledger aside took its lock file along: then this is the lock of another ledger.
         let here = disk.lstat(&path)?.map(|meta| meta.inode);
-        if file.metadata().ok().map(|meta| meta.ino()) == here {
+        if crate::disk::number_of(&file) == here {
             return Ok(file);
         }
         disk.ensure_dir(dir)?;

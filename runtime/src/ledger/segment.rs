@@ -1,7 +1,6 @@
 //! One segment file: its name, its header, and the scan that checks its lines.
 
 use jos_trust::Digest;
-use nix::errno::Errno;
 
 use super::line::{Chain, Line};
 use super::{LedgerError, READ_LIMIT};
@@ -47,14 +46,7 @@ pub(super) fn read(disk: &Disk, dir: &str, number: u32) -> Result<Option<Vec<u8>
 pub(super) fn unreadable(e: &DiskError) -> Option<&'static str> {
     match e {
         DiskError::TooLarge { .. } => Some("it is longer than any that is written"),
-        DiskError::Io { source, .. } => {
-            let errno = Errno::from_raw(source.raw_os_error()?);
-            #[cfg(target_os = "linux")]
-            if errno == Errno::EUCLEAN {
-                return Some("the file system says that it is corrupt");
-            }
-            matches!(errno, Errno::EIO | Errno::EBADMSG).then_some("the disk cannot read it")
-        }
+        DiskError::Io { source, .. } => crate::disk::damage(source),
         _ => None,
     }
 }

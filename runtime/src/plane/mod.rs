@@ -108,11 +108,7 @@ impl<'a> Plane<'a> {
         world.random.fill(&mut random);
         let tag = crate::hex::encode(&random);
         if !setup.state_dir.is_dir() {
-            use std::os::unix::fs::DirBuilderExt;
-            let made = std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&setup.state_dir);
+            let made = crate::disk::make_private(&setup.state_dir);
             let shown = setup.state_dir.display().to_string();
             made.map_err(|e| DiskError::io(shown, "make the data directory", e))?;
         }

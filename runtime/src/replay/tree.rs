@@ -110,7 +110,7 @@ impl Machine {
     /// Writes the tree below `root`, which is fresh. Owners are set where this process may. Secrets are markers unless
     /// `secrets` gives their values.
     pub fn write_tree(&self, root: &Disk, secrets: SecretOf<'_>, blobs: &mut Blobs<'_>) -> Result<(), DiskError> {
-        let me = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let me = crate::disk::me();
         let attrs = |shape: &Shape| {
             let mode = shape
                 .mode

@@ -79,6 +79,43 @@ pub(super) struct Ready {
     channel: Channel,
 }
 
+#[cfg(windows)]
+impl Target {
+    /// What the service keeps: `state`, by these where they are named, else by agent.toml's.
+    pub(super) fn of(
+        state: PathBuf,
+        policy: Option<PathBuf>,
+        trust: Option<PathBuf>,
+        state_dir: Option<PathBuf>,
+        baked: bool,
+    ) -> Self {
+        Self {
+            state,
+            root: None,
+            policy,
+            trust,
+            state_dir,
+            secrets: None,
+            name: None,
+            source: if baked { Origin::Baseline } else { Origin::Local },
+            blobs: None,
+            wait: 10,
+        }
+    }
+}
+
+#[cfg(windows)]
+impl Ready {
+    /// The agent's name.
+    pub(super) fn name(&self) -> &Name {
+        &self.setup.name
+    }
+    /// The state's bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.doc.bytes
+    }
+}
+
 impl Target {
     /// Reads configuration, policy, trust and the state's bytes. Changes nothing.
     pub(super) fn ready(&self) -> Result<Ready, Failure> {
@@ -243,8 +280,9 @@ fn inside(root: Option<&Path>, path: &Path) -> Option<String> {
         .or_else(|_| std::path::absolute(path))
         .ok()?;
     let Some(root) = root else {
-        return path.to_str().map(str::to_owned);
+        return Some(jos_runtime::disk::managed(&path));
     };
-    let below = path.strip_prefix(std::fs::canonicalize(root).ok()?).ok()?.to_str()?;
+    let below = path.strip_prefix(std::fs::canonicalize(root).ok()?).ok()?;
+    let below = jos_runtime::disk::managed(below);
     (!below.is_empty()).then(|| format!("/{below}"))
 }

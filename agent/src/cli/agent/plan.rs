@@ -45,14 +45,13 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Result<Self, Failure> {
-        use std::os::unix::fs::DirBuilderExt;
         let unlike = crate::files::unlike_any_other().map_err(Failure::failed)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "the name is random and the folder is made exclusively, for us alone"
         )]
         let path = std::env::temp_dir().join(format!("jos-plan-{unlike}"));
-        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        let made = jos_runtime::disk::make_private_new(&path);
         made.map_err(|e| Failure::failed(format!("{}: cannot make: {e}", path.display())))?;
         Ok(Self(path))
     }

@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::Xattrs;
+use crate::disk::Xattrs;
 
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
