@@ -48,7 +48,10 @@ mod service;
 mod services;
 #[cfg_attr(windows, path = "windows/signals.rs")]
 mod signals;
-#[cfg_attr(windows, expect(dead_code, reason = "no artifact runs there; an install reads what it asks for"))]
+#[cfg_attr(
+    windows,
+    expect(dead_code, reason = "no artifact runs there; an install reads what it asks for")
+)]
 mod subject;
 #[cfg_attr(windows, path = "windows/world/mod.rs")]
 mod world;

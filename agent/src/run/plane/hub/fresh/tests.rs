@@ -17,6 +17,9 @@ fn recorded(bench: &Bench) -> usize {
     String::from_utf8_lossy(&ledger).matches("freeze: ").count()
 }
 
+/// What a taken-over half says in place of the hub's statement on what is offered.
+type Lie = Box<dyn Fn(&Value, u64) -> Value + Send>;
+
 /// So many heartbeats later nobody is alarmed.
 fn stays_calm(bench: &Bench, heartbeats: usize, what: &str) {
     let before = bench.hub().heartbeats.len();
@@ -65,7 +68,7 @@ fn freeze_a_hub_that_vouches_for_nothing_any_more_raises_an_alarm_and_once_in_th
     let bench = Bench::new();
     bench.takes(5);
     let replayed = bench.hub().heartbeats[0].clone();
-    let lies: [(&str, Box<dyn Fn(&Value, u64) -> Value + Send>); 5] = [
+    let lies: [(&str, Lie); 5] = [
         (
             "an old statement",
             Box::new(move |_, offered| freshness(&json!({}), &replayed, offered, &key(4, "hub-1"))),
