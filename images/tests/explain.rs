@@ -62,8 +62,8 @@ fn a_base_beside_the_profile_goes_before_the_built_in_one() {
 fn list_names_every_target_and_base() {
     let bench = Bench::new();
     let json: serde_json::Value = serde_json::from_str(&bench.run(&["list", "--json"]).ok()).expect("JSON");
-    assert_eq!(json["targets"].as_array().map(Vec::len), Some(12));
-    assert_eq!(json["bases"].as_array().map(Vec::len), Some(3));
+    assert_eq!(json["targets"].as_array().map(Vec::len), Some(13));
+    assert_eq!(json["bases"].as_array().map(Vec::len), Some(4));
 }
 
 #[test]
