@@ -1,7 +1,7 @@
 //! Cases that agents must pass: each on a node of its own, in a directory of its own, with copies of the agents and tools.
 //!
 //! The node is the real one, executor, gate and ledger included; only its data is fresh, so that no case sees the live
-//! daemon, or another case. A case that checks nothing is refused when it is read ([`read`]).
+//! daemon, or another case. A case that checks nothing is refused when it is read (`evals/read.rs`).
 
 mod jaros;
 mod read;
