@@ -40,7 +40,7 @@ Example: jos-hub backup --data /var/lib/jos-hub --to /backup/hub-2026-11-21
 
 The hub may run meanwhile. The copy holds every secret of the hub, the CA's key too: keep it as you keep those.
 
-It is made on the hub's own machine alone, and there is no --url: an API token, an admin's too, gives nobody the hub's keys.
+It is made on the hub's own machine alone, and --url is refused: an API token, an admin's too, gives nobody the hub's keys.
 From afar it is made over SSH: ssh hub.example sudo -u jos-hub jos-hub backup --data /var/lib/jos-hub --to /backup/hub-2026-11-21")]
 pub(super) struct BackupArgs {
     /// A directory that is empty or not there
