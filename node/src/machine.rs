@@ -21,7 +21,7 @@ pub const TRANSITIONS: [(MachineState, &str, MachineState); 8] = [
     (Failed, "reset", Pending),
 ];
 /// What `advance` does where no events are named.
-const USUAL: [&str; 2] = ["start", "complete"];
+pub(crate) const USUAL: [&str; 2] = ["start", "complete"];
 /// Most events in one decision.
 const MOST: usize = 64;
 

@@ -2,6 +2,7 @@
 
 mod again;
 mod imported;
+mod quick;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -27,7 +28,7 @@ use crate::{gate, machine};
 
 /// A job that has begun.
 struct Open {
-    agent: String,
+    agent: Name,
     /// Decisions that have no outcome yet, in order.
     waiting: VecDeque<Decision>,
     ids: HashSet<String>,
@@ -122,6 +123,12 @@ impl<'p> Pass<'p> {
         if let Err(reason) = self.seals.line(line) {
             self.diverges(line.index, "", "", &reason);
         }
+        if self.quick(line).is_none() {
+            self.whole(line);
+        }
+    }
+
+    fn whole(&mut self, line: &Line<'_>) {
         let read = match Read::of(line, self.archive) {
             Ok(read) => read,
             Err(e) => return self.diverges(line.index, "", "", &e),
@@ -182,16 +189,8 @@ impl<'p> Pass<'p> {
         if read.attempt > 1 {
             self.rerun(line, read);
         }
-        let open = Open {
-            agent: read.agent.to_string(),
-            waiting: VecDeque::new(),
-            ids: HashSet::new(),
-            state: MachineState::Pending,
-            reason: None,
-            decided: 0,
-            verdict: None,
-        };
-        let before = self.open.insert(read.job.to_string(), open);
+        let agent = Name::new(&*read.agent).map_err(|e| e.to_string())?;
+        let before = self.open.insert(read.job.to_string(), Open::of(agent));
         source(line, Source::Operator)?;
         let asked: Asked = read.document()?;
         self.trail(&asked.trail, &read.agent)?;
@@ -212,7 +211,7 @@ impl<'p> Pass<'p> {
     /// The job that a record belongs to, which must be its agent's.
     fn opened<'o>(open: &'o mut HashMap<String, Open>, read: &Read<'_>) -> Result<&'o mut Open, String> {
         let job = open.get_mut(&*read.job).ok_or("its job has not begun, or is over")?;
-        if job.agent != read.agent {
+        if job.agent.as_str() != read.agent {
             return Err(format!("found the agent {} in a job of {}", read.agent, job.agent));
         }
         Ok(job)
@@ -315,8 +314,10 @@ impl<'p> Pass<'p> {
         let came = Came { result, reason, trail };
         job.state = after(job.state, &decision, &came);
         job.reason.clone_from(&came.reason);
-        job.verdict = (job.state == MachineState::Failed && came.ok() && decision.kind == "advance")
-            .then(|| (line.index, decision.id.clone(), note(&came)));
+        if decision.kind == "advance" {
+            let failed = job.state == MachineState::Failed && came.ok();
+            job.verdict = failed.then(|| (line.index, decision.id.clone(), note(&came)));
+        }
         let built_in = gate::BUILT_IN.contains(&decision.kind.as_str());
         if came.ok() {
             match decision.kind.as_str() {
@@ -332,7 +333,6 @@ impl<'p> Pass<'p> {
         if let Some(reason) = &came.reason {
             self.fails("failed", line, read, Some(&decision.id), reason);
         }
-        let agent = Name::new(&*read.agent).map_err(|e| e.to_string())?;
         let again = &mut self.again;
         again.act().maybe("reason", came.reason.as_deref());
         if captures {
@@ -355,7 +355,8 @@ impl<'p> Pass<'p> {
             true => serde_json::from_str(captured.result.get()).map_err(|e| e.to_string())?,
             false => came.result,
         };
-        let draft = Draft::outcome(&read.job, &agent, &decision, &Came { result, ..came });
+        let agent = &Self::opened(&mut self.open, read)?.agent;
+        let draft = Draft::outcome(&read.job, agent, &decision, &Came { result, ..came });
         same(line, draft.head, draft.act)?;
         trailed
     }
@@ -412,7 +413,6 @@ impl<'p> Pass<'p> {
                 job.waiting.len()
             ));
         }
-        let agent = Name::new(&*read.agent).map_err(|e| e.to_string())?;
         let again = &mut self.again;
         again.bare().text("agent", &read.agent).text("job", &read.job);
         again.truth("ok", reason.is_none());
@@ -424,7 +424,7 @@ impl<'p> Pass<'p> {
         }
         same(
             line,
-            Draft::ended(&read.job, &agent, state, reason.as_deref()).head,
+            Draft::ended(&read.job, &job.agent, state, reason.as_deref()).head,
             None,
         )
     }

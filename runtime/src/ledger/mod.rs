@@ -35,6 +35,7 @@
 mod archive;
 mod aside;
 mod blobs;
+mod cursor;
 mod export;
 mod follow;
 mod group;
@@ -65,13 +66,13 @@ pub use archive::Archive;
 pub use aside::{Aside, asides, set_aside_damaged};
 pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
+pub use cursor::Cursor;
 pub use export::{Export, LedgerKey, export};
 pub use follow::Follow;
 pub use group::{Committer, Submitted, Submitter};
 pub use line::{Line, source_word};
 pub use named::{blob_names, required_blobs};
 pub use read::{Extent, read_all, read_lines, read_segment};
-pub(crate) use scan::plain_end;
 pub use verify::{Anchor, Anchored, Sealed, Verdict, verify};
 
 /// The kind of a record that history may begin with.

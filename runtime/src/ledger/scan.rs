@@ -18,7 +18,7 @@ const fn special(word: u64) -> u64 {
 }
 
 /// Where the plain part of a string that goes on at `at` ends, and whether it is all ASCII. `None` where the bytes end first.
-pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
+pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
     let mut high = 0;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*word);

@@ -13,11 +13,8 @@ use jos_schemas::text::{AbsPath, Mode, Owner};
 use jos_trust::Digest;
 
 use super::line::{ChangeLine, Ids, ReportLine, ShapeLine};
-use crate::ledger::plain_end;
+use crate::ledger::Cursor;
 use crate::plan::Action;
-
-/// The largest payload that is read so.
-const MOST: usize = 64 * 1024;
 
 /// A step of a flow, and what is in its payload beside it.
 pub(super) struct QuickFlow<'a> {
@@ -48,7 +45,7 @@ pub(super) fn flow(payload: &[u8]) -> Option<QuickFlow<'_>> {
     });
     let artifact = at.after(",\"type\":\"file\"},\"artifact\":")?.text()?;
     let gate = at.after(",\"gate\":")?.text()?.parse().ok()?;
-    let ids = at.maybe(",\"ids\":", Cursor::ids)?.unwrap_or_default();
+    let ids = at.maybe(",\"ids\":", ids)?.unwrap_or_default();
     let step = at.after(",\"step\":")?.text()?;
     at.after("},\"source\":\"artifact\"}")?.end()?;
     Some(QuickFlow {
@@ -70,8 +67,8 @@ pub(super) fn report(payload: &[u8]) -> Option<ReportLine<'_>> {
         "update" => Action::Update,
         _ => return None,
     };
-    let after = at.maybe(",\"after\":", Cursor::shape)?;
-    let before = at.maybe(",\"before\":", Cursor::shape)?;
+    let after = at.maybe(",\"after\":", shape)?;
+    let before = at.maybe(",\"before\":", shape)?;
     at.after(",\"source\":\"artifact\",\"step\":")?;
     let step = Cow::Borrowed(at.text()?);
     let what = Cow::Borrowed(at.after(",\"what\":")?.text()?);
@@ -88,98 +85,37 @@ pub(super) fn report(payload: &[u8]) -> Option<ReportLine<'_>> {
     Some(ReportLine::of(OutcomeKind::Applied, vec![change]))
 }
 
-/// Walks over canonical bytes.
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
+fn ids<'a>(at: &mut Cursor<'a>) -> Option<Ids<'a>> {
+    let mut ids = Ids::new();
+    at.after("{")?;
+    while at.after("}").is_none() {
+        if !ids.is_empty() {
+            at.after(",")?;
+        }
+        let name = at.text()?;
+        ids.insert(name, at.after(":")?.text()?);
+    }
+    Some(ids)
 }
 
-impl<'a> Cursor<'a> {
-    /// Larger payloads have limits of their own, which the first reading knows. A router's small program does without all
-    /// this: what never begins is not compiled (decision 043).
-    fn new(bytes: &'a [u8]) -> Option<Self> {
-        if cfg!(target_arch = "mips") {
-            return None;
-        }
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= MOST)?;
-        Some(Self { text, at: 0 })
-    }
-
-    /// Steps over `literal`, which must stand here.
-    fn after(&mut self, literal: &str) -> Option<&mut Self> {
-        self.text.as_bytes()[self.at..]
-            .starts_with(literal.as_bytes())
-            .then(|| {
-                self.at += literal.len();
-                self
-            })
-    }
-
-    /// What follows `literal`, where it stands here. The outer `None`: it does, and something unknown follows.
-    fn maybe<T>(&mut self, literal: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
-        match self.after(literal) {
-            Some(at) => read(at).map(Some),
-            None => Some(None),
-        }
-    }
-
-    /// A string without escapes.
-    fn text(&mut self) -> Option<&'a str> {
-        let start = self.after("\"")?.at;
-        let (end, _) = plain_end(self.text.as_bytes(), start)?;
-        self.at = end;
-        self.after("\"")?;
-        self.text.get(start..end)
-    }
-
-    /// An integer that is surely in range.
-    fn number(&mut self) -> Option<u64> {
-        let digits = self.text.as_bytes()[self.at..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit());
-        let end = self.at + digits.count();
-        let number = self.text.get(self.at..end)?;
-        self.at = end;
-        let plain = number.len() <= 15 && (number == "0" || !number.starts_with('0'));
-        number.parse().ok().filter(|_| plain)
-    }
-
-    fn end(&self) -> Option<()> {
-        (self.at == self.text.len()).then_some(())
-    }
-
-    fn ids(&mut self) -> Option<Ids<'a>> {
-        let mut ids = Ids::new();
-        self.after("{")?;
-        while self.after("}").is_none() {
-            if !ids.is_empty() {
-                self.after(",")?;
-            }
-            let name = self.text()?;
-            ids.insert(name, self.after(":")?.text()?);
-        }
-        Some(ids)
-    }
-
-    /// A file as everybody may read it.
-    fn shape(&mut self) -> Option<ShapeLine<'a>> {
-        self.after("{\"kind\":\"file\",\"mode\":")?;
-        let mode = Some(self.text()?);
-        let owner = self.after(",\"owner\":")?.text()?;
-        let sha256 = Some(self.after(",\"sha256\":")?.text()?);
-        let size = Some(self.after(",\"size\":")?.number()?);
-        self.after("}")?;
-        Some(ShapeLine {
-            kind: Cow::Borrowed("file"),
-            mode,
-            owner,
-            size,
-            sha256,
-            mac: None,
-            secret: None,
-            target: None,
-        })
-    }
+/// A file as everybody may read it.
+fn shape<'a>(at: &mut Cursor<'a>) -> Option<ShapeLine<'a>> {
+    at.after("{\"kind\":\"file\",\"mode\":")?;
+    let mode = Some(at.text()?);
+    let owner = at.after(",\"owner\":")?.text()?;
+    let sha256 = Some(at.after(",\"sha256\":")?.text()?);
+    let size = Some(at.after(",\"size\":")?.number()?);
+    at.after("}")?;
+    Some(ShapeLine {
+        kind: Cow::Borrowed("file"),
+        mode,
+        owner,
+        size,
+        sha256,
+        mac: None,
+        secret: None,
+        target: None,
+    })
 }
 
 #[cfg(test)]
@@ -265,7 +201,10 @@ mod tests {
             let changed = text.replace(from, to);
             assert!(changed != text && !quick(changed.as_bytes()), "{changed}");
         }
-        let long = text.replace("\"content\":\"\"", &format!("\"content\":\"{}\"", "x".repeat(MOST)));
+        let long = text.replace(
+            "\"content\":\"\"",
+            &format!("\"content\":\"{}\"", "x".repeat(Cursor::MOST)),
+        );
         assert!(!quick(long.as_bytes()));
     }
 }
