@@ -2,8 +2,8 @@
 # An agent that has nothing to do but to keep its session with its hub: memory, wake-ups, CPU time, bytes on the wire. Real
 # programs, the agent in a network namespace of its own whose only link is the one that is counted. Sourced by scripts/bench.
 
-# Both halves, from the outer one's id.
-halves() {
+# Both halves, and the node where there is one, from the outer one's id.
+processes() {
     printf '%s ' "$1"
     pgrep -P "$1" | tr '\n' ' '
 }
@@ -20,10 +20,18 @@ carried() {
     ip netns exec "$1" awk '/eth0:/ { sub(/^.*:/, ""); print $1 + $9 }' /proc/net/dev
 }
 
-# idle JOS DEVICE JOS_HUB DIR SECONDS: rows of a Markdown table. DEVICE is the program that is measured, its settings are the
-# default ones.
+# named AGENT PID: what a process of this agent is.
+named() {
+    case $(tr '\0' ' ' <"/proc/$2/cmdline") in
+        *' serve --joined '*) echo 'is the node of the runtime' ;;
+        *) if [ "$2" = "$1" ]; then echo 'applies'; else echo 'speaks to the hub'; fi ;;
+    esac
+}
+
+# idle JOS DEVICE JOS_HUB DIR SECONDS [runtime]: rows of a Markdown table. DEVICE is the program that is measured, its settings are
+# the default ones, and with `runtime` it keeps a node.
 idle() {
-    local jos=$1 device=$2 hub=$3 dir=$4 seconds=$5 space=ji$$ port hub_pid agent_pid pids
+    local jos=$1 device=$2 hub=$3 dir=$4 seconds=$5 with=${6:-} space=ji$$ port hub_pid agent_pid pids
     ip netns add "$space"
     # shellcheck disable=SC2064
     trap "kill \$(cat '$dir'/*.pid 2>/dev/null) 2>/dev/null || true; ip netns del $space 2>/dev/null || true; rm -rf '$dir'" EXIT
@@ -48,6 +56,7 @@ idle() {
         mkdir www
         printf 'kind = "jos.policy"\n[grants.hub]\nfiles = ["%s/www/**"]\n' "$dir" >policy.toml
         printf 'name = "kiosk"\npolicy = "%s/policy.toml"\ntrust = "%s/none"\nstate_dir = "%s/state"\n' "$dir" "$dir" "$dir" >agent.toml
+        [ -z "$with" ] || printf '[runtime]\ndata_dir = "%s/node"\n' "$dir" >>agent.toml
         cat >state.toml <<STATE
 kind = "jos.agent.desired_state"
 [meta]
@@ -72,7 +81,7 @@ STATE
     timeout 60 sh -c "until [ -e '$dir/www/motd' ]; do sleep 0.2; done" || die "the state was not applied" "$(tail "$dir/agent.log")"
     # Until what came with the apply is over: its report, the next heartbeat.
     sleep 90
-    pids=$(halves "$agent_pid")
+    pids=$(processes "$agent_pid")
     local before_wakes before_bytes before_ticks memory
     # shellcheck disable=SC2086  # several
     before_wakes=$(wakes $pids) before_ticks=$(ticks_of $pids)
@@ -84,13 +93,13 @@ STATE
 import sys
 seconds, hertz, wakes, ticks, carried = map(int, sys.argv[1:])
 day = 86_400 / seconds
-print(f"| wake-ups of both halves, over {seconds} s | {wakes / seconds * 60:.1f} a minute |")
-print(f"| CPU time of both halves | {ticks / hertz / seconds * 1000:.2f} ms a second |")
+print(f"| wake-ups of all processes, over {seconds} s | {wakes / seconds * 60:.1f} a minute |")
+print(f"| CPU time of all processes | {ticks / hertz / seconds * 1000:.2f} ms a second |")
 print(f"| bytes on the wire, both ways, down to Ethernet's headers | {carried * day / 1e6:.2f} MB a day |")
 PY
     for pid in $pids; do
         memory=$(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")
-        printf '| memory (PSS) of the half with process %s | %s KiB |\n' "$([ "$pid" = "$agent_pid" ] && echo "that applies" || echo "that speaks to the hub")" "$memory"
+        printf '| memory (PSS) of the process that %s | %s KiB |\n' "$(named "$agent_pid" "$pid")" "$memory"
     done
     kill "$agent_pid" "$hub_pid"
     wait "$agent_pid" "$hub_pid" || true
