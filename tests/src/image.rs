@@ -168,6 +168,7 @@ pub struct Flashed {
     dir: tempfile::TempDir,
     running: Option<Child>,
     boots: u32,
+    counts: bool,
 }
 
 impl Flashed {
@@ -189,7 +190,16 @@ impl Flashed {
             dir,
             running: None,
             boots: 0,
+            counts: false,
         }
+    }
+
+    /// The same with a clock of its own: its processor has one core, and an instruction takes a nanosecond of its time whatever it
+    /// takes here. Where it waits, time passes as it does here.
+    pub fn counting(board: Board, image: &Path) -> Self {
+        let mut machine = Self::new(board, image);
+        machine.counts = true;
+        machine
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -230,11 +240,18 @@ impl Flashed {
             Board::PiOnVirt => pi::boot(&mut command, &disk, self.dir.path()),
             Board::Amd64Uefi => {}
         }
-        command.args(["-accel", "tcg,thread=multi", "-nographic", "-nodefaults", "-no-reboot"]);
+        let (threads, cores) = if self.counts {
+            command.args(["-icount", "shift=0"]);
+            ("single", "1")
+        } else {
+            ("multi", "2")
+        };
+        let how = format!("tcg,thread={threads}");
+        command.args(["-accel", &how, "-nographic", "-nodefaults", "-no-reboot"]);
         let console = self.at(&format!("console-{}", self.boots));
         command.args(["-serial", &format!("file:{}", console.display())]);
         let drive = format!("file={},format=raw,if=none,id=disk", disk.display());
-        command.args(["-smp", "2", "-m", "1024", "-drive", &drive]);
+        command.args(["-smp", cores, "-m", "1024", "-drive", &drive]);
         command.args(["-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"]);
         let card = "virtio-net-pci,netdev=net,romfile=";
         command.args(["-netdev", "user,id=net", "-device", card]);

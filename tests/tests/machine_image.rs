@@ -367,3 +367,41 @@ fn qemu_amd64_uefi_image_on_a_base_that_is_brought_boots_enrols_and_applies() {
 fn qemu_raspberry_pi_card_enrols_applies_loses_its_power_and_comes_back_whole() {
     from_image_to_the_field_and_back_from_a_power_cut(Board::PiOnVirt);
 }
+
+/// Seconds of the machine's own time from its kernel's start until its hub's first state is being applied: it has enrolled,
+/// fetched and verified before. An instruction is a nanosecond there, so the time does not depend on what else works here.
+fn time_to_the_first_state(board: Board) -> f64 {
+    const SAID: &str = "logger JOS-UP-$(cut -d' ' -f1 /proc/uptime)-";
+    let hub = Hub::known_as("127.0.0.1", HOST);
+    let dir = tempfile::tempdir().expect("a folder");
+    let (profile, words) = profile_of(&hub, board, dir.path());
+    let text = fs::read_to_string(&profile).expect("the profile");
+    let granted = text.replace("shell = [", &format!("shell = [{SAID:?}, "));
+    assert!(granted != text);
+    fs::write(&profile, granted).expect("a scratch folder");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let image = only(&image::make(&profile, board.cpu(), &words, dir.path()), ".img");
+    hub.push(1, &json!({ "apply": [{ "type": "shell", "command": SAID }] }));
+    let mut machine = Flashed::counting(board, &image);
+    machine.power_on();
+    enrolled(&hub, &machine);
+    reported(&hub, &machine, 1, "applied");
+    machine.until_it_says("JOS-UP-");
+    let console = machine.console();
+    let said = console.split("JOS-UP-").nth(1).and_then(|rest| rest.split('-').next());
+    let seconds = said.and_then(|text| text.parse().ok()).expect("a number");
+    println!("{}: {seconds} s of emulated time", board.name());
+    seconds
+}
+
+#[test]
+#[ignore = "soak: one core that counts instructions, for minutes"]
+fn qemu_amd64_uefi_image_has_its_first_state_within_90_seconds_of_emulated_time() {
+    assert!(time_to_the_first_state(Board::Amd64Uefi) < 90.0);
+}
+
+#[test]
+#[ignore = "soak: one core of another CPU that counts instructions, for minutes"]
+fn qemu_raspberry_pi_card_has_its_first_state_within_90_seconds_of_emulated_time() {
+    assert!(time_to_the_first_state(Board::PiOnVirt) < 90.0);
+}
