@@ -327,6 +327,7 @@ async fn heartbeat_of(
             let known = agent.batches.len().saturating_sub(BATCHES);
             agent.batches.drain(..known);
             agent.figures_lost = figures.lost;
+    watchman::said(conn, about, &agent.telemetry, &said.telemetry, now).await?;
             agent.slot.take_in_late(&figures.samples, now)
         }
     };
