@@ -26,6 +26,8 @@ pub struct Fault {
     retry_after: Option<u32>,
     /// For the log.
     cause: Option<String>,
+    /// The database had no room for it.
+    no_room: bool,
 }
 
 /// What an operation comes to.
@@ -44,6 +46,7 @@ impl Fault {
             }),
             retry_after: None,
             cause: None,
+            no_room: false,
         }
     }
 
@@ -134,6 +137,11 @@ impl Fault {
         &self.problem
     }
 
+    /// Whether it was not done for want of room on the database's disk.
+    pub fn is_no_room(&self) -> bool {
+        self.no_room
+    }
+
     /// What is logged only.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
@@ -153,6 +161,10 @@ impl From<StoreError> for Fault {
         if error.passes() {
             let mut fault = Self::busy();
             fault.cause = Some(text);
+            fault.no_room = error.has_no_room();
+            if fault.no_room {
+                "the hub has no room to write; nothing of this was kept".clone_into(&mut fault.problem.message);
+            }
             return fault;
         }
         if error.is_no_text() {

@@ -184,6 +184,8 @@ pub struct Hub {
     pub dashboard: Dashboard,
     /// The second in which the database was last seen to take a write.
     pub probed: AtomicI64,
+    /// The second in which what a device said found no room in it last.
+    pub no_room: AtomicI64,
     /// How many long polls look at once: when a whole fleet is woken, heartbeats still find a connection to the database.
     pub looks: Semaphore,
     /// How many devices that waited are told of a change at once.
@@ -332,6 +334,7 @@ impl Hub {
             live: Live::default(),
             dashboard: Dashboard::default(),
             probed: AtomicI64::new(0),
+            no_room: AtomicI64::new(0),
             looks: Semaphore::new(LOOKS),
             told: Arc::new(Semaphore::new(TOLD)),
             challenges,

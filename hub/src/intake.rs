@@ -4,6 +4,7 @@
 mod single;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jos_schemas::documents::answer::Answer;
@@ -128,6 +129,7 @@ impl Intake {
                 let verdicts = match write(&hub, &batch).await {
                     Ok(verdicts) => verdicts,
                     Err(fault) => {
+                        note(&hub, &fault);
                         tracing::error!(
                             cause = fault.to_string(),
                             calls = batch.len(),
@@ -176,6 +178,7 @@ async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
         match (&call.said, verdict) {
             (Said::Heartbeat(_), Ok(())) => count(&hub.metrics.heartbeats),
             (Said::Report(_), Ok(())) => count(&hub.metrics.reports),
+            (_, Err(fault)) => note(hub, fault),
             _ => {}
         }
         // A device in quarantine, or a rollout that halted.
@@ -185,6 +188,13 @@ async fn write(hub: &Hub, batch: &[Call]) -> Done<Vec<Done<()>>> {
         hub.changed().await?;
     }
     Ok(verdicts)
+}
+
+/// For `/readyz`.
+fn note(hub: &Hub, fault: &Fault) {
+    if fault.is_no_room() {
+        hub.no_room.store(hub.clock.now(), Ordering::Relaxed);
+    }
 }
 
 /// All calls in one transaction. Nothing, and nothing written, where one of them breaks half-way.
@@ -317,6 +327,7 @@ async fn heartbeat_of(
     agent.version = said.version;
     agent.outcome = said.outcome.or(agent.outcome);
     agent.floor = agent.floor.max(said.version.unwrap_or(0));
+    watchman::said(conn, about, &agent.telemetry, &said.telemetry, now).await?;
     agent.telemetry.clone_from(&said.telemetry);
     let over = match &said.figures {
         None => Vec::from_iter(agent.slot.take_in(&said.telemetry, now)),

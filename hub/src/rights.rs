@@ -38,6 +38,10 @@ pub enum Deed {
     Abort,
     /// Hand over trust documents, and what admins say of the hub's CA.
     Vouch,
+    /// Make, list and revoke API tokens of one's own: on the dashboard alone, as no token makes another.
+    OwnTokens,
+    /// List and revoke the API tokens of others that are of a tenant.
+    OthersTokens,
     /// Look at the hub's own CAs and keys.
     LookAtHub,
     /// Run the hub: tenants, users, API tokens, its CAs and keys, all that it knows.
@@ -48,9 +52,9 @@ impl Deed {
     /// The role that it takes.
     pub const fn role(self) -> Role {
         match self {
-            Self::Look | Self::LookAtHub => Role::Viewer,
+            Self::Look | Self::OwnTokens | Self::LookAtHub => Role::Viewer,
             Self::Enrol | Self::Tend | Self::Ask | Self::Push | Self::Steer | Self::Audit => Role::Operator,
-            Self::Discard | Self::Retire | Self::Abort | Self::Vouch | Self::Run => Role::Admin,
+            Self::Discard | Self::Retire | Self::Abort | Self::Vouch | Self::OthersTokens | Self::Run => Role::Admin,
         }
     }
 

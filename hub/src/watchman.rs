@@ -1,7 +1,10 @@
-//! What looks wrong with a device: copies of its keys, a ledger that went back or forked.
+//! What looks wrong with a device: copies of its keys, a ledger that went back or forked, and what it says itself.
+
+use std::collections::BTreeMap;
 
 use jos_schemas::documents::hub::LedgerHead;
-use serde_json::json;
+use jos_schemas::text::Name;
+use serde_json::{Value, json};
 
 use crate::fault::{Done, Fault};
 use crate::gate;
@@ -16,6 +19,11 @@ use crate::store::{self, Conn, Stored};
 const SESSIONS_KEPT: usize = 16;
 /// A request of the session before may still be under way for so many seconds when the next session begins.
 const UNDER_WAY: i64 = 10;
+
+/// In its telemetry: that somebody should look at it, and why.
+pub const SAID: &str = "alarm";
+/// Characters that are kept of what a device says.
+const LONGEST: usize = 500;
 
 /// Puts a device whose keys are used in two places into quarantine; gives what it is told.
 pub async fn cloned(hub: &Hub, conn: &mut Conn, device: &Device, name: &str, detail: &str, now: i64) -> Done<Fault> {
@@ -110,4 +118,43 @@ pub async fn record(
         alarms::raise(conn, about, Kind::LedgerFork, &detail, now).await?;
     }
     Ok(())
+}
+
+/// Raises an alarm when a device begins to say that somebody should look at it, and clears it when it says so no longer. What
+/// was cleared by a person while it goes on was seen: it comes back when the device says something else.
+pub async fn said(
+    conn: &mut Conn,
+    about: About<'_>,
+    before: &BTreeMap<Name, Value>,
+    telemetry: &BTreeMap<Name, Value>,
+    now: i64,
+) -> Stored<()> {
+    let (before, found) = (alarm_of(before), alarm_of(telemetry));
+    let Some(found) = found else {
+        if before.is_some() {
+            alarms::over(conn, about, Kind::ByDevice, now).await?;
+        }
+        return Ok(());
+    };
+    let new = match alarms::raised(conn, about, Kind::ByDevice).await? {
+        // Seldom asked: only while a device says so.
+        Some((known, open)) => known != found || (!open && before.as_ref() != Some(&found)),
+        None => true,
+    };
+    if new {
+        alarms::raise(conn, about, Kind::ByDevice, &found, now).await?;
+    }
+    Ok(())
+}
+
+/// What it says, as one line that is not too long; whatever else it may be is told as JSON.
+fn alarm_of(telemetry: &BTreeMap<Name, Value>) -> Option<String> {
+    let text = match telemetry.get(SAID)? {
+        Value::Null | Value::Bool(false) => return None,
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let plain = text.chars().map(|sign| if sign.is_control() { ' ' } else { sign });
+    let line: String = plain.take(LONGEST).collect();
+    (!line.trim().is_empty()).then(|| line.trim().to_owned())
 }

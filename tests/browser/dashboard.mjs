@@ -145,6 +145,25 @@ for (const [name, path] of [
   await page.getByRole("heading", { level: 1 }).waitFor();
   await seen(name);
 }
+// A token for a script of one's own: its line is there once, and it is gone by one click.
+await page.goto(`${url}/t/default/api-tokens`);
+await seen("api-tokens");
+await page.getByLabel("Role").selectOption("operator");
+await page.getByLabel("Name").fill("nightly report");
+await page.getByLabel("Your password").fill(password);
+await page.getByRole("button", { name: "Make a token" }).click();
+const secret = await page.locator("#line").textContent();
+assert.match(secret, /^josapi1-[\w-]+$/);
+assert.ok((await page.locator("#ask").textContent()).includes(`--url ${url} --token-file`));
+await seen("api-token-made");
+await page.goto(`${url}/t/default/api-tokens`);
+const own = page.locator("tr", { hasText: "nightly report" });
+await own.getByText("good", { exact: true }).waitFor();
+assert.ok(!(await page.content()).includes(secret));
+await own.getByRole("button", { name: "Revoke" }).click();
+await own.getByText("revoked", { exact: true }).waitFor();
+await seen("api-token-revoked");
+
 for (const evil of JSON.parse(await step("evil"))) {
   await page.goto(`${url}/t/default/devices/${evil}`);
   await page.getByText("<script>").first().waitFor();

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::command::{Ran, run};
 use crate::postgres::Database;
+use crate::disk::Disk;
 use crate::programs::{jos, jos_hub};
 use crate::wait::until;
 
@@ -60,8 +61,7 @@ impl Drop for Process {
 pub struct Hub {
     hubs: Vec<One>,
     /// Under the hub's folder, where that lies on a disk of its own. Goes after the processes, and before the folder.
-    #[allow(dead_code, reason = "it is there to go at the right moment")]
-    disk: Option<disk::Disk>,
+    disk: Option<Disk>,
     dir: tempfile::TempDir,
     /// Last: it goes when nobody stands on it any more.
     database: Option<Database>,
@@ -106,7 +106,7 @@ impl Hub {
         };
         let hubs = folders.iter().zip(&probes).map(one).collect();
         drop(probes);
-        let disk = disk.map(|size| disk::Disk::mount(&dir.path().join("hub"), size));
+        let disk = disk.map(|size| Disk::mount(&dir.path().join("hub"), size));
         let mut hub = Self {
             hubs,
             disk,

@@ -21,6 +21,7 @@
 pub mod baked;
 pub mod cache;
 pub mod command;
+mod disk;
 pub mod fleet;
 pub mod image;
 pub mod model;

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::disk::Disk;
+
 /// Who PostgreSQL runs as: it refuses root.
 const NOBODY: u32 = 65534;
 /// A cluster that takes longer to come up does not.
@@ -67,6 +69,15 @@ impl Database {
         Self::within(cluster.folder().to_owned(), Some(cluster))
     }
 
+    /// One in a cluster whose data lies on a disk of its own of so many MiB, which can be filled.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not there or does not come up, or the disk is not mounted: only root can.
+    pub fn on_a_small_disk(size: u32) -> Self {
+        let cluster = Cluster::made(&|_| Vec::new(), Some(size));
+        Self::within(cluster.folder().to_owned(), Some(cluster))
+    }
+
     fn within(sockets: PathBuf, own: Option<Cluster>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("jos_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -93,13 +104,26 @@ impl Database {
         self.query(&self.name, sql).lines().map(str::to_owned).collect()
     }
 
+    /// Whether a statement is done.
+    ///
+    /// # Panics
+    /// If psql does not run.
+    pub fn tries(&self, sql: &str) -> bool {
+        let ran = self.psql(&self.name, sql).output().expect("psql runs");
+        ran.status.success()
+    }
+
     fn query(&self, database: &str, sql: &str) -> String {
+        let ran = self.psql(database, sql).output().expect("psql runs");
+        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Command {
         let mut psql = program("psql");
         psql.args(["-X", "-q", "-A", "-t", "-U", "hub", "-d", database, "-c", sql, "-h"])
             .arg(&self.sockets);
-        let ran = psql.output().expect("psql runs");
-        assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8_lossy(&ran.stdout).into_owned()
+        psql
     }
 }
 
@@ -114,6 +138,8 @@ impl Drop for Database {
 /// A running cluster. Its processes and files are gone with its holder.
 #[derive(Debug)]
 pub struct Cluster {
+    /// Under its data, where they lie on a disk of their own. Goes before the folder.
+    disk: Option<Disk>,
     dir: TempDir,
     /// What its server is told besides.
     more: Vec<String>,
@@ -126,7 +152,7 @@ impl Cluster {
     /// # Panics
     /// If PostgreSQL is not there or does not come up.
     pub fn start() -> Self {
-        Self::made(&|_| Vec::new())
+        Self::made(&|_| Vec::new(), None)
     }
 
     /// One that is reached by `localhost` and the port that is given back as well, over TLS with this certificate and key
@@ -138,7 +164,7 @@ impl Cluster {
         let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = probe.local_addr().expect("an address").port();
         drop(probe);
-        let cluster = Self::made(&|folder| {
+        let prepare = |folder: &Path| {
             let write = |name: &str, text: &str| {
                 let path = folder.join(name);
                 std::fs::write(&path, text).expect("a file");
@@ -161,16 +187,20 @@ impl Cluster {
                 .into_iter()
                 .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")])
                 .collect()
-        });
-        (cluster, port)
+        };
+        (Self::made(&prepare, None), port)
     }
 
-    fn made(prepare: &dyn Fn(&Path) -> Vec<String>) -> Self {
+    fn made(prepare: &dyn Fn(&Path) -> Vec<String>, disk: Option<u32>) -> Self {
         // The path of a socket has about 100 bytes.
         let dir = tempfile::Builder::new().prefix("jos-pg-").tempdir().expect("a folder");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("a mode");
         if is_root() {
             std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).expect("it is ours");
+        }
+        let disk = disk.map(|size| Disk::mount(&dir.path().join("data"), size));
+        if disk.is_some() {
+            std::os::unix::fs::chown(dir.path().join("data"), Some(NOBODY), Some(NOBODY)).expect("only root mounts");
         }
         let made =
             as_nobody(program("initdb").args(["-U", "hub", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D"]))
@@ -185,7 +215,12 @@ impl Cluster {
         );
         let more = prepare(dir.path());
         let process = Self::spawn(dir.path(), &more);
-        let mut cluster = Self { dir, more, process };
+        let mut cluster = Self {
+            disk,
+            dir,
+            more,
+            process,
+        };
         cluster.until_ready();
         cluster
     }
@@ -198,6 +233,34 @@ impl Cluster {
         self.end();
         self.process = Self::spawn(self.dir.path(), &self.more);
         self.until_ready();
+    }
+
+    /// Fills the disk under its data to the last byte.
+    ///
+    /// # Panics
+    /// If it has none of its own.
+    pub fn fill(&self) {
+        self.disk.as_ref().expect("a disk of its own").fill();
+    }
+
+    /// Gives the room back.
+    ///
+    /// # Panics
+    /// If it was not filled.
+    pub fn empty(&self) {
+        self.disk.as_ref().expect("a disk of its own").empty();
+    }
+
+    /// Waits until its server has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_ended(&mut self) {
+        let begin = Instant::now();
+        while self.process.try_wait().expect("it is ours").is_none() {
+            assert!(begin.elapsed() < PATIENCE, "PostgreSQL goes on: {}", self.log());
+            std::thread::yield_now();
+        }
     }
 
     fn folder(&self) -> &Path {

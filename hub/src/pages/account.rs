@@ -45,6 +45,12 @@ pub(super) async fn change(State(app): State<App>, visitor: Visitor, headers: He
 }
 
 async fn set(app: &App, visitor: &Visitor, old: &str, new: &str) -> Done<()> {
+    proved(app, visitor, old).await?;
+    users::set_password(&app.hub, &visitor.actor(), &visitor.user.name, new, &visitor.session).await
+}
+
+/// That whoever sits there knows the password: what outlives the session takes more than an open browser.
+pub(super) async fn proved(app: &App, visitor: &Visitor, password: &str) -> Done<()> {
     let name = &visitor.user.name;
     let hub = &app.hub;
     // Whoever finds an open browser guesses no faster than at the door.
@@ -56,11 +62,11 @@ async fn set(app: &App, visitor: &Visitor, old: &str, new: &str) -> Done<()> {
             let fault = Fault::new(StatusCode::TOO_MANY_REQUESTS, "too-often", "too many wrong passwords");
             fault.retry_after(seconds)
         })?;
-    if !users::is_password(hub, name, old).await? {
+    if !users::is_password(hub, name, password).await? {
         return Err(Fault::forbidden("password", "your current password is another one"));
     }
     hub.dashboard.throttle.succeeded(name, from, hub.clock.now());
-    users::set_password(hub, &visitor.actor(), name, new, &visitor.session).await
+    Ok(())
 }
 
 fn page(visitor: &Visitor, said: Option<(Tone, String)>) -> Page {

@@ -28,6 +28,7 @@ use crate::rights::Deed;
 use crate::store::devices::{self, Device, Status};
 use crate::store::glances;
 use crate::store::users::Role;
+use crate::watchman;
 
 /// The page.
 pub(super) async fn show(
@@ -258,7 +259,9 @@ fn agent_card(agent: &ShownAgent, tenant: &str, now: i64) -> Markup {
             (parts::facts(facts))
             @if let Some(said) = agent.said.as_ref().filter(|said| !said.telemetry.is_empty()) {
                 h3 { "Telemetry" }
-                (parts::facts(figures::shown(&said.telemetry).iter().map(|(name, text)| (name.as_str(), html! { (text) }))))
+                // Its alarm stands above.
+                @let shown = figures::shown(&said.telemetry);
+                (parts::facts(shown.iter().filter(|(name, _)| name != watchman::SAID).map(|(name, text)| (name.as_str(), html! { (text) }))))
                 @if said.figures_lost > 0 {
                     p class="none" { (said.figures_lost) " samples are lost: it had no room for more while no hub answered." }
                 }

@@ -7,6 +7,7 @@
 
 mod account;
 mod answers;
+mod api_tokens;
 mod audit;
 mod device;
 mod devices;
@@ -72,6 +73,8 @@ pub fn router(app: &App) -> Router<App> {
         .route("/t/{tenant}/rollouts/{id}/{act}", post(rollouts::change))
         .route("/t/{tenant}/tokens", get(tokens::show))
         .route("/t/{tenant}/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/t/{tenant}/api-tokens", get(api_tokens::show).post(api_tokens::make))
+        .route("/t/{tenant}/api-tokens/{id}/revoke", post(api_tokens::revoke))
         .route("/t/{tenant}/enrol", get(enrol::show).post(enrol::make))
         .route("/t/{tenant}/audit", get(audit::of_tenant))
         .layer(middleware::from_fn_with_state(app.clone(), live::follow))

@@ -174,6 +174,9 @@ async fn places(hub: &Hub, visitor: &Visitor, tenant: &str, here: &str) -> Done<
         add("Enrolment", tenant_path(tenant, "/tokens"), 0);
         add("Audit log", tenant_path(tenant, "/audit"), 0);
     }
+    if role >= Deed::OwnTokens.role() {
+        add("API tokens", tenant_path(tenant, "/api-tokens"), 0);
+    }
     if visitor.user.everywhere() == Some(Role::Admin) {
         add("Users", "/users".to_owned(), 0);
     }

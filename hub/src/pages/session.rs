@@ -63,9 +63,13 @@ impl Visitor {
         role.ok_or_else(|| Fault::not_found("there is no such page"))
     }
 
-    /// Whether they may do this in a tenant.
+    /// Whether they may do this in a tenant; what is of the whole hub takes the role in every one.
     pub(super) fn needs(&self, tenant: &str, deed: Deed) -> Done<()> {
-        if self.role(tenant)? >= deed.role() {
+        let role = self.role(tenant)?;
+        if deed.is_of_the_hub() {
+            return self.asks(deed).map(drop);
+        }
+        if role >= deed.role() {
             return Ok(());
         }
         Err(lacking(deed.role(), tenant))

@@ -20,7 +20,8 @@ const AT: At<'_> = At {
     tenant: None,
     here: "Users",
 };
-const ROLES: [(&str, &str); 3] = [
+/// The roles, as forms have them.
+pub(super) const ROLES: [(&str, &str); 3] = [
     ("viewer", "Viewer: looks"),
     ("operator", "Operator: enrols, labels, quarantines"),
     ("admin", "Admin: also revokes and retires"),
@@ -116,7 +117,8 @@ async fn told(app: &App, visitor: &Visitor, done: Done<Option<(String, String)>>
     }
 }
 
-fn role(word: &str) -> Done<Option<Role>> {
+/// The role of this name; none for `none`.
+pub(super) fn role(word: &str) -> Done<Option<Role>> {
     let all = [Role::Viewer, Role::Operator, Role::Admin];
     match word {
         "none" => Ok(None),

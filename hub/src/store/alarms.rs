@@ -18,6 +18,8 @@ pub enum Kind {
     LedgerFork,
     /// Several states match one device.
     Ambiguous,
+    /// A device says that somebody should look at it, and why.
+    ByDevice,
 }
 
 impl Kind {
@@ -28,6 +30,7 @@ impl Kind {
             Self::LedgerRollback => "ledger-rollback",
             Self::LedgerFork => "ledger-fork",
             Self::Ambiguous => "ambiguous",
+            Self::ByDevice => "by-device",
         }
     }
 }
@@ -51,7 +54,7 @@ pub struct Alarm {
     pub latest: i64,
     /// How often.
     pub times: u64,
-    /// When somebody cleared it.
+    /// When somebody cleared it, or the device said that it is over.
     pub cleared: Option<i64>,
 }
 
@@ -81,6 +84,31 @@ pub async fn raise(conn: &mut Conn, about: About<'_>, kind: Kind, detail: &str, 
     .bind(now)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// What was found, of an alarm that was raised, and whether it is open.
+pub async fn raised(conn: &mut Conn, about: About<'_>, kind: Kind) -> Stored<Option<(String, bool)>> {
+    let row = sqlx::query("SELECT detail, cleared FROM alarms WHERE device = $1 AND kind = $2 AND name = $3")
+        .bind(about.device.to_owned())
+        .bind(kind.word())
+        .bind(about.name.to_owned())
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let cleared: Option<i64> = row.try_get("cleared")?;
+    Ok(Some((row.try_get("detail")?, cleared.is_none())))
+}
+
+/// Clears one alarm, where it is open.
+pub async fn over(conn: &mut Conn, about: About<'_>, kind: Kind, now: i64) -> Stored<()> {
+    sqlx::query("UPDATE alarms SET cleared = $4 WHERE device = $1 AND kind = $2 AND name = $3 AND cleared IS NULL")
+        .bind(about.device.to_owned())
+        .bind(kind.word())
+        .bind(about.name.to_owned())
+        .bind(now)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

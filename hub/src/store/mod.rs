@@ -154,6 +154,12 @@ impl StoreError {
         }
     }
 
+    /// Whether the disk below the database is full: what needs a new page fails, while what overwrites an old one may go on.
+    pub fn has_no_room(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(found))
+            if found.code().as_deref() == Some("53100") || found.message().contains("disk is full"))
+    }
+
     /// Whether a text was to be looked for or kept that has a zero byte in it: PostgreSQL has none such.
     pub fn is_no_text(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::Database(found)) if found.code().as_deref() == Some("22021"))

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod api_token_pages;
 mod api_tokens;
 mod browser;
 mod chromium;

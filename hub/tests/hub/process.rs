@@ -45,14 +45,17 @@ pub(crate) struct Served {
     pub(crate) process: Child,
     pub(crate) devices: String,
     pub(crate) admins: String,
-    _database: Option<jos_tests::postgres::Database>,
+    pub(crate) database: Option<jos_tests::postgres::Database>,
 }
 
 impl Served {
     pub(crate) fn new() -> Self {
+        Self::on(database())
+    }
+
+    pub(crate) fn on(database: Option<jos_tests::postgres::Database>) -> Self {
         let folder = TempDir::new().expect("a folder");
         let data = folder.path().join("hub");
-        let database = database();
         let mut init = command(&["init", "--address", "https://127.0.0.1:1", "--data"]);
         if let Some(database) = &database {
             init.env("JOS_HUB_DATABASE_URL", database.url());
@@ -64,7 +67,7 @@ impl Served {
             process,
             devices,
             admins,
-            _database: database,
+            database,
         }
     }
 

@@ -1,7 +1,9 @@
 //! What devices say, and what the hub makes of it.
 
+use jos_hub::store::users::Role;
 use serde_json::{Value, json};
 
+use crate::browser::Browser;
 use crate::common::{Running, unique};
 
 fn head(index: u64, of: u8) -> Value {
@@ -75,6 +77,95 @@ fn a_ledger_that_forks_raises_an_alarm_also_when_it_is_longer_than_before() {
             .flatten()
             .any(|a| a["device"] == other.id.as_str() && a["kind"] == "ledger-fork")
     );
+}
+
+#[test]
+fn what_a_device_sees_of_itself_is_an_alarm_raised_once_and_over_when_the_device_says_so() {
+    let running = Running::new();
+    let (device, calm) = (running.device(&json!({})), running.device(&json!({})));
+    let browser = Browser::of(&running, "vi", Role::Viewer, "default");
+    let page = format!("/t/default/devices/{}", device.id);
+    let says = |more: &Value| {
+        running.clock.advance(60);
+        assert_eq!(device.heartbeat(&json!({ "telemetry": more })).0, 200);
+        assert_eq!(calm.heartbeat(&json!({ "telemetry": { "load": 1.5 } })).0, 200);
+        running.get("/api/v1/alarms?all=true")
+    };
+    let metrics = || running.admin_bytes("GET", "/metrics", Vec::new()).1;
+    let metric = || {
+        metrics()
+            .as_str()
+            .is_some_and(|text| text.contains("jos_hub_alarms{kind=\"by-device\"} 1\n"))
+    };
+    assert_eq!(says(&json!({ "load": 1.5 })), json!([]));
+
+    let hidden = "a newer <b>state</b> is\nkept from this device";
+    let first = says(&json!({ "load": 1.5, "alarm": hidden }));
+    assert_eq!(
+        (&first[0]["kind"], &first[0]["device"], &first[0]["name"], &first[1]),
+        (&json!("by-device"), &json!(device.id), &json!("portal"), &Value::Null)
+    );
+    assert_eq!(first[0]["detail"], hidden.replace('\n', " "));
+    // However often it says so.
+    for _ in 0..3 {
+        assert_eq!(says(&json!({ "alarm": hidden })), first);
+    }
+    assert_eq!(running.get(&format!("/api/v1/devices/{}", device.id))["alarms"], first);
+    for path in ["/t/default", &page] {
+        let text = browser.page(path);
+        assert!(
+            text.contains("by-device") && text.contains("a newer &lt;b&gt;state"),
+            "{path}: {text}"
+        );
+        assert!(!text.contains("<dt>alarm"), "it stands there once: {text}");
+    }
+    assert!(metric());
+
+    // Something else is told anew, the same alarm once more.
+    let other = says(&json!({ "alarm": "no statement of the hub is verified" }));
+    assert_eq!(
+        (&other[0]["times"], &other[0]["first"], &other[0]["detail"]),
+        (
+            &json!(2),
+            &first[0]["first"],
+            &json!("no statement of the hub is verified")
+        )
+    );
+    assert!(other[0]["latest"].as_i64() > first[0]["latest"].as_i64());
+    // A person has seen it: it does not come back by itself, and does when the device says something else.
+    let release = format!("/api/v1/devices/{}/release", device.id);
+    assert_eq!(running.admin("POST", &release, &json!({})).0, 200);
+    let seen = says(&json!({ "alarm": "no statement of the hub is verified" }));
+    assert!(seen[0]["cleared"].is_i64(), "{seen}");
+    let anew = says(&json!({ "alarm": hidden }));
+    assert_eq!((&anew[0]["cleared"], &anew[0]["times"]), (&Value::Null, &json!(3)));
+
+    // Over, by its own word.
+    let over = says(&json!({ "load": 1.5 }));
+    assert!(over[0]["cleared"].as_i64() > over[0]["latest"].as_i64(), "{over}");
+    assert_eq!(running.get("/api/v1/alarms"), json!([]));
+    assert!(
+        !metric() && !browser.page(&page).contains("by-device") && !browser.page("/t/default").contains("by-device")
+    );
+    // And what comes back after that is an alarm again.
+    assert_eq!(says(&json!({ "alarm": hidden }))[0]["cleared"], Value::Null);
+}
+
+#[test]
+fn whatever_a_device_calls_its_alarm_is_one_line_that_is_not_long() {
+    let running = Running::new();
+    let device = running.device(&json!({}));
+    let found = |said: Value| {
+        assert_eq!(device.heartbeat(&json!({ "telemetry": { "alarm": said } })).0, 200);
+        running.get("/api/v1/alarms")[0]["detail"].clone()
+    };
+    for nothing in [json!(null), json!(false), json!(""), json!(" \n ")] {
+        assert_eq!(found(nothing.clone()), Value::Null, "{nothing}");
+    }
+    assert_eq!(found(json!("ж".repeat(2000))), "ж".repeat(500));
+    assert_eq!(found(json!({ "disk": "full" })), "{\"disk\":\"full\"}");
+    assert_eq!(found(json!(true)), "true");
+    assert_eq!(found(json!(false)), Value::Null);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::browser::{Browser, PASSWORD, Page, add_user};
 use crate::common::{Device, Running, admin_key, signed, state};
 
 /// Every page, as somebody signed in sees it; `{d}` stands for a device, `{r}` for a rollout.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "/",
     "/account",
     "/users",
@@ -23,9 +23,10 @@ const PAGES: [&str; 14] = [
     "/t/default/tokens",
     "/t/default/enrol",
     "/t/default/audit",
+    "/t/default/api-tokens",
 ];
 /// Every form.
-const FORMS: [&str; 16] = [
+const FORMS: [&str; 18] = [
     "/logout",
     "/account",
     "/users",
@@ -34,6 +35,8 @@ const FORMS: [&str; 16] = [
     "/users/bo/remove",
     "/t/default/enrol",
     "/t/default/tokens/t-0/revoke",
+    "/t/default/api-tokens",
+    "/t/default/api-tokens/a-0/revoke",
     "/t/default/devices/{d}/label",
     "/t/default/devices/{d}/quarantine",
     "/t/default/devices/{d}/revoke",
@@ -369,7 +372,11 @@ fn to_somebody_without_a_role_in_it_a_tenant_is_not_there() {
         let path = fleet.path(path).replace("t-0", &token);
         for path in [path.clone(), path.replace("/t/default", "/t/acme")]
             .iter()
-            .filter(|path| !path.ends_with("acme/enrol"))
+            .filter(|path| {
+                !["acme/enrol", "acme/api-tokens"]
+                    .iter()
+                    .any(|form| path.ends_with(form))
+            })
         {
             assert_eq!(browser.post(path, &[], &[("guard", &guard)]).status, 404, "{path}");
         }
@@ -400,6 +407,7 @@ fn each_role_may_do_what_it_may_and_no_more() {
         ("/t/default/tokens", 1),
         ("/t/default/enrol", 1),
         ("/t/default/audit", 1),
+        ("/t/default/api-tokens", 0),
         ("/users", 3),
         ("/audit", 3),
     ] {
@@ -418,6 +426,7 @@ fn each_role_may_do_what_it_may_and_no_more() {
         ("/t/default/rollouts/{r}/pause", 1),
         ("/t/default/rollouts/{r}/abort", 2),
         ("/t/default/enrol", 1),
+        ("/t/default/api-tokens/a-0/revoke", 0),
         ("/t/default/states/portal/1/retire", 2),
         ("/t/default/devices/{d}/revoke", 2),
         ("/users", 3),

@@ -1,39 +1,6 @@
 //! A hub whose folder lies on a disk of its own, which can be filled.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use nix::sched::{CloneFlags, unshare};
-
 use super::Hub;
-use crate::command::sh;
-
-/// A small file system in memory, mounted where only this thread and what it starts can see it.
-#[derive(Debug)]
-pub(super) struct Disk(PathBuf);
-
-impl Disk {
-    /// Mounts one of so many MiB.
-    ///
-    /// # Panics
-    /// If it does not work: only root can.
-    pub(super) fn mount(folder: &Path, size: u32) -> Self {
-        unshare(CloneFlags::CLONE_NEWNS).expect("mounts of our own");
-        sh("mount", &["--make-rprivate", "/"]).ok();
-        fs::create_dir(folder).expect("a folder");
-        let shown = folder.display().to_string();
-        let options = format!("size={size}m,mode=0700");
-        sh("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", &shown]).ok();
-        Self(folder.to_owned())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = sh("umount", &["-l", &self.0.display().to_string()]);
-    }
-}
 
 impl Hub {
     /// One whose own folder lies on a disk of so many MiB.
@@ -47,20 +14,9 @@ impl Hub {
     /// Fills its disk to the last byte.
     ///
     /// # Panics
-    /// If it cannot be written to for another reason.
+    /// If it has none of its own, or it cannot be written to for another reason.
     pub fn fill(&self) {
-        let mut filler = fs::File::create(self.path("hub/filler")).expect("a file");
-        let mut chunk = vec![0; 1 << 20];
-        while !chunk.is_empty() {
-            match filler.write(&chunk) {
-                Ok(0) => chunk.clear(),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                    chunk.truncate(chunk.len() / 2);
-                }
-                Err(error) => panic!("the filler: {error}"),
-            }
-        }
+        self.disk.as_ref().expect("a disk of its own").fill();
     }
 
     /// Gives the room back.
@@ -68,6 +24,6 @@ impl Hub {
     /// # Panics
     /// If it was not filled.
     pub fn empty(&self) {
-        fs::remove_file(self.path("hub/filler")).expect("it was filled");
+        self.disk.as_ref().expect("a disk of its own").empty();
     }
 }

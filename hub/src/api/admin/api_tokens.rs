@@ -12,6 +12,7 @@ use super::{absent, check_comment};
 use crate::api::{App, body};
 use crate::api_token::ApiToken;
 use crate::fault::{Done, Fault};
+use crate::hub::Hub;
 use crate::random;
 use crate::rights::{Asker, Rights};
 use crate::store::api_tokens::{self, ApiTokenRow};
@@ -19,7 +20,7 @@ use crate::store::audit::{self, Act};
 use crate::store::users::{self as stored, EVERY_TENANT, Role};
 use crate::users;
 
-const DAY: u32 = 86_400;
+pub(crate) const DAY: u32 = 86_400;
 const LONGEST: u32 = 3650 * DAY;
 
 /// An API token to be made.
@@ -27,18 +28,18 @@ const LONGEST: u32 = 3650 * DAY;
 #[serde(deny_unknown_fields)]
 pub struct New {
     /// Whose it will be: it may never do more than they may, and what it does is theirs.
-    user: String,
+    pub user: String,
     /// What it may do at most.
-    role: Role,
+    pub role: Role,
     /// The tenant that it is for; every one that its user has a role in when absent.
     #[serde(default)]
-    tenant: Option<String>,
+    pub tenant: Option<String>,
     /// Seconds until it ends; 90 days when absent.
     #[serde(default)]
-    valid_for: Option<u32>,
+    pub valid_for: Option<u32>,
     /// For people.
     #[serde(default)]
-    comment: String,
+    pub comment: String,
 }
 
 /// An API token that was made, with its line.
@@ -57,8 +58,11 @@ pub async fn list(State(app): State<App>, _: Asker) -> Done<Json<Vec<ApiTokenRow
 
 /// Makes one.
 pub async fn new(State(app): State<App>, asker: Asker, body: Body) -> Done<Json<Made>> {
-    let asked: New = body::json(body).await?;
-    let hub = &app.hub;
+    Ok(Json(make(&app.hub, &asker, body::json(body).await?).await?))
+}
+
+/// The same, for whoever may.
+pub(crate) async fn make(hub: &Hub, asker: &Asker, asked: New) -> Done<Made> {
     let tenant = asked.tenant.unwrap_or_else(|| EVERY_TENANT.to_owned());
     let valid_for = asked.valid_for.unwrap_or(90 * DAY);
     if valid_for == 0 || valid_for > LONGEST {
@@ -99,27 +103,32 @@ pub async fn new(State(app): State<App>, asker: Asker, body: Body) -> Done<Json<
     };
     audit::append(&mut tx, &act, now).await?;
     tx.commit().await?;
-    Ok(Json(Made {
+    Ok(Made {
         line: line.line().to_string(),
         token,
-    }))
+    })
 }
 
 /// Revokes one: the next request that shows it is refused.
 pub async fn revoke(State(app): State<App>, asker: Asker, Path(id): Path<String>) -> Done<StatusCode> {
-    let now = app.hub.clock.now();
-    let mut tx = app.hub.store.write().await?;
-    if !api_tokens::revoke(&mut tx, &id, now).await? {
-        return Err(absent("API token", &id).help("`jos-hub api-token list` shows them"));
+    end(&app.hub, &asker, &id, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The same, for whoever may; the audit log of `tenant` has it.
+pub(crate) async fn end(hub: &Hub, asker: &Asker, id: &str, tenant: Option<&str>) -> Done<()> {
+    let now = hub.clock.now();
+    let mut tx = hub.store.write().await?;
+    if !api_tokens::revoke(&mut tx, id, now).await? {
+        return Err(absent("API token", id).help("`jos-hub api-token list` shows them"));
     }
     let act = Act {
         actor: &asker.actor.0,
-        tenant: None,
+        tenant,
         action: "api-token.revoke",
-        subject: &id,
+        subject: id,
         detail: Value::Null,
     };
     audit::append(&mut tx, &act, now).await?;
-    tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(tx.commit().await?)
 }

@@ -15,6 +15,9 @@ use crate::store::{self, alarms, devices};
 
 /// Seconds by which a hub's clock may differ from the one of a database that others share.
 const CLOCKS_APART: i64 = 5;
+/// A database that had no room within so many seconds takes no writes: what overwrites an old page may go on, as the probe
+/// does, while what a device reports finds none.
+const NO_ROOM: i64 = 30;
 /// A device that called within so many seconds counts as there.
 const LATELY: i64 = 300;
 
@@ -45,6 +48,9 @@ pub async fn ready(State(app): State<App>) -> Done<&'static str> {
 /// enough, however many ask.
 async fn takes_writes(hub: &Hub) -> Done<()> {
     let now = hub.clock.now();
+    if now - hub.no_room.load(Ordering::Relaxed) <= NO_ROOM {
+        return Err(no_writes());
+    }
     if hub.probed.load(Ordering::Relaxed) == now {
         return Ok(());
     }
@@ -55,15 +61,19 @@ async fn takes_writes(hub: &Hub) -> Done<()> {
     };
     if let Err(error) = written.await {
         tracing::error!(cause = error.to_string(), "the database takes no writes");
-        return Err(Fault::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no-writes",
-            "the database takes no writes; the hub's log says why",
-        )
-        .help("a full disk, a lock that somebody holds, or a database that is away"));
+        return Err(no_writes());
     }
     hub.probed.store(now, Ordering::Relaxed);
     Ok(())
+}
+
+fn no_writes() -> Fault {
+    Fault::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "no-writes",
+        "the database takes no writes; the hub's log says why",
+    )
+    .help("a full disk, a lock that somebody holds, or a database that is away")
 }
 
 /// Metrics.
