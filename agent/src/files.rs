@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -15,23 +15,11 @@ use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use crate::place::Owner;
+use crate::whole::{self, content};
+pub(crate) use crate::whole::{FileError, unlike_any_other};
 
-/// What went wrong, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {doing}: {source}", path.display())]
-pub(crate) struct FileError {
-    path: PathBuf,
-    doing: &'static str,
-    source: io::Error,
-}
-
-fn error(path: &Path, doing: &'static str) -> impl FnOnce(Errno) -> FileError {
-    let path = path.to_owned();
-    move |errno| FileError {
-        path,
-        doing,
-        source: errno.into(),
-    }
+fn error(path: &Path, doing: &'static str) -> impl Fn(Errno) -> FileError + use<> {
+    FileError::at(path, doing)
 }
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY
@@ -83,7 +71,7 @@ impl Folder {
     /// Opens the folder `name` in it, and makes it when there is none.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32, owner: &Owner) -> Result<Self, FileError> {
         match self.enter(name) {
-            Err(missing) if missing.source.kind() == io::ErrorKind::NotFound => self.make(name, mode, owner),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => self.make(name, mode, owner),
             other => other,
         }
     }
@@ -97,11 +85,7 @@ impl Folder {
         own(&fd, &path, owner)?;
         let mut file = File::from(fd);
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
-        written.map_err(|source| FileError {
-            path,
-            doing: "cannot write",
-            source,
-        })
+        written.map_err(FileError::at(&path, "cannot write"))
     }
 
     /// Gives the folder `from` in it the name `to`.
@@ -132,7 +116,7 @@ impl Folder {
         let path = self.path.join(name);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let fd = openat(&self.fd, name, flags, Mode::empty()).map_err(error(&path, "cannot read"))?;
-        read_file(File::from(fd), &path, limit)
+        content(File::from(fd), &path, limit)
     }
 
     fn sync(&self) -> Result<(), FileError> {
@@ -151,41 +135,7 @@ fn own(fd: impl AsFd, path: &Path, owner: &Owner) -> Result<(), FileError> {
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let fd = open(path, flags, Mode::empty()).map_err(error(path, "cannot read"))?;
-    read_file(File::from(fd), path, limit)
-}
-
-fn read_file(file: File, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError {
-        path: path.to_owned(),
-        doing: "cannot read",
-        source,
-    };
-    let meta = file.metadata().map_err(failed)?;
-    if !meta.is_file() {
-        return Err(failed(io::Error::other("not a regular file")));
-    }
-    if meta.len() > limit as u64 {
-        return Err(failed(io::Error::other(format!(
-            "{} bytes, the limit is {limit}",
-            meta.len()
-        ))));
-    }
-    // The file may grow while it is read: one byte more than the limit is enough to see it.
-    let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > limit {
-        return Err(failed(io::Error::other(format!(
-            "longer than the limit of {limit} bytes"
-        ))));
-    }
-    Ok(bytes)
-}
-
-/// Sixteen random hex digits, for names that nobody else chooses or guesses.
-pub(crate) fn unlike_any_other() -> io::Result<String> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|e| io::Error::other(format!("the system gives no random bytes: {e}")))?;
-    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
+    content(File::from(fd), path, limit)
 }
 
 /// A new file that nobody else may read.
@@ -197,36 +147,20 @@ pub(crate) fn new_private(path: &Path) -> io::Result<File> {
 
 /// Replaces a file by a whole new one; `durable` also survives power loss.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<(), FileError> {
-    let failed = |doing| {
-        move |source| FileError {
-            path: path.to_owned(),
-            doing,
-            source,
-        }
-    };
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(failed("cannot write")(io::Error::other("not a file's path")));
-    };
-    let unlike = unlike_any_other().map_err(failed("cannot write"))?;
-    let temporary = folder.join(format!(".{}.{unlike}", name.to_string_lossy()));
-    let write = || -> io::Result<()> {
+    whole::exchange(path, |temporary, folder| {
         let mut options = File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.write(true).create_new(true).open(&temporary)?;
+        let mut file = options.write(true).create_new(true).open(temporary)?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
         file.write_all(bytes)?;
         if durable {
             file.sync_all()?;
         }
-        std::fs::rename(&temporary, path)?;
+        std::fs::rename(temporary, path)?;
         if durable {
             File::open(folder)?.sync_all()
         } else {
             Ok(())
         }
-    };
-    write().map_err(|source| {
-        let _ = std::fs::remove_file(&temporary);
-        failed("cannot write")(source)
     })
 }

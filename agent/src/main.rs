@@ -38,6 +38,7 @@ mod place;
 #[cfg(feature = "runtime")]
 mod programs;
 mod protected;
+mod root;
 #[cfg_attr(windows, path = "windows/run.rs")]
 mod run;
 mod seal;
@@ -53,6 +54,7 @@ mod signals;
     expect(dead_code, reason = "no artifact runs there; an install reads what it asks for")
 )]
 mod subject;
+mod whole;
 #[cfg_attr(windows, path = "windows/world/mod.rs")]
 mod world;
 

@@ -7,37 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
 
-/// Data of agents that run as root.
-pub(crate) const SYSTEM_STATE: &str = Layout::HERE.state;
-
-/// The running machine, or a folder that will become one.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    root: Option<PathBuf>,
-}
+pub(crate) use crate::root::{Place, SYSTEM_STATE};
 
 impl Place {
-    /// `None`: the running machine.
-    pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        Self {
-            root: root.filter(|r| r != Path::new("/")),
-        }
-    }
-
-    /// Whether it runs now.
-    pub(crate) fn is_live(&self) -> bool {
-        self.root.is_none()
-    }
-
-    /// Where an absolute path of that machine lies here.
-    pub(crate) fn at(&self, path: impl AsRef<Path>) -> PathBuf {
-        let path = path.as_ref();
-        match &self.root {
-            None => path.to_owned(),
-            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
-        }
-    }
-
     /// A login name, looked up where the machine keeps it.
     pub(crate) fn user(&self, name: &str) -> Option<Owner> {
         if !self.is_live() {

@@ -78,11 +78,9 @@ fn the_msi_is_branded_and_whole() {
         (service[1].as_str(), service[2].as_str()),
         ("acme-lobby", "Lobby Printer")
     );
-    assert_eq!(
-        service[10],
-        "agent run --service --config \"[CommonAppDataFolder]jos\\agent.toml\" \
-         \"[CommonAppDataFolder]jos\\share\\baseline.json\""
-    );
+    // The agent reads its one configuration, which names the state.
+    assert_eq!(service[10], "agent run --service");
+    assert_eq!(agent["state"].as_str(), Some("/ProgramData/jos/share/baseline.json"));
 }
 
 #[test]

@@ -23,6 +23,9 @@ use clap::Subcommand;
 
 use super::{Done, Ui};
 
+/// What an agent's service is called where its configuration does not say; no state may touch it.
+pub(crate) const SERVICE: &str = "jos-agent";
+
 /// What can be done with agents.
 #[derive(Subcommand)]
 #[command(after_help = "\

@@ -30,6 +30,10 @@ pub(super) struct TrustCommand {
 }
 
 #[derive(Subcommand)]
+#[cfg_attr(
+    windows,
+    allow(clippy::large_enum_variant, reason = "made once, and taken apart at once")
+)]
 enum TrustVerb {
     #[cfg(feature = "desk")]
     #[command(flatten)]

@@ -7,6 +7,7 @@ use jos_schemas::layout::Layout;
 use jos_schemas::read::{self, Format};
 use jos_schemas::text::Name;
 
+use crate::cli::agent::SERVICE;
 use crate::files;
 use crate::place::{Place, SYSTEM_STATE};
 
@@ -20,6 +21,16 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// What its service is called.
+    pub(crate) fn service(&self) -> &str {
+        self.config.service.as_ref().map_or(SERVICE, Name::as_str)
+    }
+
+    /// Whether a package brought it, which is then what takes it away.
+    pub(crate) fn baked(&self) -> bool {
+        self.place.at(format!("{}/brand.json", Layout::HERE.share)).exists()
+    }
+
     /// Where its data lies.
     pub(crate) fn state_dir(&self) -> PathBuf {
         let configured = self.config.state_dir.as_ref().map(|p| p.as_str());

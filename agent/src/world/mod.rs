@@ -5,6 +5,8 @@
 
 mod fetch;
 mod guardian;
+mod kernel;
+mod output;
 mod outside;
 mod packages;
 mod probe;
@@ -13,15 +15,15 @@ mod services;
 mod slots;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use jos_runtime::world::{Clock, Guardian, Packages, Random, Services, Slots, World};
-use jos_schemas::text::Utc;
+use jos_runtime::world::{Clock, Guardian, Packages, Services, Slots, World};
 
 use crate::run::line::Line;
 
 pub(crate) use fetch::Web;
 pub(crate) use guardian::line_of;
+pub(crate) use kernel::{Kernel, built};
 pub(crate) use probe::Tcp;
 pub(crate) use processes::System;
 #[cfg(feature = "desk")]
@@ -87,12 +89,8 @@ impl Real {
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock")]
     fn now(&self) -> i64 {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
-        }
+        kernel::now()
     }
     fn pause(&self, how_long: Duration) {
         // Not `sleep`: it goes on after a signal.
@@ -107,9 +105,7 @@ impl Clock for SystemClock {
         }
     }
     fn monotonic(&self) -> Duration {
-        // Absolute values mean nothing; that the first reading is zero does no harm.
-        static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        FIRST.get_or_init(std::time::Instant::now).elapsed()
+        kernel::monotonic()
     }
     fn boot(&self) -> Option<String> {
         boot()
@@ -136,27 +132,6 @@ fn boot() -> Option<String> {
 fn boot() -> Option<String> {
     None
 }
-
-/// The kernel's random numbers.
-pub(crate) struct Kernel;
-
-impl Random for Kernel {
-    fn fill(&self, bytes: &mut [u8]) {
-        // Without randomness a name could be guessed and a key would be no key: better no program.
-        if let Err(e) = getrandom::fill(bytes) {
-            panic!("the system gives no random bytes: {e}");
-        }
-    }
-}
-
-/// When this program was built: no clock that stands before it is believed.
-pub(crate) fn built() -> Utc {
-    let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|s| s.parse().ok());
-    Utc::from_unix(seconds.unwrap_or(FIRST_RELEASE))
-}
-
-/// 2026-11-01T00:00:00Z.
-const FIRST_RELEASE: i64 = 1_793_491_200;
 
 #[cfg(test)]
 mod tests {

@@ -8,14 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jos_runtime::world::{Invocation, Processes, Ran};
-use jos_trust::digest::Hasher;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// The end of the output that is kept.
-const KEPT: usize = 64 * 1024;
+use super::output::Output;
+
 /// What a child finds programs by.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -35,7 +34,7 @@ pub(crate) fn run_into(mut file: File, invocation: &Invocation) -> io::Result<Ra
         return Err(io::Error::other("no program was named"));
     };
     let to = file.try_clone()?;
-    let mut ran = run(program, arguments, &invocation.env, invocation.timeout, Some(to))?;
+    let ran = run(program, arguments, &invocation.env, invocation.timeout, Some(to))?;
     file.seek(io::SeekFrom::Start(0))?;
     let mut output = Output::default();
     let mut buffer = [0; 4096];
@@ -45,8 +44,7 @@ pub(crate) fn run_into(mut file: File, invocation: &Invocation) -> io::Result<Ra
             n => output.take(&buffer[..n]),
         }
     }
-    (ran.output, ran.output_sha256) = (output.kept, output.hasher.finish().to_string());
-    Ok(ran)
+    Ok(output.of(ran.code, ran.signal, ran.timed_out))
 }
 
 fn run(
@@ -89,14 +87,7 @@ fn run(
     crate::signals::leave_if_stopping();
     end?;
     let status = status?;
-    let (code, signal) = (status.code(), status.signal());
-    Ok(Ran {
-        code,
-        signal,
-        timed_out,
-        output: output.kept,
-        output_sha256: output.hasher.finish().to_string(),
-    })
+    Ok(output.of(status.code(), status.signal(), timed_out))
 }
 
 /// Reads until the child ends (a grandchild may keep the pipe open: that is not waited for) or time is up: `None`.
@@ -137,24 +128,9 @@ fn wake(pipe: BorrowedFd<'_>, open: bool, milliseconds: u16) {
     let _ = poll(watched, PollTimeout::from(milliseconds));
 }
 
-#[derive(Default)]
-struct Output {
-    hasher: Hasher,
-    kept: Vec<u8>,
-}
-
-impl Output {
-    fn take(&mut self, piece: &[u8]) {
-        self.hasher.update(piece);
-        self.kept.extend_from_slice(piece);
-        if self.kept.len() > 2 * KEPT {
-            self.kept.drain(..self.kept.len() - KEPT);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::output::KEPT;
     use super::*;
 
     fn sh(text: &str, timeout: Duration) -> Ran {

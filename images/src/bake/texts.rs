@@ -64,6 +64,11 @@ pub(super) fn agent_toml(app: &Appliance, system: System) -> Result<String, Bake
             }
             _ => None,
         },
+        // Elsewhere the command of the service names it.
+        state: match system {
+            System::Windows => below(at.share, "baseline.json")?,
+            System::Debian | System::OpenWrt | System::MacOs => None,
+        },
         policy: below(at.etc, "policy.toml")?,
         trust: below(at.share, "trust.json")?,
         state_dir: Some(path(at.state.to_owned())?),

@@ -41,8 +41,8 @@ pub(super) fn package(
     )?;
     let release = app.package.release.unwrap_or(1);
     let below = |path: &str| path.trim_start_matches('/').to_owned();
-    let baseline = format!("{}/baseline.json", at.share);
-    let words = ["agent", "run", "--service", "--config", at.config, &baseline];
+    // Its one configuration says the rest, and is read anew at each look.
+    let words = ["agent", "run", "--service"];
     let brand = &app.brand;
     let package = MsiPackage {
         info: MsiInfo {

@@ -65,34 +65,41 @@ impl Root<'_> {
 
     fn commands(&self, contents: &Path) -> Result<String, ImageError> {
         let mut out = format!("set_current_time @{}\n", self.epoch);
+        let mut entered = None;
         for (number, (path, item)) in self.layer.items().enumerate() {
-            let quoted = quoted(path)?;
+            // From within its folder: debugfs looks each name up anew, and does so from the top otherwise.
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            if entered != Some(folder) {
+                out.push_str(&format!("cd {}\n", quoted(&format!("/{folder}"))?));
+                entered = Some(folder);
+            }
+            let name = quoted(name)?;
             let kind = match &item.kind {
                 Kind::Dir => {
-                    out.push_str(&format!("mkdir {quoted}\n"));
+                    out.push_str(&format!("mkdir {name}\n"));
                     0o040_000
                 }
                 Kind::Link(target) => {
-                    out.push_str(&format!("symlink {quoted} {}\n", self::quoted(target)?));
+                    out.push_str(&format!("symlink {name} {}\n", quoted(target)?));
                     0o120_000
                 }
                 Kind::File(Content::Disk(at)) => {
-                    out.push_str(&format!("write {} {quoted}\n", from(at)?));
+                    out.push_str(&format!("write {} {name}\n", from(at)?));
                     0o100_000
                 }
                 Kind::File(Content::Bytes(bytes)) => {
                     let at = contents.join(number.to_string());
                     std::fs::write(&at, bytes).map_err(ImageError::io(&at))?;
-                    out.push_str(&format!("write {} {quoted}\n", from(&at)?));
+                    out.push_str(&format!("write {} {name}\n", from(&at)?));
                     0o100_000
                 }
             };
             if kind != 0o120_000 {
-                out.push_str(&format!("sif {quoted} mode 0{:o}\n", kind | item.mode));
+                out.push_str(&format!("sif {name} mode 0{:o}\n", kind | item.mode));
             }
             for (field, value) in [("uid", item.uid), ("gid", item.gid)] {
                 if value != 0 {
-                    out.push_str(&format!("sif {quoted} {field} {value}\n"));
+                    out.push_str(&format!("sif {name} {field} {value}\n"));
                 }
             }
         }

@@ -239,15 +239,16 @@ pub fn build(
         bytes: boot_bytes,
         files,
     };
-    boot.write(&spots[0], &dir)?;
-    ext4::Root {
+    let root = ext4::Root {
         label: "root",
         layer: &layer,
         uuid: &ids.root(),
         epoch: app.epoch,
         bytes: root_bytes,
-    }
-    .write(&spots[1], &dir)?;
+    };
+    // Each has a place of its own on the disk.
+    let (root, boot) = both(|| root.write(&spots[1], &dir), || boot.write(&spots[0], &dir))?;
+    root.and(boot)?;
     if let Some(spot) = spots.last().filter(|_| has_data) {
         ext4::Root {
             label: "data",
@@ -267,10 +268,11 @@ pub fn build(
         Ok(bundle)
     });
     let bundle = bundle.transpose()?;
-    std::fs::File::open(&path)
-        .and_then(|file| file.sync_all())
-        .map_err(ImageError::io(&path))?;
-    let (size, sum) = tools::size_and_sum(&path)?;
+    // What waits for the disk, beside what works.
+    let synced = || std::fs::File::open(&path).and_then(|file| file.sync_all());
+    let (synced, summed) = both(synced, || tools::size_and_sum(&path))?;
+    synced.map_err(ImageError::io(&path))?;
+    let (size, sum) = summed?;
     Ok(Made {
         name,
         board,
@@ -280,6 +282,17 @@ pub fn build(
         base: base.sha256.clone(),
         packages: base.packages,
         bundle,
+    })
+}
+
+/// Does two things at once.
+fn both<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> Result<(A, B), ImageError> {
+    std::thread::scope(|scope| {
+        let aside = scope.spawn(aside);
+        let here = here();
+        let aside = aside.join();
+        let aside = aside.map_err(|_| ImageError::Unfit("a thread that wrote the image ended by a panic".into()))?;
+        Ok((aside, here))
     })
 }
 

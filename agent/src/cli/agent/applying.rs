@@ -163,7 +163,7 @@ impl Target {
             secrets: of(&self.secrets, |c| &c.secrets, HERE.secrets),
             policy,
             protected,
-            own_services: unit::own_services(service.map_or_else(|| "jos-agent".into(), String::from)),
+            own_services: unit::own_services(service.map_or_else(|| super::SERVICE.into(), String::from)),
             built: built(),
             wait: Duration::from_secs(u64::from(self.wait)),
             node: config.as_ref().and_then(crate::run::settings::node),

@@ -23,7 +23,7 @@ use clap::Subcommand;
 
 use super::{Done, Failure, Ui};
 
-/// The service, and how the service manager shows it.
+/// The service where the configuration does not say otherwise, and how the service manager shows it.
 pub(crate) const SERVICE: &str = "jos";
 pub(crate) const TITLE: &str = "jos agent";
 pub(crate) const DESCRIPTION: &str = "Keeps this machine as its signed desired state says";

@@ -5,16 +5,20 @@ mod folder;
 mod processes;
 pub(crate) mod services;
 
+#[path = "../../world/kernel.rs"]
+mod kernel;
+#[path = "../../world/output.rs"]
+mod output;
 #[path = "../../world/probe.rs"]
 mod probe;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use jos_runtime::world::{Clock, PackageChange, PackageWish, Packages, Ran, Random, World};
-use jos_schemas::text::Utc;
+use jos_runtime::world::{Clock, PackageChange, PackageWish, Packages, Ran, World};
 
 use folder::Folder;
+pub(crate) use kernel::{Kernel, built};
 pub(crate) use probe::Tcp;
 use processes::System;
 use services::Manager;
@@ -54,51 +58,31 @@ impl Real {
     }
 }
 
+/// Whether the machine has two systems of which one runs: none that jos knows of, here.
+#[cfg(feature = "desk")]
+pub(crate) fn two_systems() -> bool {
+    false
+}
+
 /// The system clock.
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the Clock")]
     fn now(&self) -> i64 {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
-        }
+        kernel::now()
     }
     fn pause(&self, how_long: Duration) {
         crate::signals::wait(how_long);
         crate::signals::leave_if_stopping();
     }
     fn monotonic(&self) -> Duration {
-        static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        FIRST.get_or_init(std::time::Instant::now).elapsed()
+        kernel::monotonic()
     }
     /// Nothing says so in one stable word; a trial is then taken back as after a crash of the program.
     fn boot(&self) -> Option<String> {
         None
     }
 }
-
-/// The system's random numbers.
-pub(crate) struct Kernel;
-
-impl Random for Kernel {
-    fn fill(&self, bytes: &mut [u8]) {
-        // Without randomness a name could be guessed and a key would be no key: better no program.
-        if let Err(e) = getrandom::fill(bytes) {
-            panic!("the system gives no random bytes: {e}");
-        }
-    }
-}
-
-/// When this program was built: no clock that stands before it is believed.
-pub(crate) fn built() -> Utc {
-    let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|s| s.parse().ok());
-    Utc::from_unix(seconds.unwrap_or(FIRST_RELEASE))
-}
-
-/// 2026-11-01T00:00:00Z.
-const FIRST_RELEASE: i64 = 1_793_491_200;
 
 /// No package manager that jos knows; the gate refuses the steps before one is asked.
 struct Nothing;

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use jos_runtime::disk::native;
 use jos_runtime::world::{Invocation, Processes, Ran};
-use jos_trust::digest::Hasher;
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
@@ -19,8 +18,8 @@ use windows_sys::Win32::System::JobObjects::{
 };
 use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
 
-/// The end of the output that is kept.
-const KEPT: usize = 64 * 1024;
+use super::output::Output;
+
 /// That a child ended without any output is seen within this.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -110,13 +109,7 @@ fn run(program: &str, arguments: &[String], env: &[(String, String)], timeout: D
     let status = child.wait()?;
     // Told to stop: what this command belongs to is neither done nor failed; the next start takes it back.
     crate::signals::leave_if_stopping();
-    Ok(Ran {
-        code: status.code(),
-        signal: None,
-        timed_out,
-        output: output.kept,
-        output_sha256: output.hasher.finish().to_string(),
-    })
+    Ok(output.of(status.code(), None, timed_out))
 }
 
 /// Reads until the child ends (what it started may keep the pipe open: that is not waited for): false when time is up first.
@@ -190,21 +183,5 @@ impl Job {
     fn end(&self) {
         // SAFETY: the handle is open.
         unsafe { TerminateJobObject(self.0.as_raw_handle(), 1) };
-    }
-}
-
-#[derive(Default)]
-struct Output {
-    hasher: Hasher,
-    kept: Vec<u8>,
-}
-
-impl Output {
-    fn take(&mut self, piece: &[u8]) {
-        self.hasher.update(piece);
-        self.kept.extend_from_slice(piece);
-        if self.kept.len() > 2 * KEPT {
-            self.kept.drain(..self.kept.len() - KEPT);
-        }
     }
 }

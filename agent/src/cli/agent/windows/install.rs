@@ -77,7 +77,13 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         Some(ready) => confirm(args, ui, ready)?,
         None => configured(&place)?,
     }
-    let mut undo = Undo::default();
+    // One that a package brought has the service of the package.
+    let known = installed::read(&place).map_err(Failure::invalid)?;
+    let service = match &ready {
+        None => known.as_ref().map_or(SERVICE, |agent| agent.service()),
+        Some(_) => SERVICE,
+    };
+    let mut undo = Undo::of(service);
     let done = install(&place, ready.as_ref(), &mut undo);
     let command = match done {
         Ok(command) => command,
@@ -85,19 +91,19 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     };
     let agent = installed::read(&place).map_err(Failure::failed)?;
     let name = agent.as_ref().map(|a| a.name.to_string());
-    let shown = name.as_deref().unwrap_or(SERVICE);
+    let shown = name.as_deref().unwrap_or(service);
     let folder = place.at(HERE.etc);
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} installed and running (service {SERVICE}, as LocalSystem)",
+        "{} installed and running (service {service}, as LocalSystem)",
         ui.paint("1", shown)
     );
     let _ = writeln!(text, "  files   {}", folder.display());
     let _ = writeln!(text, "  command {command}");
     let _ = writeln!(text, "  next    jos agent status");
     let value = json!({
-        "name": name, "service": SERVICE, "init": "windows", "user": "LocalSystem", "folder": folder, "command": command,
+        "name": name, "service": service, "init": "windows", "user": "LocalSystem", "folder": folder, "command": command,
         "started": true, "policy": ready.as_ref().map(|r| &r.policy), "not_granted": ready.as_ref().map(|r| &r.not_granted),
     });
     ui.result(&value, text);
@@ -218,17 +224,24 @@ fn confirm(args: &Args, ui: &Ui, ready: &Ready) -> Result<(), Failure> {
 }
 
 /// Takes back what an unfinished install did.
-#[derive(Default)]
-struct Undo {
+struct Undo<'a> {
     files: Vec<PathBuf>,
+    name: &'a str,
     service: Option<Service>,
 }
 
-impl Undo {
+impl<'a> Undo<'a> {
+    /// Of an install of the service of this name; nothing was done yet.
+    fn of(name: &'a str) -> Self {
+        let (files, service) = (Vec::new(), None);
+        Self { files, name, service }
+    }
+
     fn back(self, failure: Failure) -> Failure {
         let mut left = Vec::new();
         if let Some(service) = self.service {
-            let gone = services::stop(&service, SERVICE).and_then(|()| service.delete().map_err(|e| said(SERVICE, &e)));
+            let gone =
+                services::stop(&service, self.name).and_then(|()| service.delete().map_err(|e| said(self.name, &e)));
             left.extend(gone.err());
         }
         for file in self.files.iter().rev() {
@@ -243,7 +256,7 @@ impl Undo {
     }
 }
 
-fn install(place: &Place, ready: Option<&Ready>, undo: &mut Undo) -> Result<String, Failure> {
+fn install(place: &Place, ready: Option<&Ready>, undo: &mut Undo<'_>) -> Result<String, Failure> {
     // Asked for first: who may not register a service leaves no files.
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = ServiceManager::local_computer(None::<&OsStr>, access).map_err(|e| not_allowed(&e))?;
@@ -251,7 +264,7 @@ fn install(place: &Place, ready: Option<&Ready>, undo: &mut Undo) -> Result<Stri
         put(place, ready, undo)?;
     }
     let (service, info) = register(&manager, undo)?;
-    services::start(&service, SERVICE).map_err(|e| {
+    services::start(&service, undo.name).map_err(|e| {
         let log = crate::logger::path();
         Failure::failed(format!("the service did not start: {e}")).help(format!("its log is {}", log.display()))
     })?;
@@ -264,7 +277,7 @@ fn install(place: &Place, ready: Option<&Ready>, undo: &mut Undo) -> Result<Stri
 }
 
 /// Another agent's files are nobody's to replace; its own are there already.
-fn put(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
+fn put(place: &Place, ready: &Ready, undo: &mut Undo<'_>) -> Result<(), Failure> {
     let failed = |e: std::io::Error| Failure::failed(format!("{}: {e}", place.at(HERE.etc).display()));
     make_private(&place.at(HERE.etc)).map_err(failed)?;
     std::fs::create_dir_all(place.at(HERE.share)).map_err(failed)?;
@@ -285,11 +298,12 @@ fn put(place: &Place, ready: &Ready, undo: &mut Undo) -> Result<(), Failure> {
     Ok(())
 }
 
-fn register(manager: &ServiceManager, undo: &mut Undo) -> Result<(Service, ServiceInfo), Failure> {
-    let failed = |e: Error| Failure::failed(said(SERVICE, &e));
+fn register(manager: &ServiceManager, undo: &mut Undo<'_>) -> Result<(Service, ServiceInfo), Failure> {
+    let name = undo.name;
+    let failed = |e: Error| Failure::failed(said(name, &e));
     let program = std::env::current_exe().map_err(|e| Failure::failed(format!("cannot find this program: {e}")))?;
     let info = ServiceInfo {
-        name: SERVICE.into(),
+        name: name.into(),
         display_name: TITLE.into(),
         service_type: ServiceType::OWN_PROCESS,
         start_type: ServiceStartType::AutoStart,
@@ -301,7 +315,7 @@ fn register(manager: &ServiceManager, undo: &mut Undo) -> Result<(Service, Servi
         account_name: None,
         account_password: None,
     };
-    let known = services::open(SERVICE, ServiceAccess::ALL_ACCESS).map_err(Failure::failed)?;
+    let known = services::open(name, ServiceAccess::ALL_ACCESS).map_err(Failure::failed)?;
     let service = match known {
         Some(service) => {
             service.change_config(&info).map_err(failed)?;
@@ -313,7 +327,7 @@ fn register(manager: &ServiceManager, undo: &mut Undo) -> Result<(Service, Servi
                     .create_service(&info, ServiceAccess::ALL_ACCESS)
                     .map_err(failed)?,
             );
-            services::open(SERVICE, ServiceAccess::ALL_ACCESS)
+            services::open(name, ServiceAccess::ALL_ACCESS)
                 .map_err(Failure::failed)?
                 .ok_or_else(|| Failure::failed("the service is not there that was made"))?
         }
@@ -332,7 +346,7 @@ fn register(manager: &ServiceManager, undo: &mut Undo) -> Result<(Service, Servi
     service.update_failure_actions(actions).map_err(failed)?;
     // Also after an end with an error of its own, not only after a crash. Old systems know no such setting.
     if let Err(e) = service.set_failure_actions_on_non_crash_failures(true) {
-        log::debug!("{}", said(SERVICE, &e));
+        log::debug!("{}", said(name, &e));
     }
     Ok((service, info))
 }

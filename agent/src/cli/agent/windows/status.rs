@@ -6,7 +6,6 @@ use jos_schemas::text::Name;
 use serde_json::{Value, json};
 use windows_service::service::{ServiceAccess, ServiceStartType, ServiceState};
 
-use super::SERVICE;
 use crate::cli::{Done, Failure, Ui};
 use crate::daemon::{Live, run_dir};
 use crate::installed::{self, Agent};
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
 
 fn look(agent: &Agent) -> Result<(Value, bool), Failure> {
     let access = ServiceAccess::QUERY_STATUS | ServiceAccess::QUERY_CONFIG;
-    let service = services::open(SERVICE, access).map_err(Failure::failed)?;
+    let service = services::open(agent.service(), access).map_err(Failure::failed)?;
     let status = service.as_ref().and_then(|s| s.query_status().ok());
     let enabled = service.as_ref().and_then(|s| s.query_config().ok());
     let enabled = enabled.map(|config| config.start_type == ServiceStartType::AutoStart);
@@ -71,7 +70,7 @@ fn look(agent: &Agent) -> Result<(Value, bool), Failure> {
         "name": agent.name,
         "product": agent.config.product,
         "init": "windows",
-        "service": SERVICE,
+        "service": agent.service(),
         "user": "LocalSystem",
         "state": state,
         "since": current.map(|l| &l.started),
@@ -115,7 +114,7 @@ fn text(value: &Value, ui: &Ui) -> String {
         Some(false) => ", does not start with Windows",
         None => "",
     };
-    line("service", format!("{SERVICE} (as LocalSystem){boot}"));
+    line("service", format!("{} (as LocalSystem){boot}", word("service")));
     line(
         "version",
         value["version"].as_u64().map(|v| v.to_string()).unwrap_or_default(),

@@ -31,13 +31,18 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
     let place = Place::new(None);
     let agent = installed::read(&place).ok().flatten();
+    if let Some(agent) = agent.as_ref().filter(|agent| agent.baked()) {
+        let message = format!("{} was baked in by a package", agent.name);
+        return Err(Failure::failed(message).help("remove the package: Settings → Apps, or msiexec /x FILE"));
+    }
+    let name = agent.as_ref().map_or(SERVICE, |agent| agent.service()).to_owned();
     let access = ServiceAccess::STOP | ServiceAccess::QUERY_STATUS | ServiceAccess::DELETE;
-    let service = services::open(SERVICE, access);
+    let service = services::open(&name, access);
     let service = service.map_err(|e| Failure::failed(e).help("run it as an administrator"))?;
     let there = service.is_some();
     if let Some(service) = service {
-        services::stop(&service, SERVICE).map_err(Failure::failed)?;
-        service.delete().map_err(|e| Failure::failed(said(SERVICE, &e)))?;
+        services::stop(&service, &name).map_err(Failure::failed)?;
+        service.delete().map_err(|e| Failure::failed(said(&name, &e)))?;
     }
     let etc = place.at(Layout::HERE.etc);
     let mut gone = there;
@@ -51,7 +56,6 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         gone |= remove(etc.join(file))?;
     }
     let data = agent.map_or_else(|| place.at(Layout::HERE.state), |agent| agent.state_dir());
-    let name = SERVICE;
     if args.purge {
         gone |= data.is_dir();
         match std::fs::remove_dir_all(&data) {
@@ -81,7 +85,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Done {
         (true, false) => format!("{name} is gone{}", if args.purge { ", its data too" } else { "" }),
     };
     ui.result(
-        &json!({ "service": SERVICE, "removed": gone, "purged": args.purge, "data": kept.then_some(&data) }),
+        &json!({ "service": name, "removed": gone, "purged": args.purge, "data": kept.then_some(&data) }),
         text,
     );
     Ok(0)
