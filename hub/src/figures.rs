@@ -72,6 +72,11 @@ pub fn unit(name: &str) -> fn(f64) -> String {
     }
 }
 
+/// Bytes in each second.
+pub fn each_second(bytes: f64) -> String {
+    format!("{}/s", words::bytes(bytes.max(0.0) as u64))
+}
+
 /// Of a service: always, never, or how much of the time.
 fn running(share: f64) -> String {
     match share {
@@ -86,6 +91,7 @@ fn lasting(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours) {
+        (0, 0) if minutes == 0 => format!("{seconds} s"),
         (0, 0) => format!("{minutes} min"),
         (0, hours) => format!("{hours} h {minutes} min"),
         (days, hours) => format!("{days} d {hours} h"),
