@@ -35,6 +35,7 @@
 mod archive;
 mod aside;
 mod blobs;
+mod chapters;
 mod cursor;
 mod export;
 mod follow;
@@ -43,6 +44,7 @@ mod head;
 mod jcs;
 mod line;
 mod named;
+mod range;
 mod read;
 pub(crate) mod retain;
 mod scan;
@@ -66,12 +68,14 @@ pub use archive::Archive;
 pub use aside::{Aside, asides, set_aside_damaged};
 pub(crate) use aside::{newest as newest_aside, set_aside, trim as trim_asides};
 pub use blobs::{BLOB_LIMIT, Blobs};
+pub use chapters::{CHAPTER, Chapter, chapters, drop_segment, names_from};
 pub use cursor::Cursor;
 pub use export::{Export, LedgerKey, export};
 pub use follow::Follow;
 pub use group::{Committer, Submitted, Submitter};
 pub use line::{Line, source_word};
 pub use named::{blob_names, required_blobs};
+pub use range::read_range;
 pub use read::{Extent, read_all, read_lines, read_segment};
 pub use verify::{Anchor, Anchored, Sealed, Verdict, verify};
 
@@ -243,6 +247,20 @@ impl<'d> Ledger<'d> {
         }
     }
 
+    /// The same for a record that has to name the one before it: `make` is given the head under the lock.
+    pub(crate) fn append_first_after(
+        &mut self,
+        make: &mut dyn FnMut(&LedgerHead) -> Result<Entry, LedgerError>,
+    ) -> Result<u64, LedgerError> {
+        let _lock = lock(self.disk, &self.dir)?;
+        self.catch_up()?;
+        let entry = make(&self.head())?;
+        match self.append_here(vec![vec![entry]], true)?.pop() {
+            Some(done) => done,
+            None => Ok(self.tail.count),
+        }
+    }
+
     /// Appends several commit groups with one write and one fsync. A group that cannot be written fails alone; where the
     /// disk fails, all do.
     pub(crate) fn append_all(
@@ -252,9 +270,24 @@ impl<'d> Ledger<'d> {
     ) -> Result<Vec<Result<u64, LedgerError>>, LedgerError> {
         let _lock = lock(self.disk, &self.dir)?;
         self.catch_up()?;
+        self.append_here(groups, new_segment)
+    }
+
+    /// The same under the lock, at the tail as it is.
+    fn append_here(
+        &mut self,
+        groups: Vec<Vec<Entry>>,
+        new_segment: bool,
+    ) -> Result<Vec<Result<u64, LedgerError>>, LedgerError> {
         let mut tail = self.tail.clone();
         let mut bytes = Vec::new();
-        if tail.length == 0 || tail.length > SEGMENT_LIMIT || new_segment {
+        // History may begin where a segment begins with a checkpoint: one that was not meant so stays in the segment before.
+        let may_begin = groups
+            .iter()
+            .flatten()
+            .next()
+            .is_some_and(|first| first.kind == CHECKPOINT);
+        if tail.length == 0 || (tail.length > SEGMENT_LIMIT && !may_begin) || new_segment {
             if tail.length > 0 {
                 tail.segment += 1;
             }

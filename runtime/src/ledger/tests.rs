@@ -1,8 +1,10 @@
 //! Every way in which a ledger can be wrong, and the two that are no damage: a torn tail, a head that lags.
 
 mod chain;
+mod chapters;
 mod export;
 mod follow;
+mod range;
 
 use jos_schemas::documents::ledger::Record;
 use jos_schemas::documents::policy::Source;
