@@ -83,7 +83,7 @@ pub fn unprivileged(into: &Path, cache: &Path) -> (Command, PathBuf) {
 }
 
 /// Where base roots are kept: what `nobody` writes cannot lie in root's own cache.
-fn kept() -> PathBuf {
+pub fn kept() -> PathBuf {
     let root = nix::unistd::geteuid().is_root();
     if root {
         "/var/tmp/jos-images-of-nobody".into()
