@@ -75,6 +75,8 @@ pub struct Loop {
     /// The version to try while there is no trust document at all, downwards.
     first_trust: u64,
     trust_again: u64,
+    /// When the hub told the time there was no trust document: nobody's word on it could be verified.
+    untimed: bool,
     newest_hub_ca: u64,
     hub_ca_again: u64,
     /// The device knows how far it had come, or has been told.
@@ -100,6 +102,7 @@ impl Loop {
     /// A device that is known, or one that enrols with `token`.
     pub fn new(pace: Pace, known: Known, token: Option<Token>, seed: u64, now: u64) -> Self {
         Self {
+            untimed: known.trust == 0,
             backoff: Backoff::new(pace.first_pause, pace.longest_pause),
             pace,
             known,

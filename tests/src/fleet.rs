@@ -1,6 +1,7 @@
 //! A hub and a device as real processes in one folder: what the tests of the loop between them stand on.
 
 mod ask;
+mod battery;
 mod clock;
 mod disk;
 mod emulated;
@@ -16,8 +17,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::command::{Ran, run};
-use crate::postgres::Database;
 use crate::disk::Disk;
+use crate::postgres::Database;
 use crate::programs::{jos, jos_hub};
 use crate::wait::until;
 

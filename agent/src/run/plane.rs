@@ -33,6 +33,7 @@ use crate::cli::{Done, Failure};
 use crate::lock::{Lock, LockError};
 use crate::place::run_dir;
 use crate::signals::{self, Signals};
+use crate::world::{Real, TurnClock};
 use hub::Host;
 
 /// Runs an agent until it is told to stop; with `once`, one flow and one turn.
@@ -59,9 +60,8 @@ pub(crate) fn daemon(given: &Given, once: bool) -> Done {
         }
         LockError::File { .. } => Failure::failed(e),
     })?;
-    let real = crate::world::Real::new();
-    let world = real.world();
-    let mut agent = Agent::new(given, settings, run_dir, world, real.line())?;
+    let real = Real::new();
+    let mut agent = Agent::new(given, settings, run_dir, &real)?;
     let ended = if once {
         agent.once(&signals)
     } else {
@@ -101,6 +101,8 @@ struct Agent<'w> {
     settings: Settings,
     run_dir: PathBuf,
     world: World<'w>,
+    /// The clock of that world: each turn begins by reading it.
+    clock: &'w TurnClock,
     plane: Plane<'w>,
     half: Option<Half>,
     started: Instant,
@@ -131,13 +133,9 @@ struct Agent<'w> {
 }
 
 impl<'w> Agent<'w> {
-    fn new(
-        given: &Given,
-        settings: Settings,
-        run_dir: PathBuf,
-        world: World<'w>,
-        line: &'w Line,
-    ) -> Result<Self, Failure> {
+    fn new(given: &Given, settings: Settings, run_dir: PathBuf, real: &'w Real) -> Result<Self, Failure> {
+        let (world, clock, line) = (real.world(), real.clock(), real.line());
+        clock.begin_turn();
         let plane = Plane::open(settings.setup(), world).map_err(Failure::failed)?;
         if let Some(error) = plane.status().err().filter(jos_runtime::PlaneError::is_newer) {
             return Err(Failure::failed(error));
@@ -157,6 +155,7 @@ impl<'w> Agent<'w> {
             settings,
             run_dir,
             world,
+            clock,
             plane,
             half: None,
             started,
@@ -205,6 +204,7 @@ impl<'w> Agent<'w> {
         let mut turn = self.turn();
         let mut open = vec![Event::Time];
         while !signals::stop_requested() {
+            self.clock.begin_turn();
             while let Some(event) = open.pop() {
                 for what in turn.step(self.now(), event) {
                     self.act(what, &mut open);
@@ -246,6 +246,7 @@ impl<'w> Agent<'w> {
         let mut turn = self.turn();
         let mut open = vec![Event::Time];
         while !signals::stop_requested() && self.live.turns == 0 {
+            self.clock.begin_turn();
             while let Some(event) = open.pop() {
                 for what in turn.step(self.now(), event) {
                     self.act(what, &mut open);

@@ -13,6 +13,7 @@ mod probe;
 mod processes;
 mod services;
 mod slots;
+mod turn_clock;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,9 +29,11 @@ pub(crate) use probe::Tcp;
 pub(crate) use processes::System;
 #[cfg(feature = "desk")]
 pub(crate) use slots::there as two_systems;
+pub(crate) use turn_clock::TurnClock;
 
 /// Everything, with the init system of this machine.
 pub(crate) struct Real {
+    clock: TurnClock,
     services: Box<dyn Services>,
     fetch: Web,
     line: Line,
@@ -45,6 +48,7 @@ impl Real {
         no_core_dump();
         let line = Line::default();
         Self {
+            clock: TurnClock::over(Box::new(SystemClock)),
             services: services::detect(),
             fetch: Web {
                 line: line.clone(),
@@ -62,6 +66,18 @@ impl Real {
         &self.line
     }
 
+    /// The clock, for whoever has turns.
+    pub(crate) fn clock(&self) -> &TurnClock {
+        &self.clock
+    }
+
+    /// The same by another clock.
+    #[cfg(test)]
+    pub(crate) fn by(mut self, clock: Box<dyn Clock>) -> Self {
+        self.clock = TurnClock::over(clock);
+        self
+    }
+
     /// The same, with a folder that offers content by hash.
     pub(crate) fn offering(mut self, folder: Option<PathBuf>) -> Self {
         self.fetch.folder = folder;
@@ -71,7 +87,7 @@ impl Real {
     /// As the plane takes it.
     pub(crate) fn world(&self) -> World<'_> {
         World {
-            clock: &SystemClock,
+            clock: &self.clock,
             random: &Kernel,
             processes: &System,
             services: &*self.services,

@@ -24,6 +24,10 @@ impl Loop {
                 self.hub_ca_again = 0;
                 // Whose word counts may be known only now.
                 self.doubt_floor();
+                // The time before any state: a device whose clock is wrong would take one that has expired.
+                if self.untimed && version >= self.newest_trust {
+                    (self.untimed, self.heartbeat) = (false, now);
+                }
                 // What was refused under the old keys may be good under these.
                 self.state_again = self.state_again.min(now);
                 if self.etag.is_some() && self.state_again == u64::MAX {

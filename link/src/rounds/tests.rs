@@ -189,6 +189,30 @@ fn without_a_trust_document_versions_are_tried_downwards() {
 }
 
 #[test]
+fn a_device_that_has_just_learnt_whose_word_counts_is_told_the_time_before_it_asks_for_a_state() {
+    let mut world = World::new(Some("d1"), 8);
+    let known = Known {
+        name: "kiosk".into(),
+        device: Some("d1".into()),
+        trust: 0,
+        hub_ca: 0,
+        addresses: 1,
+    };
+    world.turn = Loop::new(Pace::every(60), known, None, 8, 0);
+    (world.trust, world.host_trust, world.version) = (3, 0, 1);
+    world.run(30 * SECOND);
+    let asked: Vec<&str> = world.asked.iter().map(|(_, r)| r.path.as_str()).collect();
+    let trusts = asked.iter().skip(1).take_while(|path| path.starts_with(path::TRUST));
+    let next = 1 + trusts.count();
+    assert_eq!(
+        (world.trusts.as_slice(), asked[next]),
+        ([1, 2, 3].as_slice(), path::HEARTBEAT),
+        "{asked:?}"
+    );
+    assert!(asked[next + 1].starts_with(path::STATE), "{asked:?}");
+}
+
+#[test]
 fn a_hub_that_answers_everything_at_once_keeps_nobody_busy() {
     let mut world = World::new(Some("d1"), 9);
     (world.mood, world.version) = (Mood::Hasty, 1);

@@ -6,6 +6,8 @@ mod figures;
 mod floor;
 mod fresh;
 mod news;
+#[cfg(test)]
+mod one_reading;
 mod report;
 #[cfg(test)]
 mod signed_state;
@@ -214,6 +216,7 @@ impl Agent<'_> {
 
     /// Drives the loop as far as it goes without waiting; gives when it has to be called again by itself.
     pub(super) fn turn_hub(&mut self) -> u64 {
+        self.clock.begin_turn();
         let Some(mut host) = self.host.take() else {
             #[cfg(target_os = "linux")]
             self.uplink.fit(false);

@@ -241,7 +241,7 @@ fn whoever_takes_over_the_network_half_gains_nothing() {
         std::thread::spawn(move || lie(theirs, Dice(seed), &www));
         Half::of(ours)
     });
-    let mut agent = Agent::new(&given, settings, run_dir, real.world(), real.line()).expect("an agent");
+    let mut agent = Agent::new(&given, settings, run_dir, &real).expect("an agent");
     // It has tried a version before: one that has not asks for its floor first, and hears no state from him at all.
     let counter = jos_trust::floors::Counter {
         tenant: Some(jos_schemas::text::Name::new("acme").expect("a name")),

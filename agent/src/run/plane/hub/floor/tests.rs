@@ -227,12 +227,21 @@ impl Bench {
 
     /// One start of the agent: it turns until `so`, and is asked something then.
     pub(in super::super) fn run<T>(&self, so: impl Fn(&Agent<'_>) -> bool, ask: impl FnOnce(&mut Agent<'_>) -> T) -> T {
+        self.run_in(Real::new(), so, ask)
+    }
+
+    /// The same in this world.
+    pub(in super::super) fn run_in<T>(
+        &self,
+        real: Real,
+        so: impl Fn(&Agent<'_>) -> bool,
+        ask: impl FnOnce(&mut Agent<'_>) -> T,
+    ) -> T {
         let given = Given {
             config: Some(self.path("agent.toml")),
             ..Given::default()
         };
         let settings = Settings::read(&given).expect("settings");
-        let real = Real::new();
         let (hub, www) = (Arc::clone(&self.hub), self.path("www"));
         real.line().start_by(move || {
             let (ours, theirs) = UnixStream::pair().expect("a stream");
@@ -240,7 +249,7 @@ impl Bench {
             std::thread::spawn(move || serve(theirs, &hub, &www));
             Half::of(ours)
         });
-        let mut agent = Agent::new(&given, settings, self.path("run"), real.world(), real.line()).expect("an agent");
+        let mut agent = Agent::new(&given, settings, self.path("run"), &real).expect("an agent");
         let mut now = 0;
         for _ in 0..4000 {
             if so(&agent) {
