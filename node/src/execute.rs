@@ -4,12 +4,15 @@
 //! in `outbox/` after both. Decisions that only drive the machine change nothing but the ledger itself: they and their
 //! outcomes are one commit group, one fsync for the whole job.
 
+use std::cell::RefCell;
+
 use jos_runtime::ledger::Blobs;
 use jos_schemas::documents::ledger::{Decision, Proposal};
 use jos_schemas::documents::runtime::{Job, MachineState};
 use jos_schemas::text::Name;
 use serde_json::{Value, json};
 
+use crate::chapter::{Chapters, Page};
 use crate::contract::Agent;
 use crate::hands::Thinking;
 use crate::join::{Agents, Audited, Trail};
@@ -51,6 +54,9 @@ pub(crate) struct Executor<'e> {
     pub(crate) node: &'e str,
     /// Tells the queue how far a job came, where whoever takes it over cannot read this node's ledger.
     pub(crate) keep: Option<&'e Keep<'e>>,
+    /// No chapter of the ledger ends while a job is on its way: from its first record to the end of it.
+    pub(crate) chapters: &'e Chapters,
+    pub(crate) page: RefCell<Option<Page<'e>>>,
 }
 
 /// See [`Executor::keep`]: the job's id, its attempt, how far it came.
@@ -276,7 +282,13 @@ impl Executor<'_> {
         self.end_undecided(job, attempt, Trail::default(), Vec::new(), reason)
     }
 
+    /// The job is on its way from here on.
+    pub(crate) fn begin_to_record(&self) {
+        self.page.borrow_mut().get_or_insert_with(|| self.chapters.turn());
+    }
+
     fn append(&self, drafts: Vec<Draft>) -> Result<(), Halt> {
+        self.begin_to_record();
         self.writer.append(drafts, self.blobs)
     }
 

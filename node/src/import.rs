@@ -18,6 +18,7 @@ use jos_trust::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::chapter::Chapters;
 use crate::error::NodeError;
 use crate::execute::{advance, fs_written};
 use crate::join::{Outside, Trail};
@@ -76,6 +77,9 @@ pub fn import(data: &DataDir, outside: &Outside, log: &Path) -> Result<Summary, 
     }
     let mut summary = check(log)?;
     let disk = jobs::disk(&data.path("state"), &outside.hex(8))?;
+    // No chapter of the ledger begins in the middle of what is taken.
+    let chapters = Chapters::of(data)?;
+    let _page = chapters.turn();
     let known = summary.log.as_deref().map_or(Ok(None), |id| known(&disk, id))?;
     summary.before = known.as_ref().map_or(0, |(index, _)| *index);
     let mut ledger = Ledger::open(&disk, LEDGER)?;
@@ -207,9 +211,10 @@ pub(crate) fn came(decision: &Decision) -> Came {
 pub(crate) struct Logs(BTreeMap<String, Chain>);
 
 impl Logs {
-    /// Takes an imported line after those of its log before.
+    /// Takes an imported line after those of its log before. A log that grew was imported in parts, and the first of them may
+    /// have been pruned: then it goes on from where this line says.
     pub(crate) fn take(&mut self, log: &str, line: &str) -> Result<Taken, String> {
-        let chain = self.0.entry(log.to_owned()).or_default();
+        let chain = self.0.entry(log.to_owned()).or_insert_with(|| Chain::before(log, line));
         let taken = chain.take(line)?;
         match chain.log.map(|first| first.to_string()) {
             Some(first) if first == log => Ok(taken),

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod agents;
+pub mod chapter;
 pub mod contract;
 mod cron;
 pub mod declared;
@@ -25,6 +26,7 @@ pub mod hands;
 pub mod import;
 pub mod jobs;
 pub mod join;
+pub mod keep;
 pub mod lease;
 pub mod machine;
 pub mod models;

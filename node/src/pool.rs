@@ -1,5 +1,6 @@
 //! The worker threads: each takes a job, claims it, runs it to its end and takes the next. One that is slow holds up nobody.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use jos_runtime::ledger::Blobs;
 use jos_schemas::documents::runtime::Job;
 
+use crate::chapter::Chapters;
 use crate::error::NodeError;
 use crate::execute::{Ended, Executor, Keep};
 use crate::jobs::{self, Claim, Taken};
@@ -139,6 +141,7 @@ pub(crate) struct Shared {
     pub(crate) board: Board,
     pub(crate) bell: Arc<Bell>,
     pub(crate) lease: Lease,
+    pub(crate) chapters: Chapters,
 }
 
 /// One worker's thread.
@@ -172,6 +175,8 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
         blobs: &blobs,
         node: &shared.node,
         keep: shared.jobs.0.keeps().then_some(keep),
+        page: RefCell::new(None),
+        chapters: &shared.chapters,
     };
     while let Some(work) = shared.queue.next() {
         let claimed = match work {
@@ -180,7 +185,12 @@ fn opened(root: &Path, shared: &Shared, writer: &Writer) -> Result<(), NodeError
         };
         if let Some((claim, progress)) = claimed {
             shared.lease.claims(1);
+            if progress.is_some() {
+                executor.begin_to_record();
+            }
             let left = run(shared, &executor, &disk, &claim, progress);
+            // The job's file stands where jobs that ended do, or it is another node's to go on.
+            executor.page.take();
             if left.is_ok() {
                 shared.lease.claims(-1);
             }

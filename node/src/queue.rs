@@ -166,6 +166,9 @@ pub(crate) trait Backend: Send + Sync {
     fn reclaim(&self, node: &str, lease: Duration) -> Result<Left, NodeError>;
     /// What there is besides the files in `inbox/` and `claimed/`.
     fn rest(&self, node: &str) -> Result<Rest, NodeError>;
+    /// No job that has to go on from what the ledger of this directory says is claimed, or about to be. While no job is on
+    /// its way.
+    fn is_settled(&self, data: &DataDir) -> Result<bool, NodeError>;
     /// Forgets the oldest ids.
     fn trim(&self, kept: usize) -> Result<(), NodeError>;
     /// Nobody waits for it any more.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jos_runtime::ledger::{Archive, LedgerError};
+use jos_runtime::ledger::{Archive, CHAPTER, CHECKPOINT, LedgerError};
 use jos_schemas::documents::ledger::Decision;
 use jos_schemas::documents::runtime::MachineState;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,10 @@ pub(crate) fn progress(
     let mut found: BTreeMap<String, Progress> = BTreeMap::new();
     let mut wrong = None;
     archive.lines(&mut |line| {
+        // Nothing goes on from before a chapter, for that may be gone tomorrow.
+        if line.kind == CHECKPOINT && line.cause == Some(CHAPTER) {
+            found.clear();
+        }
         let id = line.cause.and_then(|cause| cause.strip_prefix("job "));
         let Some(id) = id.filter(|id| wanted.contains(*id)) else {
             return;

@@ -3,7 +3,7 @@
 //! A seal names the last record and its hash, under the key in `state/identity/`. Whoever writes another history needs that
 //! key; who has it is root there, and only a head that was noted elsewhere would show it.
 
-use jos_runtime::ledger::{Aside, Ledger, LedgerKey, Line, set_aside_damaged};
+use jos_runtime::ledger::{Aside, CHAPTER, Ledger, LedgerHead, LedgerKey, Line, set_aside_damaged};
 use jos_runtime::own_ledger_key;
 use jos_runtime::world::Random;
 use jos_schemas::node::Node;
@@ -69,9 +69,15 @@ pub(crate) fn asides(data: &DataDir, outside: &Outside) -> Result<Vec<String>, N
 pub(crate) fn now(data: &DataDir, outside: &Outside, key: &SecretKey) -> Result<Option<Value>, NodeError> {
     let disk = jobs::disk(&data.path("state"), &outside.hex(8))?;
     let head = Ledger::open(&disk, LEDGER)?.head();
-    let Some(index) = head.count.checked_sub(1) else {
+    if head.count == 0 {
         return Ok(None);
-    };
+    }
+    document(&head, outside, key).map(Some)
+}
+
+/// The payload of a checkpoint over all records up to `head`, of which there is one at least.
+pub(crate) fn document(head: &LedgerHead, outside: &Outside, key: &SecretKey) -> Result<Value, NodeError> {
+    let index = head.count.saturating_sub(1);
     let document = json!({
         "kind": KIND, "name": NAME, "head": { "index": index, "hash": head.hash },
         "time": Utc::from_unix((outside.now)()),
@@ -79,13 +85,15 @@ pub(crate) fn now(data: &DataDir, outside: &Outside, key: &SecretKey) -> Result<
     let wrong = |e: &dyn std::fmt::Display| NodeError::invalid("checkpoint", e);
     let checkpoint = serde_json::from_value(document).map_err(|e| wrong(&e))?;
     let signed = sign(&checkpoint, key).map_err(|e| wrong(&e))?;
-    serde_json::to_value(signed).map(Some).map_err(|e| wrong(&e))
+    serde_json::to_value(signed).map_err(|e| wrong(&e))
 }
 
 /// What the seals of a ledger say, as it is read.
 pub(crate) struct Seals<'k> {
     key: Option<&'k LedgerKey>,
     recent: VecDeque<(u64, Digest)>,
+    /// Index of the first record that is there, where history does not begin at the beginning.
+    from: Option<u64>,
     /// So many hold.
     pub(crate) good: u64,
 }
@@ -95,12 +103,19 @@ impl<'k> Seals<'k> {
         Self {
             key,
             recent: VecDeque::new(),
+            from: None,
             good: 0,
         }
     }
 
     /// Every record passes here; a checkpoint is held against those before it.
     pub(crate) fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+        if self.recent.is_empty() && line.index > 0 {
+            self.from = Some(line.index);
+            // It names the record before it, which is not there any more.
+            self.recent
+                .push_back((line.index - 1, line.prev.parse().unwrap_or(Digest::ZERO)));
+        }
         let judged = if line.kind == jos_runtime::ledger::CHECKPOINT {
             self.judge(line)
         } else {
@@ -117,8 +132,17 @@ impl<'k> Seals<'k> {
         let payload = line.payload().map_err(|e| e.to_string())?;
         let (index, hash) = (payload["head"]["index"].as_u64(), payload["head"]["hash"].as_str());
         let named = self.recent.iter().rev().find(|(at, _)| Some(*at) == index);
-        if named.is_none_or(|(_, there)| Some(there.to_string().as_str()) != hash) {
+        // What was signed before a chapter began and written after: only the signature can be looked at.
+        let pruned = |from: u64| index.is_some_and(|index| index + 1 < from) && line.index > from;
+        let alike = named.is_some_and(|(_, there)| Some(there.to_string().as_str()) == hash);
+        let gone = named.is_none() && self.from.is_some_and(pruned);
+        if !(alike || gone) {
             return Err("this checkpoint was signed for another history".into());
+        }
+        if self.from == Some(line.index) && line.cause != Some(CHAPTER) {
+            return Err(
+                "history begins with a checkpoint that begins no chapter: what was before it was taken away".into(),
+            );
         }
         let Some((id, public)) = self.key else { return Ok(()) };
         match seal(&Node::from_json(&payload), public, id) {

@@ -22,9 +22,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 
+use crate::chapter::{Chapters, reading};
 use crate::error::NodeError;
 use crate::jobs::{self, Claim};
 use crate::join::{Agents, Outside};
+use crate::keep::Keeper;
 use crate::lease::Lease;
 use crate::place::{BLOBS, DataDir, Door, Durable, LEDGER};
 use crate::pool::{self, Shared, work};
@@ -99,6 +101,7 @@ pub fn serve(
         queue: pool::Queue::default(),
         board,
         bell,
+        chapters: Chapters::of(data)?,
     };
     shared.agents.refresh();
     let shared = Arc::new(shared);
@@ -112,8 +115,11 @@ pub fn serve(
         written: None,
         schedules: Schedules::load(data)?,
         writer: &writer,
+        keeper: Keeper::start(&shared, seals::key(data, &door, outside)?)?,
         key: seals::key(data, &door, outside)?,
         sealed: 0,
+        counted: 0,
+        told: Instant::now(),
         asides: seals::asides(data, outside)?,
     };
     if let Some(aside) = aside {
@@ -122,6 +128,7 @@ pub fn serve(
     host.note(vec![Draft::node(&host.shared.node, "began")])?;
     host.seal()?;
     host.begin()?;
+    host.look_at_kept();
     let workers: Vec<_> = (0..settings.workers.max(1))
         .map(|n| {
             let (shared, writer) = (Arc::clone(&shared), writer.clone());
@@ -175,6 +182,11 @@ struct Host<'h> {
     key: SecretKey,
     /// So many records there were at the last checkpoint.
     sealed: u64,
+    /// What goes when there is too much of it.
+    keeper: Keeper,
+    /// So many bytes were written when it was told last, and when that was.
+    counted: u64,
+    told: Instant,
     /// Damaged ledgers that were set aside.
     asides: Vec<String>,
 }
@@ -266,6 +278,9 @@ impl Host<'_> {
                 .into_iter()
                 .for_each(|every| sooner(every.saturating_sub(self.looked.elapsed())));
             self.until_due().into_iter().for_each(&mut sooner);
+            let ages = self.keeper.every();
+            ages.into_iter()
+                .for_each(|every| sooner(every.saturating_sub(self.told.elapsed())));
             self.wait(signal, wait)?;
             if stopping() {
                 return Ok(());
@@ -276,10 +291,16 @@ impl Host<'_> {
             if self.look_every().is_some_and(|every| self.looked.elapsed() >= every) {
                 self.look()?;
             }
+            if self.keeper.every().is_some_and(|every| self.told.elapsed() >= every) {
+                self.look_at_kept();
+            }
             if self.shared.board.is_dirty() && self.written.is_none_or(|at| at.elapsed() >= STATUS_EVERY) {
                 self.write_status(true)?;
                 if self.writer.count() >= self.sealed + SEAL_EVERY {
                     self.seal().unwrap_or_else(|e| log::warn!("checkpoint: {e}"));
+                }
+                if self.writer.bytes() >= self.counted + self.keeper.step() {
+                    self.look_at_kept();
                 }
                 finished += 1;
                 if finished.is_multiple_of(64) {
@@ -414,7 +435,13 @@ impl Host<'_> {
         Ok(())
     }
 
+    fn look_at_kept(&mut self) {
+        (self.counted, self.told) = (self.writer.bytes(), Instant::now());
+        self.keeper.look();
+    }
+
     fn progress(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, resume::Progress>, NodeError> {
+        let _kept = reading(&self.shared.data.path("state/runtime"));
         let disk = jobs::disk(&self.shared.data.path("state"), "0")?;
         Ok(resume::progress(&Archive::folder(&disk, LEDGER, BLOBS), ids)?)
     }
@@ -443,6 +470,7 @@ impl Host<'_> {
         document["kinds"] = json!(shared.agents.kinds());
         let mut broken = shared.agents.broken();
         broken.extend(self.schedules.broken.iter().cloned());
+        broken.extend(self.keeper.broken());
         document["broken"] = json!(broken);
         let now = (shared.outside.now)();
         let about = self.schedules.all().map(|planned| {
@@ -450,6 +478,7 @@ impl Host<'_> {
             json!({ "name": planned.schedule.name, "agent": planned.schedule.agent, "next": next })
         });
         document["schedules"] = about.collect();
+        document["kept"] = json!(self.keeper.kept());
         if !self.asides.is_empty() {
             document["set_aside"] = json!(self.asides);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jos_runtime::ledger::{Blobs, Committer, Ledger, LedgerError, Submitter};
+use jos_runtime::ledger::{Blobs, Committer, Entry, Ledger, LedgerError, Submitter};
 
 use crate::error::NodeError;
 use crate::jobs;
@@ -40,6 +40,8 @@ struct Ring {
     waiting: Option<String>,
     /// Records there are, as far as this node has written.
     count: u64,
+    /// Bytes that it wrote, about, with those of blobs.
+    bytes: u64,
 }
 
 impl Bell {
@@ -71,6 +73,14 @@ impl Bell {
             .unwrap_or_else(PoisonError::into_inner);
         ring.stop
     }
+}
+
+/// What a record weighs beside its content, about.
+const RECORD: u64 = 600;
+
+/// Bytes of a record, about: what is no blob is small.
+fn weight(entry: &Entry) -> u64 {
+    RECORD + entry.payload["act"]["size"].as_u64().unwrap_or_default()
 }
 
 /// A writer for any number of threads.
@@ -135,6 +145,7 @@ impl Writer {
                 Ok(first) => {
                     let mut ring = self.bell.lock();
                     ring.count = ring.count.max(first + entries.len() as u64);
+                    ring.bytes += entries.iter().map(weight).sum::<u64>();
                     drop(ring);
                     if self.bell.waiting().is_some() {
                         log::info!("the ledger can be written again");
@@ -151,6 +162,11 @@ impl Writer {
     /// Records there are, as far as this node has written.
     pub(crate) fn count(&self) -> u64 {
         self.bell.lock().count
+    }
+
+    /// Bytes that this node wrote, about, with those of blobs.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bell.lock().bytes
     }
 
     fn patience(&self, e: &LedgerError) -> Result<(), Halt> {

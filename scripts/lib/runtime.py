@@ -3,7 +3,10 @@
     runtime.py JOS [JAROS…]     each JAROS a virtual environment with that version in it
 
 Prints rows of Markdown. Everything that is compared takes turns in this one run; each row says of how many runs it is the
-median. A runtime that needs more than its patience is stopped, and the row says how far it came.
+median: of five, unless one run takes so long that the row says how many there were. A runtime that needs more than the patience
+is stopped, and the row says when and how far it came; it is not asked for more after that.
+
+For a trial: JOS_BENCH_SIZES and JOS_BENCH_TOOLS are the sizes (250,1000), JOS_BENCH_PATIENCE is in seconds.
 """
 import hashlib
 import json
@@ -15,13 +18,18 @@ import sys
 import tempfile
 import time
 
-SIZES = (250, 1000, 10000)
-# Seconds for the jobs of one size, and for their replay; a runtime that needs more is not asked for the next size.
-PATIENCE = 90
-# Runs of a size, where they are as fast as that.
-RUNS = 5
-# Decisions of tools that are replayed, and how many of them a job has.
-TOOLS, EACH = 100_000, 250
+def sizes(name, default):
+    said = os.environ.get(name)
+    return tuple(int(size) for size in said.split(",")) if said else default
+
+
+SIZES = sizes("JOS_BENCH_SIZES", (250, 1000, 10000))
+# Seconds for the jobs of one size, and as many for one replay.
+PATIENCE = int(os.environ.get("JOS_BENCH_PATIENCE", "600"))
+# Runs of a row; no further one is begun when those so far took this many seconds.
+RUNS, LONG = 5, 120
+# Decisions of tools that are replayed, and how many of them a job of ours has.
+TOOLS, EACH = sizes("JOS_BENCH_TOOLS", (1000, 10_000, 100_000)), 250
 
 
 class System:
@@ -92,16 +100,32 @@ class Node:
 
     def replay(self):
         """Seconds; none where it takes more than its patience."""
-        began = time.perf_counter()
-        words = [self.system.program, "replay", "--data-dir", str(self.data)]
-        try:
-            subprocess.run(words, check=True, timeout=PATIENCE, **self.quiet)
-        except subprocess.TimeoutExpired:
-            return None
-        return time.perf_counter() - began
+        return replayed(self.system, self.data, self.quiet)
 
     def bytes(self):
         return sum(path.stat().st_size for pattern in self.system.log for path in self.data.glob(pattern))
+
+
+def replayed(system, data, quiet):
+    """Seconds of one replay, the program's start included; none where it takes more than the patience."""
+    began = time.perf_counter()
+    words = [system.program, "replay", "--data-dir", str(data)]
+    try:
+        subprocess.run(words, check=True, timeout=PATIENCE, **quiet)
+    except subprocess.TimeoutExpired:
+        return None
+    return time.perf_counter() - began
+
+
+def repeated(act):
+    """What each run gave, until there are enough of them or they took too long; and whether the last one was stopped."""
+    began, found = time.perf_counter(), []
+    while len(found) < RUNS and (not found or time.perf_counter() - began < LONG):
+        one = act()
+        if one is None:
+            return found, True
+        found.append(one)
+    return found, False
 
 
 def row(what, figures):
@@ -110,59 +134,64 @@ def row(what, figures):
 
 def ask(system):
     """Start, latency, idle CPU and memory of one runtime."""
-    starts, node = [], None
-    for _ in range(3):
+    starts, memories, node = [], [], None
+    for _ in range(RUNS):
         if node:
             node.end()
         node = Node(system)
         starts.append(node.started)
+        # What came with the start is done with, as far as it is.
+        time.sleep(1)
+        memories.append(node.pss())
     latencies = []
     for turn in range(100):
         began = time.perf_counter()
         node.submit(f"l{turn}")
         node.wait([f"l{turn}"])
         latencies.append(time.perf_counter() - began)
-    before, began = node.ticks(), time.perf_counter()
-    time.sleep(5)
-    idle = (node.ticks() - before) / (time.perf_counter() - began)
-    memory = node.pss()
+    idles = []
+    for _ in range(RUNS):
+        before, began = node.ticks(), time.perf_counter()
+        time.sleep(5)
+        idles.append((node.ticks() - before) / (time.perf_counter() - began))
+    idle, memory = statistics.median(idles), statistics.median(memories)
     node.end()
     tail = sorted(latencies)[len(latencies) * 95 // 100]
     return {
         "start": f"{system.name} {statistics.median(starts) * 1000:.0f} ms",
         "latency": f"{system.name} {statistics.median(latencies) * 1000:.2f} ms (95th {tail * 1000:.2f})",
         "idle": f"{system.name} {idle * 100:.2f} %",
-        "memory": f"{system.name} {memory} KiB",
+        "memory": f"{system.name} {memory:.0f} KiB",
     }
 
 
-def jobs(system, size, runs):
-    """Rate, replay and log bytes of `size` jobs; whether the next size may be asked for."""
-    rates, replays, bytes_each, patient = [], [], 0, True
-    for _ in range(runs):
+def jobs(system, size):
+    """Rate, replay and log bytes of `size` jobs; why the next size is not asked for, if it is not."""
+    rates, replays, each, stopped = [], [], 0, None
+    began = time.perf_counter()
+    while len(rates) < RUNS and (not rates or time.perf_counter() - began < LONG):
         node = Node(system)
         names = [f"j{number}" for number in range(size)]
-        began = time.perf_counter()
+        submitted = time.perf_counter()
         for name in names:
             node.submit(name)
         done = node.wait(names)
-        took = time.perf_counter() - began
+        took = time.perf_counter() - submitted
         node.end()
         if done < size:
-            return f"{system.name} stopped after {took:.0f} s with {done} done ({done / took:.0f}/s)", None, None, False
+            stopped = f"stopped after {took:.0f} s with {done} of {size} done ({done / took:.0f}/s)"
+            break
         rates.append(size / took)
-        bytes_each = node.bytes() / (size + 1)
+        each = node.bytes() / (size + 1)
         again = node.replay()
         if again is None:
-            patient = False
+            stopped = f"stopped after {PATIENCE} s, below {size / PATIENCE:.1f}/s"
             break
         replays.append((size + 1) / again)
-        if took + again > PATIENCE / 4:
-            patient = took < PATIENCE / 2
-            break
-    rate = f"{system.name} {statistics.median(rates):.0f}/s ({len(rates)})"
-    replay = f"{system.name} {statistics.median(replays):.0f}/s ({len(replays)})" if replays else f"{system.name} more than {PATIENCE} s"
-    return rate, replay, f"{system.name} {bytes_each:.0f}", patient
+    told = lambda found: f"{statistics.median(found):.0f}/s ({len(found)})" if found else stopped
+    rate = f"{system.name} {told(rates)}"
+    replay = f"{system.name} {told(replays)}" if rates else f"{system.name} not asked"
+    return rate, replay, f"{system.name} {each:.0f}" if each else None, stopped
 
 
 def burst(data):
@@ -180,22 +209,87 @@ def burst(data):
     (data / "agents" / "burst.jos").write_text(json.dumps(agent))
 
 
-def tools(system):
-    node = Node(system, burst)
-    names = [f"t{number}" for number in range(TOOLS // EACH)]
-    began = time.perf_counter()
-    for name in names:
-        node.submit(name, "burst")
-    done = node.wait(names, 2 * PATIENCE)
-    took = time.perf_counter() - began
-    node.end()
-    decided = done * EACH
-    row(f"runtime: decisions of a module that does nothing, {EACH} a job, each durable before it acts", [f"{system.name} {decided / took:.0f}/s of {decided}"])
-    times = [again for again in (node.replay() for _ in range(3)) if again]
-    if times:
-        rate = decided / statistics.median(times)
-        row(f"runtime: replay of {decided} tool decisions, the program's start included, median of {len(times)}", [f"{system.name} {rate:.0f}/s"])
-    row("runtime: bytes of the log for each tool decision", [f"{system.name} {node.bytes() / max(decided, 1):.0f}"])
+# A tool of jaros that does nothing, and its own classes filling its own log: through its daemon a log of this size takes hours,
+# and it is the replay that is timed. What is not waited for here is the disk.
+IDLE = """
+from jaros.core.decision_gate import ValidationResult
+
+
+class IdleTool:
+    NAME = "bench.idle"
+
+    def validate(self, decision):
+        return ValidationResult.accept(decision)
+
+    def execute(self, decision, **collaborators):
+        return {}
+"""
+FILL = """
+import os, pathlib, sys
+from jaros.core import create_decision
+from jaros.state.decision_log import DecisionLog, record_decision
+os.fsync = lambda _: None
+log = DecisionLog(pathlib.Path(sys.argv[1]) / "state")
+log.ensure()
+for n in range(int(sys.argv[2])):
+    words = dict(id=f"d{n}", source="burst", payload={"n": n})
+    try:
+        decision = create_decision(type="bench.idle", **words)
+    except TypeError:
+        decision = create_decision(kind="bench.idle", **words)
+    record_decision(log, decision)
+"""
+
+
+def peers_tools(system, size):
+    """The rate at which jaros replays as many decisions of such a tool; why it was stopped, if it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder) / "data"
+        environment = {**os.environ, "JAROS_DATA_DIR": str(data), **system.environment}
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+        subprocess.run([*system.init(), "--data-dir", str(data)], check=True, **quiet)
+        (data / "tools").mkdir(exist_ok=True)
+        (data / "tools" / "idle_tool.py").write_text(IDLE)
+        python = str(pathlib.Path(system.program).parent / "python")
+        subprocess.run([python, "-c", FILL, str(data), str(size)], check=True, env=environment)
+        times, stopped = repeated(lambda: replayed(system, data, quiet))
+        # It has to have replayed all of them, by the tool.
+        if times:
+            said = subprocess.run([system.program, "replay", "--json", "--data-dir", str(data)], capture_output=True, env=environment, check=True)
+            report = json.loads(said.stdout)
+            if report["decisions"] != size or not report["ok"] or report["attribution"]:
+                sys.exit(f"error: {system.name} replays something else: {said.stdout}")
+    if not times:
+        return f"{system.name} stopped after {PATIENCE} s, below {size / PATIENCE:.1f}/s", True
+    return f"{system.name} {size / statistics.median(times):.0f}/s ({len(times)})", stopped
+
+
+def tools(system, peers):
+    slow = {}
+    for size in TOOLS:
+        node = Node(system, burst)
+        names = [f"t{number}" for number in range(max(1, size // EACH))]
+        began = time.perf_counter()
+        for name in names:
+            node.submit(name, "burst")
+        done = node.wait(names, 2 * PATIENCE)
+        took = time.perf_counter() - began
+        node.end()
+        decided = done * EACH
+        if size == TOOLS[-1]:
+            row(f"runtime: decisions of a module that does nothing, {EACH} a job, each durable before it acts", [f"{system.name} {decided / took:.0f}/s of {decided}"])
+            row("runtime: bytes of the log for each tool decision", [f"{system.name} {node.bytes() / max(decided, 1):.0f}"])
+        times, _ = repeated(node.replay)
+        rates = [f"{system.name} {decided / statistics.median(times):.0f}/s ({len(times)})" if times else f"{system.name} stopped after {PATIENCE} s"]
+        for peer in peers:
+            if peer in slow:
+                rates.append(f"{peer.name} not asked: stopped at {slow[peer]}")
+                continue
+            rate, stopped = peers_tools(peer, decided)
+            rates.append(rate)
+            if stopped:
+                slow[peer] = decided
+        row(f"runtime: replay of {decided} decisions of a tool that does nothing, the program's start included, median of (runs)", rates)
 
 
 def main():
@@ -216,30 +310,30 @@ def main():
 
     told = [ask(system) for system in systems + ticking]
     for what, key in (
-        ("start to first result, median of 3", "start"),
+        (f"start to first result, median of {RUNS}", "start"),
         ("submit to result, median of 100", "latency"),
-        ("CPU of an idle node, 5 s", "idle"),
-        ("memory of an idle node (PSS)", "memory"),
+        (f"CPU of an idle node, 5 s, median of {RUNS}", "idle"),
+        (f"memory of an idle node (PSS), median of {RUNS}", "memory"),
     ):
         row(f"runtime: {what}", [figures[key] for figures in told])
 
-    slow = set()
+    slow = {}
     for size in SIZES:
-        rates, replays, sizes = [], [], []
+        rates, replays, each_job = [], [], []
         for system in systems:
             if system in slow:
-                rates.append(f"{system.name} not asked")
+                rates.append(f"{system.name} not asked: at {slow[system]}")
                 continue
-            rate, replay, each, patient = jobs(system, size, RUNS if system is jos else 1)
+            rate, replay, each, stopped = jobs(system, size)
             rates.append(rate)
-            replays += [replay] if replay else []
-            sizes += [each] if each else []
-            if not patient:
-                slow.add(system)
+            replays.append(replay)
+            each_job += [each] if each else []
+            if stopped:
+                slow[system] = f"N = {size} {stopped}"
         row(f"runtime: jobs through the daemon, N = {size}, median of (runs)", rates)
         row(f"runtime: replay of their decisions, the program's start included, N = {size}, median of (runs)", replays)
-        row(f"runtime: bytes of the log for each job, N = {size}", sizes)
-    tools(jos)
+        row(f"runtime: bytes of the log for each job, N = {size}", each_job)
+    tools(jos, systems[1:])
 
 
 main()

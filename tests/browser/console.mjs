@@ -124,13 +124,50 @@ await page.locator(".title").getByText("failed").waitFor();
 await page.goto(`${url}/harness`);
 await page.locator("#audit").getByText("artifacts/inventory.txt").waitFor();
 
+// What a tool gave is captured: one that counts bytes.
+const counter = {
+  id_jos: "counter",
+  orchestration_contract: { version: "0.0.7" },
+  orchestration: { definitions: { say: { type: "prompt", prompt: "seven oaks", propose: [{ kind: "tally.add", payload: { of: "{{reply}}" } }] } }, flows: { main: { steps: ["say"] } } },
+};
+writeFileSync(`${data}/agents/counter.jos`, JSON.stringify(counter));
+writeFileSync(`${data}/inbox/counter-1.json`, JSON.stringify({ id: "counter-1", agent: "counter", input: {} }));
+await page.goto(`${url}/jobs/counter-1`);
+await page.locator(".title").getByText("done").waitFor();
+await page.getByText('{"bytes":10}').first().waitFor();
+
 // One click replays all of it.
 await page.goto(`${url}/replay`);
 await page.getByRole("button", { name: "Replay now" }).click();
 await page.getByText("reproduced", { exact: true }).waitFor();
 const facts = await page.locator(".facts").first().textContent();
 assert.match(facts, /Byte-identicalyes.*Model calls0/);
+await page.locator("section", { has: page.getByRole("heading", { name: "Captured results" }) }).getByText("tally.add").waitFor();
 await seen("replay");
+
+// The decision log, newest first, a page at a time; and what comes while it is open.
+for (let more = 1; more <= 20; more += 1) writeFileSync(`${data}/inbox/more-${more}.json`, JSON.stringify({ id: `more-${more}`, agent: "advance", input: {} }));
+await page.getByRole("link", { name: "Browse the decision log" }).click();
+await page.getByRole("heading", { name: "Decision log" }).waitFor();
+const newest = page.locator("[data-live=records] tbody tr");
+await newest.getByText("more-20").first().waitFor();
+await seen("log");
+const numbers = async () => (await newest.locator(".id").allTextContents()).map((text) => Number(text.slice(1)));
+const first = await numbers();
+assert.equal(first.length, 50);
+await page.getByRole("link", { name: "Older" }).click();
+await page.getByRole("link", { name: "Newest" }).waitFor();
+const older = await numbers();
+assert.deepEqual(older, Array.from(older, (_, at) => older[0] - at), "each record once, newest first");
+assert.ok(older[0] < first[0] && older[0] >= first.at(-1) - 1, `${older[0]} goes on behind ${first.at(-1)}`);
+while (await page.getByRole("link", { name: "Older" }).count()) {
+  const at = page.url();
+  await page.getByRole("link", { name: "Older" }).click();
+  await page.waitForURL((now) => now.href !== at);
+}
+await newest.getByText("a node began").first().waitFor();
+await page.goto(`${url}/`);
+await page.locator("[data-live=throughput]").getByText(/jobs in the last hour/).waitFor();
 
 // A schedule comes, rests, and goes.
 await page.goto(`${url}/schedules`);

@@ -42,6 +42,9 @@ pub(crate) enum Found {
         dir: String,
         /// The data directory of the device, where this is one.
         state_dir: Option<PathBuf>,
+        /// As long as a node's ledger is read, nothing of it goes.
+        #[cfg(feature = "runtime")]
+        _reading: Option<std::fs::File>,
     },
     /// In one file.
     Export { shown: String, bytes: Vec<u8> },
@@ -180,6 +183,8 @@ fn open_folder(folder: &Path, dir: &str, state_dir: Option<PathBuf>) -> Result<F
         disk,
         dir: dir.to_owned(),
         state_dir,
+        #[cfg(feature = "runtime")]
+        _reading: jos_node::chapter::reading(folder),
     })
 }
 

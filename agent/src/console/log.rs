@@ -1,21 +1,29 @@
 //! What the pages show of the ledger: the records of one job, and a glance at all of it.
 //!
 //! Reads alone, as `jos logs` does. A glance is kept until the ledger's files change, and then goes on where it was: what was
-//! read is not read again.
+//! read is not read again. On its way it notes where the records of each job are ([`Index`]), so that no page reads all of it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use jos_node::place::{BLOBS, DataDir, LEDGER};
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::{Archive, Follow, LedgerError, Line};
+use jos_runtime::ledger::{Blobs, Follow, LedgerError, Line, read_range};
+use jos_schemas::text::Utc;
+use serde::Deserialize;
 use serde_json::Value;
+
+use super::index::Index;
 
 /// So many of the last events are shown.
 const LAST: usize = 100;
+/// Minutes of which it is kept how many jobs ended.
+const MINUTES: usize = 60;
 
-/// A record of a job.
+/// A record.
 pub(super) struct Record {
     pub(super) index: u64,
     pub(super) time: String,
@@ -69,11 +77,21 @@ pub(super) struct Glance {
     pub(super) allowed: u64,
     pub(super) denied: u64,
     pub(super) refusals: VecDeque<Refusal>,
+    /// How many jobs ended in a minute: its beginning in seconds since 1970, done, failed. The last minutes in which some did.
+    pub(super) ended: VecDeque<(i64, u64, u64)>,
     /// Why it could not be read to its end.
     pub(super) broken: Option<String>,
 }
 
 type Stamp = Vec<(String, u64, Option<SystemTime>)>;
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    follow: Follow,
+    glance: Glance,
+    index: Index,
+}
 
 /// The last glance.
 #[derive(Default)]
@@ -81,7 +99,7 @@ pub(super) struct Log {
     /// What the files were like then.
     shown: Mutex<(Stamp, Arc<Glance>)>,
     /// How far it was read.
-    reading: Mutex<(Follow, Glance)>,
+    reading: Mutex<Reading>,
 }
 
 impl Log {
@@ -118,13 +136,8 @@ fn stamp(data: &DataDir) -> Stamp {
     found.collect()
 }
 
-fn archive<T>(data: &DataDir, read: impl FnOnce(&Archive<'_>) -> Result<T, String>) -> Result<T, String> {
-    let disk = Disk::open(&data.path("state"), "0").map_err(|e| e.to_string())?;
-    read(&Archive::folder(&disk, LEDGER, BLOBS))
-}
-
 /// What there is now; `reading` goes on from where it was, or anew where that is not there any more.
-fn read_on(data: &DataDir, reading: &mut (Follow, Glance)) -> Glance {
+fn read_on(data: &DataDir, reading: &mut Reading) -> Glance {
     if data.names(&format!("state/{LEDGER}")).unwrap_or_default().is_empty() {
         *reading = Default::default();
         return Glance::default();
@@ -139,8 +152,8 @@ fn read_on(data: &DataDir, reading: &mut (Follow, Glance)) -> Glance {
         }
     };
     for _ in 0..2 {
-        let (follow, glance) = &mut *reading;
-        let broken = match follow.next(&disk, LEDGER, &mut |line| glance.take(line)) {
+        let Reading { follow, glance, index } = &mut *reading;
+        let broken = match follow.next(&disk, LEDGER, &mut |line| glance.take(line, index)) {
             Ok(head) => {
                 glance.records = head.count;
                 glance.head = head.hash.to_string();
@@ -149,7 +162,7 @@ fn read_on(data: &DataDir, reading: &mut (Follow, Glance)) -> Glance {
             Err(LedgerError::Moved) => None,
             Err(e) => Some(e.to_string()),
         };
-        let (_, seen) = std::mem::take(reading);
+        let seen = std::mem::take(reading).glance;
         if broken.is_some() {
             return Glance { broken, ..seen };
         }
@@ -165,32 +178,63 @@ fn keep<T>(list: &mut VecDeque<T>, one: T) {
     list.push_front(one);
 }
 
+/// A payload as far as a glance needs it; no tree is made.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Seen<'l> {
+    #[serde(borrow)]
+    job: Cow<'l, str>,
+    #[serde(borrow)]
+    agent: Cow<'l, str>,
+    #[serde(borrow)]
+    kind: Cow<'l, str>,
+    ok: bool,
+    reason: Option<String>,
+    act: Act,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Act {
+    trail: Trail,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Trail {
+    accesses: Vec<Value>,
+}
+
 impl Glance {
-    fn take(&mut self, line: &Line<'_>) {
+    fn take(&mut self, line: &Line<'_>, index: &mut Index) {
         self.records = line.index + 1;
-        let Ok(payload) = serde_json::from_slice::<Value>(line.payload) else {
+        let Ok(seen) = serde_json::from_slice::<Seen<'_>>(line.payload) else {
             return;
         };
-        let word = |name: &str| text(&payload[name]);
-        let (index, time, job, agent) = (line.index, line.time.to_owned(), word("job"), word("agent"));
-        let act = &payload["act"];
+        if !seen.job.is_empty() {
+            index.note(&seen.job, line.index);
+        }
+        let (index, time) = (line.index, line.time.to_owned());
+        let (job, agent) = (seen.job.to_string(), seen.agent.to_string());
         match line.kind {
             "decision" | "imported" => *self.decisions.entry(agent).or_default() += 1,
-            // Its reason says what was refused or failed before.
-            "ended" if payload["ok"] == false => {
-                let reason = word("reason");
-                let refusal = Refusal {
-                    index,
-                    time,
-                    job,
-                    agent,
-                    reason,
-                };
-                keep(&mut self.refusals, refusal);
+            "ended" => {
+                self.ends(&time, seen.ok);
+                // Its reason says what was refused or failed before.
+                if !seen.ok {
+                    let reason = seen.reason.unwrap_or_default();
+                    let refusal = Refusal {
+                        index,
+                        time,
+                        job,
+                        agent,
+                        reason,
+                    };
+                    keep(&mut self.refusals, refusal);
+                }
             }
             "job" | "outcome" => {
-                let asked = act["trail"]["accesses"].as_array();
-                for access in asked.into_iter().flatten() {
+                for access in &seen.act.trail.accesses {
                     let allowed = access["allowed"] == true;
                     *(if allowed { &mut self.allowed } else { &mut self.denied }) += 1;
                     let (time, job) = (time.clone(), job.clone());
@@ -208,26 +252,42 @@ impl Glance {
                         },
                     );
                 }
-                let result = &act["result"];
-                if payload["ok"] == true && payload["kind"] == "advance" && line.kind == "outcome" {
-                    let events: Vec<String> = result["events"].as_array().into_iter().flatten().map(text).collect();
-                    let (from, to) = (text(&result["from"]), text(&result["finalState"]));
-                    let events = events.join(", ");
-                    keep(
-                        &mut self.transitions,
-                        Transition {
-                            index,
-                            time,
-                            job,
-                            agent,
-                            from,
-                            events,
-                            to,
-                        },
-                    );
+                if line.kind == "outcome" && seen.ok && seen.kind == "advance" {
+                    self.transition(line, job, agent);
                 }
             }
             _ => {}
+        }
+    }
+
+    fn transition(&mut self, line: &Line<'_>, job: String, agent: String) {
+        let payload: Value = serde_json::from_slice(line.payload).unwrap_or_default();
+        let result = &payload["act"]["result"];
+        let events: Vec<String> = result["events"].as_array().into_iter().flatten().map(text).collect();
+        let transition = Transition {
+            index: line.index,
+            time: line.time.to_owned(),
+            job,
+            agent,
+            from: text(&result["from"]),
+            events: events.join(", "),
+            to: text(&result["finalState"]),
+        };
+        keep(&mut self.transitions, transition);
+    }
+
+    fn ends(&mut self, time: &str, ok: bool) {
+        let Ok(at) = Utc::new(time) else { return };
+        let minute = at.unix().div_euclid(60) * 60;
+        // Clocks are set: what comes from before is counted where we are.
+        if self.ended.back().is_none_or(|last| last.0 < minute) {
+            if self.ended.len() == MINUTES {
+                self.ended.pop_front();
+            }
+            self.ended.push_back((minute, 0, 0));
+        }
+        if let Some((_, done, failed)) = self.ended.back_mut() {
+            *(if ok { done } else { failed }) += 1;
         }
     }
 }
@@ -241,45 +301,66 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// The records of a job, in order, the last so many.
-pub(super) fn of_job(data: &DataDir, id: &str) -> Result<Vec<Record>, String> {
-    if data
-        .names(&format!("state/{LEDGER}"))
-        .map_err(|e| e.to_string())?
-        .is_empty()
-    {
-        return Ok(Vec::new());
+impl Log {
+    /// The records of a job, in order, the last so many.
+    pub(super) fn of_job(&self, data: &DataDir, id: &str) -> Result<Vec<Record>, String> {
+        if let Some(broken) = &self.glance(data).broken {
+            return Err(broken.clone());
+        }
+        let runs = self
+            .reading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .index
+            .runs(id);
+        let mut records = read(data, &runs, &|payload| payload["job"] == id)?;
+        let over = records.len().saturating_sub(LAST);
+        records.drain(..over);
+        filled(data, records)
     }
-    let member = format!("\"job\":{}", Value::from(id)).into_bytes();
-    archive(data, |archive| {
-        let mut records = VecDeque::new();
-        let lines = archive.lines(&mut |line| {
-            if !line.payload.windows(member.len()).any(|window| window == member) {
-                return;
-            }
+
+    /// So many records before one, in order.
+    pub(super) fn before(&self, data: &DataDir, record: u64, most: u64) -> Result<Vec<Record>, String> {
+        let run = record.saturating_sub(most)..record;
+        filled(data, read(data, std::slice::from_ref(&run), &|_| true)?)
+    }
+}
+
+fn disk(data: &DataDir) -> Result<Disk, String> {
+    Disk::open(&data.path("state"), "0").map_err(|e| e.to_string())
+}
+
+fn read(data: &DataDir, runs: &[Range<u64>], wanted: &dyn Fn(&Value) -> bool) -> Result<Vec<Record>, String> {
+    let mut records = Vec::new();
+    let disk = disk(data)?;
+    for run in runs {
+        let read = read_range(&disk, LEDGER, run.clone(), &mut |line| {
             let payload: Value = serde_json::from_slice(line.payload).unwrap_or_default();
-            if payload["job"] == id {
-                if records.len() == LAST {
-                    records.pop_front();
-                }
-                let (index, time, kind) = (line.index, line.time.to_owned(), line.kind.to_owned());
-                records.push_back(Record {
-                    index,
-                    time,
-                    kind,
+            if wanted(&payload) {
+                records.push(Record {
+                    index: line.index,
+                    time: line.time.to_owned(),
+                    kind: line.kind.to_owned(),
                     payload,
                 });
             }
         });
-        lines.map_err(|e| e.to_string())?;
-        for record in &mut records {
-            let digest = record.payload["act"]["blob"]
-                .as_str()
-                .and_then(|digest| digest.parse().ok());
-            if let Some(bytes) = digest.and_then(|digest| archive.blob(&digest).ok().flatten()) {
-                record.payload["act"] = serde_json::from_slice(&bytes).unwrap_or_default();
-            }
+        read.map_err(|e| e.to_string())?;
+    }
+    Ok(records)
+}
+
+/// The same with what was too large for a record.
+fn filled(data: &DataDir, mut records: Vec<Record>) -> Result<Vec<Record>, String> {
+    let disk = disk(data)?;
+    let blobs = Blobs::at(&disk, BLOBS);
+    for record in &mut records {
+        let digest = record.payload["act"]["blob"]
+            .as_str()
+            .and_then(|digest| digest.parse().ok());
+        if let Some(bytes) = digest.and_then(|digest| blobs.get(&digest).ok().flatten()) {
+            record.payload["act"] = serde_json::from_slice(&bytes).unwrap_or_default();
         }
-        Ok(records.into())
-    })
+    }
+    Ok(records)
 }

@@ -12,6 +12,7 @@ mod door;
 mod form;
 mod frame;
 mod http;
+mod index;
 mod install;
 mod live;
 mod log;

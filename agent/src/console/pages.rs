@@ -8,6 +8,7 @@ mod job;
 mod jobs;
 mod machine;
 mod overview;
+mod records;
 mod replay;
 mod schedules;
 
@@ -33,6 +34,7 @@ pub(super) fn show(console: &Console, request: &Request) -> Shown {
         ["jobs", id] => job::show(console, id),
         ["agents"] => Ok(agents::show(console)),
         ["replay"] => Ok(replay::show(console)),
+        ["log"] => Ok(records::show(console, request)),
         ["schedules"] => Ok(schedules::show(console, &Form::default())),
         ["evals"] => Ok(evals::show(console)),
         ["machine"] => Ok(machine::show(console)),

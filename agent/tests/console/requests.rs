@@ -122,6 +122,7 @@ fn what_files_call_themselves_is_text_on_every_page() {
         "/jobs/k",
         "/agents",
         "/replay",
+        "/log",
         "/schedules",
         "/evals",
         "/machine",

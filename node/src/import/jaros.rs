@@ -64,6 +64,23 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// The chain of a log as it stands before a line of it, by that line's own word; nothing where it is the first.
+    pub(crate) fn before(log: &str, line: &str) -> Self {
+        let record: Option<Record> = serde_json::from_str(line).ok();
+        let after = |record: Record| {
+            let last = record.prev.parse().ok()?;
+            Some(Self {
+                count: record.index.checked_sub(1)?,
+                log: Some(log.parse().ok()?),
+                last: Some(last),
+            })
+        };
+        record
+            .filter(|record| record.index > 1)
+            .and_then(after)
+            .unwrap_or_default()
+    }
+
     /// Takes the next line, without its end.
     pub(crate) fn take(&mut self, line: &str) -> Result<Taken, String> {
         let (named, covered) = parts(line).ok_or_else(|| {
@@ -177,6 +194,24 @@ mod tests {
             ("text.count", "worker")
         );
         assert_eq!(chain.log, Some(taken[0].checksum));
+    }
+
+    #[test]
+    fn a_log_whose_first_part_was_pruned_goes_on_from_there_and_is_held_to_what_it_says() {
+        let lines = three();
+        let log = {
+            let mut chain = Chain::default();
+            chain.take(&lines[0]).unwrap().checksum.to_string()
+        };
+        let mut chain = Chain::before(&log, &lines[1]);
+        let taken: Vec<u64> = lines[1..].iter().map(|line| chain.take(line).unwrap().index).collect();
+        assert_eq!(taken, [2, 3]);
+        assert_eq!(chain.log.map(|first| first.to_string()), Some(log.clone()));
+        assert!(
+            Chain::before(&log, &lines[1]).take(&lines[2]).is_err(),
+            "one was taken out"
+        );
+        assert_eq!(Chain::before(&log, &lines[0]), Chain::default());
     }
 
     #[test]

@@ -203,6 +203,15 @@ impl Backend for Folder {
         Ok(Rest::Nothing)
     }
 
+    fn is_settled(&self, data: &DataDir) -> Result<bool, NodeError> {
+        let alive = crate::lease::alive(data)?;
+        // Behind the door nobody takes a claim over.
+        let _inside = self.door.enter()?;
+        let names = data.names("claimed")?;
+        let mut claims = names.iter().filter_map(|name| Claim::of(name));
+        Ok(claims.all(|claim| claim.attempt == 1 && alive.contains_key(&claim.node)))
+    }
+
     fn trim(&self, kept: usize) -> Result<(), NodeError> {
         for folder in ["processed", "failed"] {
             let names = self.data.names(folder)?;
@@ -238,7 +247,13 @@ fn end(data: &DataDir, id: &str) -> Result<Option<End>, NodeError> {
         return Ok(None);
     }
     let path = data.path(&format!("outbox/{id}.json"));
-    let bytes = std::fs::read(&path).map_err(NodeError::io(&path, "read it"))?;
+    let bytes = match std::fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let what = "the job is done, and its result is not kept any more (config/keep.toml, or somebody took it)";
+            return Err(NodeError::invalid(path.display(), what));
+        }
+        read => read.map_err(NodeError::io(&path, "read it"))?,
+    };
     let result = serde_json::from_slice(&bytes).map_err(|e| NodeError::invalid(path.display(), e))?;
     Ok(Some(End::Done(result)))
 }

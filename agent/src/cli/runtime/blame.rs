@@ -26,6 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(path: &Path, place: &Place, ui: &Ui) -> Done {
     let data = place.open()?;
+    let _reading = jos_node::chapter::reading(&data.path("state/runtime"));
     let below = below(path, data.root()).to_string_lossy().into_owned();
     let disk = Disk::open(&data.path("state"), "0").map_err(Failure::invalid)?;
     let archive = Archive::folder(&disk, LEDGER, BLOBS);
@@ -73,7 +74,7 @@ fn blamed(below: &str, archive: &Archive<'_>, shown: &str, ui: &Ui) -> Done {
             }));
         }
     });
-    read.map_err(|e| Failure::failed(format!("{shown}: {e}")).help("`jos replay` says more"))?;
+    let extent = read.map_err(|e| Failure::failed(format!("{shown}: {e}")).help("`jos replay` says more"))?;
     let mut text = String::new();
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for event in events.iter().rev() {
@@ -92,9 +93,13 @@ fn blamed(below: &str, archive: &Archive<'_>, shown: &str, ui: &Ui) -> Done {
         );
     }
     if events.is_empty() {
-        text = format!("{below}: no decision wrote it\n");
+        let known = if extent.first > 0 { " that is still there" } else { "" };
+        text = format!("{below}: no decision{known} wrote it\n");
+    }
+    if extent.first > 0 {
+        let _ = writeln!(text, "  history before #{} pruned", extent.first);
     }
     let found = !events.is_empty();
-    ui.result(&json!({ "path": below, "events": events }), text);
+    ui.result(&json!({ "path": below, "events": events, "since": extent.first }), text);
     Ok(u8::from(!found))
 }

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Args, place: &Place, ui: &Ui) -> Done {
     let kinds: BTreeSet<String> = agents.kinds().into_iter().collect();
     drop(agents);
     let state = data.path("state");
+    let _reading = jos_node::chapter::reading(&state.join("runtime"));
     let key = jos_runtime::public_ledger_key(&state).map_err(Failure::invalid)?;
     let shown = data.root().display().to_string();
     replayed(args, replay::Place::of_node(&state), &kinds, key.as_ref(), &shown, ui)
@@ -66,6 +67,7 @@ fn replayed(
         report.decisions == 0 && report.attribution.is_empty() && report.chain == Chain::Intact && report.diverged == 0;
     let mut value = serde_json::to_value(&report).map_err(Failure::failed)?;
     value["confined"] = json!(!unconfined.into_inner());
+    value["since"] = json!(since(&report));
     if empty {
         value["ok"] = json!(false);
         let text = format!("{shown}: nothing was decided yet; `jos submit advance` gives the node work\n");
@@ -74,6 +76,12 @@ fn replayed(
     }
     ui.result(&value, text(&report, args.verbose, ui));
     Ok(u8::from(!report.ok))
+}
+
+/// The first record that is there: what was before it was pruned.
+fn since(report: &Report) -> u64 {
+    let count = report.head.as_ref().map_or(report.records, |head| head.count);
+    count.saturating_sub(report.records)
 }
 
 fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
@@ -94,6 +102,13 @@ fn text(report: &Report, verbose: bool, ui: &Ui) -> String {
     );
     for (agent, decisions) in &report.agents {
         let _ = writeln!(out, "  {agent:<20} {decisions}");
+    }
+    if since(report) > 0 {
+        let _ = writeln!(
+            out,
+            "history before #{} pruned: all of this is of what came since",
+            since(report)
+        );
     }
     let jobs: Vec<String> = report.jobs.iter().map(|(state, n)| format!("{n} {state}")).collect();
     let jobs = if jobs.is_empty() {

@@ -91,6 +91,24 @@ fn text(ui: &Ui, value: &Value) -> String {
         let about = "a damaged ledger from before; jobs of then are not replayed";
         let _ = writeln!(out, "{} {}: {about}", ui.paint("33", "set aside:"), word(folder));
     }
+    let kept = &status["kept"];
+    if kept["from"].as_u64().is_some_and(|from| from > 0) {
+        let since = word(&kept["since"]);
+        let _ = writeln!(
+            out,
+            "ledger: history before #{} ({since}) pruned, {} bytes are kept",
+            kept["from"], kept["bytes"]
+        );
+    }
+    if let Some(why) = kept["waits"].as_str() {
+        let _ = writeln!(
+            out,
+            "{} {} bytes of {}: {why}",
+            ui.paint("33", "ledger is over its limit:"),
+            kept["bytes"],
+            kept["limit"]
+        );
+    }
     for schedule in status["schedules"].as_array().into_iter().flatten() {
         let next = schedule["next"].as_str().unwrap_or("never");
         let _ = writeln!(out, "schedule {}: next {next}", word(&schedule["name"]));

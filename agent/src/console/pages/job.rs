@@ -5,7 +5,7 @@ use jos_ui::{Markup, Tone, html, parts};
 use serde_json::Value;
 
 use super::super::frame::{Shown, Wrong};
-use super::super::log::{self, Record, text};
+use super::super::log::{Record, text};
 use super::super::{Console, page};
 use super::{document, moment, state_badge};
 
@@ -14,7 +14,7 @@ pub(super) fn show(console: &Console, id: &str) -> Shown {
         return Err(Wrong::not_found("such job"));
     }
     let standing = jobs::standing(&console.data, id).ok().flatten();
-    let records = log::of_job(&console.data, id);
+    let records = console.log.of_job(&console.data, id);
     let (records, unread) = match records {
         Ok(records) => (records, None),
         Err(e) => (Vec::new(), Some(e)),
@@ -93,7 +93,8 @@ fn decisions(console: &Console, records: &[Record]) -> Markup {
     }
 }
 
-fn about(record: &Record) -> (Tone, Markup) {
+/// What a record says, in a line.
+pub(super) fn about(record: &Record) -> (Tone, Markup) {
     let payload = &record.payload;
     let act = &payload["act"];
     let (agent, reason) = (text(&payload["agent"]), text(&payload["reason"]));
@@ -132,6 +133,19 @@ fn about(record: &Record) -> (Tone, Markup) {
         "fired" => (
             Tone::Quiet,
             html! { "submitted by schedule " (text(&payload["schedule"])) },
+        ),
+        "imported" => (
+            Tone::Busy,
+            html! { "taken over from another log: " strong { (text(&payload["kind"])) } " " (code(&act["result"])) },
+        ),
+        "node" => (Tone::Quiet, html! { "a node " (text(&payload["word"])) }),
+        "checkpoint" => (
+            Tone::Quiet,
+            html! { "signed: all up to record #" (text(&payload["head"]["index"])) },
+        ),
+        "broken" => (
+            Tone::Bad,
+            html! { "the ledger before was damaged: " (text(&payload["what"])) },
         ),
         _ => (Tone::Quiet, code(payload)),
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jos_node::lease;
-use jos_ui::chart::{self, Share};
+use jos_ui::chart::{self, Curve, Share};
 use jos_ui::shell::Page;
 use jos_ui::{Markup, Tone, html, parts, words};
 use serde_json::Value;
@@ -45,7 +45,7 @@ pub(super) fn show(console: &Console) -> Page {
                 (first(console, !nodes.is_empty(), done + failed))
                 (last(console, &said))
             }
-            div { (node(console, nodes.len(), &said)) (pool(console)) (profile()) }
+            div { (node(console, nodes.len(), &said)) (throughput(console)) (pool(console)) (profile()) }
         }
     };
     let intro =
@@ -168,6 +168,51 @@ fn node(console: &Console, nodes: usize, said: &Value) -> Markup {
         section class="card" data-live="node" {
             h2 { "The node" (parts::tip("the node", "jos serve: takes jobs, asks agents, records each decision before it acts. This console is beside it and only looks.")) }
             (about)
+        }
+    }
+}
+
+/// Jobs that ended, minute by minute, of the last hour in which some did.
+fn throughput(console: &Console) -> Markup {
+    let glance = console.log.glance(&console.data);
+    let now = console.now().div_euclid(60) * 60;
+    let in_minute = |minute: i64| {
+        let found = glance.ended.iter().find(|one| one.0 == minute);
+        found.map_or((0, 0), |one| (one.1, one.2))
+    };
+    let hour: Vec<(i64, (u64, u64))> = (0..60)
+        .rev()
+        .map(|back| now - back * 60)
+        .map(|minute| (minute, in_minute(minute)))
+        .collect();
+    let ended: u64 = hour.iter().map(|(_, (done, failed))| done + failed).sum();
+    let (done, failed) = hour.last().map_or((0, 0), |last| last.1);
+    let points = |which: fn(&(u64, u64)) -> u64| hour.iter().map(|(at, both)| (*at, which(both) as f64)).collect();
+    let curve = Curve {
+        lines: vec![
+            chart::Line {
+                name: "done",
+                tone: Tone::Good,
+                points: points(|both| both.0),
+            },
+            chart::Line {
+                name: "failed",
+                tone: Tone::Bad,
+                points: points(|both| both.1),
+            },
+        ],
+        most: 1.0,
+        steps: true,
+        say: |value| format!("{value:.0}"),
+    };
+    html! {
+        section class="card" data-live="throughput" {
+            h2 { "Throughput" (parts::tip("the throughput", "Jobs that ended, by the minute, in the last hour, as the ledger has them.")) }
+            @if ended == 0 { p class="none" { "No job ended in the last hour." } }
+            @else {
+                p { (words::counted(ended, "job")) " in the last hour, " (words::number(done + failed)) " in this minute." }
+                (chart::curve(&curve))
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn show(console: &Console) -> Page {
         section class="card" {
             div class="beside" {
                 (form::form("/replay", guard(console), &html! { button { "Replay now" } }))
+                a href="/log" { "Browse the decision log" }
                 span data-live="running" { @if running { span class="waiting" { (Tone::Busy) "computing the whole history again" } } }
             }
         }
@@ -56,6 +57,7 @@ fn report(console: &Console, time: i64, ended: &Ended) -> Markup {
     };
     let intact = said["chain"] == "intact";
     let broken = text(&said["chain"]["broken"]);
+    let since = said["since"].as_u64().unwrap_or_default();
     let number = |name: &str| html! { (words::number(said[name].as_u64().unwrap_or_default())) };
     let facts = parts::facts([
         ("Result", yes(said["ok"] == true, "reproduced", "NOT reproduced")),
@@ -67,10 +69,13 @@ fn report(console: &Console, time: i64, ended: &Ended) -> Markup {
             html! { (yes(intact, "intact", "broken")) @if !intact { p { (broken) } } },
         ),
         ("Decisions", number("decisions")),
-        ("Records", number("records")),
+        (
+            "Records",
+            html! { (number("records")) @if since > 0 { small class="sub" { "what was before #" (since) " was pruned" } } },
+        ),
         (
             "From capture",
-            html! { (number("capturedReplies")) " replies of models" },
+            html! { (number("capturedReplies")) " replies of models, " (words::number(captured(said))) " results of tools" },
         ),
         ("Final state", html! { (text(&said["finalState"])) }),
         (
@@ -82,7 +87,7 @@ fn report(console: &Console, time: i64, ended: &Ended) -> Markup {
     html! {
         div class="columns" {
             div { (parts::card("What came out", None, &facts)) (failures(said)) }
-            div { (agents(said)) (missing(said)) }
+            div { (agents(said)) (results(said)) (missing(said)) }
         }
     }
 }
@@ -110,6 +115,32 @@ fn agents(said: &Value) -> Markup {
         section class="card tight" {
             h2 { "Whose decisions" (parts::tip("this", "Every decision carries the agent that proposed it; the node sets it, no agent can.")) }
             (parts::table(&["Agent", "Decisions"], &rows, "None."))
+        }
+    }
+}
+
+/// Results that only the live run could know.
+fn captured(said: &Value) -> u64 {
+    let all = said["capturedResults"].as_object().into_iter().flatten();
+    all.filter_map(|(_, n)| n.as_u64()).sum()
+}
+
+fn results(said: &Value) -> Markup {
+    let all = said["capturedResults"].as_object().into_iter().flatten();
+    let rows: Vec<Vec<Markup>> = all
+        .map(|(kind, n)| {
+            vec![
+                html! { (kind) },
+                html! { (words::number(n.as_u64().unwrap_or_default())) },
+            ]
+        })
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            section class="card tight" {
+                h2 { "Captured results" (parts::tip("a captured result", "What a tool gave when it ran. No tool runs in a replay: it takes what was given then. The job's page shows it.")) }
+                (parts::table(&["Kind", "Results"], &rows, ""))
+            }
         }
     }
 }

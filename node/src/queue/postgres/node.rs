@@ -17,6 +17,7 @@ use super::{Ear, Postgres, Seen, Serving, WAITING, lock, messages};
 use crate::error::NodeError;
 use crate::jobs::{self, Claim, Taken};
 use crate::lease;
+use crate::place::DataDir;
 use crate::queue::{Backend, Counts, Cursor, End, Ends, Heard, Held, Left, Messages, Plan, Rest};
 use crate::resume::Progress;
 
@@ -379,6 +380,19 @@ impl Backend for Postgres {
                 (_, true) => Rest::Elsewhere,
                 _ => Rest::Nothing,
             })
+        })
+    }
+
+    fn is_settled(&self, data: &DataDir) -> Result<bool, NodeError> {
+        let alive = crate::lease::alive(data)?;
+        let alive: Vec<String> = alive.into_keys().collect();
+        let mut here = crate::lease::names(data)?;
+        here.retain(|node| !alive.contains(node));
+        self.line.ask(async |conn| {
+            let unsettled = "SELECT EXISTS (SELECT 1 FROM jos_jobs WHERE state = 'claimed' \
+                             AND ((node = ANY($1) AND attempt > 1) OR node = ANY($2)))";
+            let row = sqlx::query(unsettled).bind(&alive).bind(&here).fetch_one(conn).await?;
+            row.try_get::<bool, _>(0).map(|unsettled| !unsettled)
         })
     }
 
