@@ -377,7 +377,13 @@ impl<'a> Gate<'a> {
     fn services(&self, source: Source, label: &str, names: &[ServiceName], found: &mut Judgement) {
         for name in names {
             let bare = name.as_str().strip_suffix(".service").unwrap_or(name.as_str());
-            if self.own_services.iter().any(|own| own == bare || own == name.as_str()) {
+            // Windows takes a service's name in any case.
+            let same = |own: &str, said: &str| own == said || (cfg!(windows) && own.eq_ignore_ascii_case(said));
+            if self
+                .own_services
+                .iter()
+                .any(|own| same(own, bare) || same(own, name.as_str()))
+            {
                 found.refuse(label, format!("the service {name} is jos itself"), None);
             } else if !self.grant(source).is_some_and(|g| g.services.contains(name)) {
                 let needed = line(source, "services", &format!("{:?}", name.as_str()));
