@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jos_runtime::disk::Disk;
-use jos_runtime::ledger::{Archive, Export, LedgerError, LedgerKey};
+use jos_runtime::ledger::{Archive, Export, LedgerError, LedgerHead, LedgerKey};
 use jos_schemas::documents::runtime::MachineState;
 use serde::Serialize;
 
@@ -124,7 +124,7 @@ pub struct Report {
     /// How many do not, also those that are not named.
     pub diverged: u64,
     /// The head of the ledger.
-    pub head: Option<jos_runtime::ledger::LedgerHead>,
+    pub head: Option<LedgerHead>,
     /// Nothing is wrong.
     pub ok: bool,
 }
@@ -161,19 +161,21 @@ impl<'p> Place<'p> {
 }
 
 /// Replays a ledger twice, by two threads where there can be two. `kinds` are those that something here still executes, `key`
-/// is that of its data directory. Each thread calls `seal` when it has opened what it reads.
+/// is that of its data directory. Whoever reads calls `seal` when it has opened what it reads. A ledger that grows meanwhile is
+/// replayed up to where the reading that came less far found its end.
 pub fn replay(
     place: Place<'_>,
     kinds: &BTreeSet<String>,
     key: Option<&LedgerKey>,
     seal: &(dyn Fn() + Sync),
 ) -> Result<Report, LedgerError> {
-    let reading = || {
+    let up_to = |most: u64| {
         place.read(|archive| {
             seal();
-            once(archive, kinds, key)
+            once(archive, kinds, key, most)
         })
     };
+    let reading = || up_to(u64::MAX);
     let (first, second) = std::thread::scope(|threads| {
         // It is there before the first one seals itself, after which no thread can be made.
         let second = std::thread::Builder::new().spawn_scoped(threads, reading);
@@ -184,18 +186,72 @@ pub fn replay(
         );
         (first, second)
     });
-    let (mut first, second) = (first?, second?);
+    let (mut first, mut second) = (first?, second?);
+    let count = |report: &Report| report.head.as_ref().map_or(u64::MAX, |head| head.count);
+    match (count(&first), count(&second)) {
+        (u64::MAX, _) | (_, u64::MAX) => {}
+        (fewer, more) if fewer < more => second = up_to(fewer)?,
+        (more, fewer) if fewer < more => first = up_to(fewer)?,
+        _ => {}
+    }
     first.deterministic = first == second;
     first.ok = first.byte_identical && first.deterministic && first.chain == Chain::Intact;
     Ok(first)
 }
 
-fn once(archive: &Archive<'_>, kinds: &BTreeSet<String>, key: Option<&LedgerKey>) -> Result<Report, LedgerError> {
+fn once(
+    archive: &Archive<'_>,
+    kinds: &BTreeSet<String>,
+    key: Option<&LedgerKey>,
+    most: u64,
+) -> Result<Report, LedgerError> {
     let mut pass = Pass::new(archive, kinds, key);
-    let (chain, head) = match archive.lines(&mut |line| pass.line(line)) {
-        Ok(extent) => (Chain::Intact, Some(extent.head)),
-        Err(e) if e.is_damage() => (Chain::Broken(e.to_string()), None),
-        Err(e) => return Err(e),
+    let mut last = None;
+    let read = archive.lines(&mut |line| {
+        if line.index < most {
+            last = Some((line.index + 1, line.hash));
+            pass.line(line);
+        }
+    });
+    let (chain, head) = match (read, last) {
+        (Ok(_), Some((count, hash))) => {
+            let hash = hash.to_hex();
+            (Chain::Intact, Some(LedgerHead { count, hash }))
+        }
+        (Ok(extent), None) => (Chain::Intact, Some(extent.head)),
+        (Err(e), _) if e.is_damage() => (Chain::Broken(e.to_string()), None),
+        (Err(e), _) => return Err(e),
     };
     Ok(pass.report(chain, head))
+}
+
+#[cfg(test)]
+mod tests {
+    use jos_runtime::ledger::Ledger;
+
+    use super::*;
+    use crate::records::Draft;
+
+    #[test]
+    fn a_ledger_that_grew_is_replayed_up_to_an_earlier_end_as_it_was_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(dir.path(), "0").unwrap();
+        let archive = Archive::folder(&disk, LEDGER, BLOBS);
+        let blobs = jos_runtime::ledger::Blobs::at(&disk, BLOBS);
+        let kinds = BTreeSet::new();
+        let write = |words: &[&str]| {
+            let mut ledger = Ledger::open(&disk, LEDGER).unwrap();
+            let entries = words
+                .iter()
+                .map(|word| Draft::node("n", word).entry(0, &blobs).unwrap());
+            ledger.append(entries.collect()).unwrap();
+        };
+        let replayed = |most| once(&archive, &kinds, None, most).unwrap();
+        write(&["began", "ended"]);
+        let then = replayed(u64::MAX);
+        write(&["began"]);
+        let now = replayed(u64::MAX);
+        assert_ne!(then, now);
+        assert_eq!((replayed(2), replayed(3)), (then, now));
+    }
 }
