@@ -169,13 +169,14 @@ pub fn replay(
     key: Option<&LedgerKey>,
     seal: &(dyn Fn() + Sync),
 ) -> Result<Report, LedgerError> {
-    let up_to = |most: u64| {
+    let reading = || {
         place.read(|archive| {
             seal();
-            once(archive, kinds, key, most)
+            once(archive, kinds, key, u64::MAX)
         })
     };
-    let reading = || up_to(u64::MAX);
+    // Once more, by a thread that has sealed itself: that is done for good, and nothing may do it again.
+    let up_to = |most: u64| place.read(|archive| once(archive, kinds, key, most));
     let (first, second) = std::thread::scope(|threads| {
         // It is there before the first one seals itself, after which no thread can be made.
         let second = std::thread::Builder::new().spawn_scoped(threads, reading);
@@ -227,6 +228,9 @@ fn once(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use jos_runtime::ledger::Ledger;
 
     use super::*;
@@ -253,5 +257,39 @@ mod tests {
         let now = replayed(u64::MAX);
         assert_ne!(then, now);
         assert_eq!((replayed(2), replayed(3)), (then, now));
+    }
+
+    #[test]
+    fn whoever_reads_a_ledger_that_grows_seals_itself_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = || {
+            let disk = Disk::open(dir.path(), "0").unwrap();
+            let blobs = jos_runtime::ledger::Blobs::at(&disk, BLOBS);
+            let mut ledger = Ledger::open(&disk, LEDGER).unwrap();
+            let entry = Draft::node("n", "began").entry(0, &blobs).unwrap();
+            ledger.append(vec![entry]).unwrap();
+        };
+        write();
+        let over = AtomicBool::new(false);
+        let readings = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    write();
+                }
+            });
+            let reading = |_| {
+                let sealed = Mutex::new(Vec::new());
+                let seal = || sealed.lock().unwrap().push(std::thread::current().id());
+                let report = replay(Place::of_node(dir.path()), &BTreeSet::new(), None, &seal);
+                (report, sealed.into_inner().unwrap())
+            };
+            let readings: Vec<_> = (0..30).map(reading).collect();
+            over.store(true, Ordering::Relaxed);
+            readings
+        });
+        for (report, sealed) in readings {
+            assert!(report.as_ref().is_ok_and(|report| report.deterministic), "{report:?}");
+            assert!(sealed.len() == 2 && sealed[0] != sealed[1], "{sealed:?}");
+        }
     }
 }

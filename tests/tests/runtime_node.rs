@@ -53,6 +53,27 @@ fn a_job_is_submitted_run_and_replayed_without_a_model() {
 }
 
 #[test]
+fn a_replay_beside_a_node_at_work_is_whole_and_confined() {
+    let node = Node::new();
+    let serving = node.serve(&[]);
+    const ROUNDS: usize = 15;
+    const PORTION: usize = 40;
+    for round in 0..ROUNDS {
+        for number in 0..PORTION {
+            let job = r#"{"agent":"advance","input":{"events":["start","complete"]}}"#;
+            node.drop_in(&format!("j{}.json", round * PORTION + number), job);
+        }
+        // Wherever the node is: its two readings find another end each as often as not.
+        node.over(round * PORTION + 1);
+        let report = node.replays();
+        assert_eq!(report["confined"], true, "{report:#}");
+    }
+    node.over(ROUNDS * PORTION);
+    serving.stop();
+    assert_eq!(node.replays()["decisions"], ROUNDS * PORTION);
+}
+
+#[test]
 fn a_node_that_is_to_work_off_what_is_there_ends_also_where_nothing_is() {
     let node = Node::new();
     node.jos(&["serve", "--drain"]).ok();
