@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use jos_schemas::text::Name;
-use sha2::{Digest as _, Sha256};
+use jos_trust::digest::{Hasher, sha256};
 use zeroize::Zeroizing;
 
 use crate::disk::{Disk, DiskError};
@@ -124,20 +124,20 @@ impl Secrets {
 fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut block = Zeroizing::new([0_u8; 64]);
     if key.len() > 64 {
-        block[..32].copy_from_slice(&Sha256::digest(key));
+        block[..32].copy_from_slice(sha256(key).as_bytes());
     } else {
         block[..key.len()].copy_from_slice(key);
     }
     let pad = |with: u8| Zeroizing::new(block.map(|b| b ^ with));
-    let mut inner = Sha256::new();
-    inner.update(*pad(0x36));
+    let mut inner = Hasher::default();
+    inner.update(&*pad(0x36));
     for part in parts {
         inner.update(part);
     }
-    let mut outer = Sha256::new();
-    outer.update(*pad(0x5c));
-    outer.update(inner.finalize());
-    outer.finalize().into()
+    let mut outer = Hasher::default();
+    outer.update(&*pad(0x5c));
+    outer.update(inner.finish().as_bytes());
+    *outer.finish().as_bytes()
 }
 
 #[cfg(test)]

@@ -7,10 +7,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::{BuildError, Crate, Provenance, toolchain};
-use crate::formats::hash::{hex, sha256};
+use crate::formats::hash::sha256;
 
 /// What a program is made of, beside it.
 pub(super) const CRATES: &str = "crates.json";
@@ -46,7 +44,7 @@ impl Slot {
     #[must_use]
     pub fn new(root: &Path, triple: &str, provenance: &Provenance) -> Self {
         let text = serde_json::to_string(&(1, triple, provenance)).unwrap_or_default();
-        let key = hex(&Sha256::digest(text.as_bytes()));
+        let key = sha256(text.as_bytes());
         Self {
             root: root.to_owned(),
             dir: root.join(key),

@@ -5,10 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use jos_trust::digest::{Hasher, sha256};
 
 use super::{BuildError, Flavour, manifests};
-use crate::formats::hash::hex;
 
 /// Folders and files that the program is made of. `profiles/units` and the feed's files are compiled in.
 const PARTS: [&str; 9] = [
@@ -98,7 +97,7 @@ fn hash(root: &Path, parts: &[&str]) -> Result<String, BuildError> {
     files.sort();
     let lock = read(root, "Cargo.lock")?;
     let reached = manifests::reached(&String::from_utf8_lossy(&lock));
-    let mut all = Sha256::new();
+    let mut all = Hasher::default();
     for file in files {
         let mut bytes = read(root, &file)?;
         if let Some((kept, names)) = &reached {
@@ -109,9 +108,9 @@ fn hash(root: &Path, parts: &[&str]) -> Result<String, BuildError> {
             };
             bytes = part.map_or(bytes, String::into_bytes);
         }
-        all.update(format!("{}\0{}\n", file.display(), hex(&Sha256::digest(&bytes))));
+        all.update(format!("{}\0{}\n", file.display(), sha256(&bytes)).as_bytes());
     }
-    Ok(hex(&all.finalize()))
+    Ok(all.finish().to_string())
 }
 
 fn read(root: &Path, file: impl AsRef<Path>) -> Result<Vec<u8>, BuildError> {

@@ -11,10 +11,9 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jos_schemas::report::Plain;
-use sha2::Digest;
 
 use super::{Difference, LARGEST_TEXT, lines, text};
-use crate::formats::hash::{hex, sha256};
+use crate::formats::hash::sha256;
 use crate::image::ImageError;
 use crate::image::kinds::{self, Holds};
 use crate::image::table::{self, Entry};
@@ -159,11 +158,11 @@ fn fill(source: &mut impl Read, into: &mut [u8]) -> std::io::Result<usize> {
 }
 
 fn sum(mut source: impl Read) -> std::io::Result<String> {
-    let mut hash = sha2::Sha256::new();
+    let mut hash = jos_trust::digest::Hasher::default();
     let mut buffer = vec![0; 256 << 10];
     loop {
         match source.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hash.finish().to_string()),
             count => hash.update(&buffer[..count]),
         }
     }

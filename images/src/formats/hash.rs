@@ -1,12 +1,12 @@
 //! Digests in the spelling package formats use. MD5 and SHA-1 appear because deb-md5sums(5) and xar ask for them; what
 //! jos trusts is SHA-256 under a signature, never these.
 
-use sha2::Digest;
+use sha1::Digest as _;
 
 /// SHA-256 in lowercase hexadecimal.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&sha2::Sha256::digest(bytes))
+    jos_trust::digest::sha256(bytes).to_string()
 }
 
 /// SHA-1 in lowercase hexadecimal.

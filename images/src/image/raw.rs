@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
+use jos_trust::digest::Hasher;
 use lzma_rust2::XzReader;
-use sha2::Digest;
 
 use super::ImageError;
 use super::disk::{Poured, pour};
-use crate::formats::hash::hex;
 
 /// Memory that a stream may ask for, in KiB: `xz -9` needs 65 MiB.
 const MEMORY_LIMIT_KIB: u32 = 128 << 10;
@@ -17,7 +16,7 @@ const MEMORY_LIMIT_KIB: u32 = 128 << 10;
 /// What was read so far.
 struct Counted<R> {
     source: R,
-    hash: sha2::Sha256,
+    hash: Hasher,
 }
 
 impl<R: Read> Read for Counted<R> {
@@ -56,7 +55,7 @@ pub(crate) fn unpack(path: &Path, shown: &str, to: &Path) -> Result<String, Imag
     }
     let mut counted = Counted {
         source,
-        hash: sha2::Sha256::new(),
+        hash: Hasher::default(),
     };
     let mut disk = File::create(to).map_err(ImageError::io(to))?;
     let poured = if head.starts_with(b"\xfd7zXZ\0") {
@@ -79,5 +78,5 @@ pub(crate) fn unpack(path: &Path, shown: &str, to: &Path) -> Result<String, Imag
     disk.set_len(size).map_err(ImageError::io(to))?;
     // What may come after the last stream belongs to the file's hash.
     std::io::copy(&mut counted, &mut std::io::sink()).map_err(ImageError::io(path))?;
-    Ok(hex(&counted.hash.finalize()))
+    Ok(counted.hash.finish().to_string())
 }

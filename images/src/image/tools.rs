@@ -4,10 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sha2::Digest;
-
 use super::ImageError;
-use crate::formats::hash::hex;
 
 /// Program and the Debian package that brings it.
 const TOOLS: [(&str, &str); 8] = [
@@ -139,13 +136,13 @@ pub(crate) fn run(command: &mut Command, input: Option<&[u8]>, help: &str) -> Re
 /// Size and SHA-256 of a file.
 pub(crate) fn size_and_sum(path: &Path) -> Result<(u64, String), ImageError> {
     let mut file = std::fs::File::open(path).map_err(ImageError::io(path))?;
-    let mut hash = sha2::Sha256::new();
+    let mut hash = jos_trust::digest::Hasher::default();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
         let count = file.read(&mut buffer).map_err(ImageError::io(path))?;
         if count == 0 {
-            return Ok((size, hex(&hash.finalize())));
+            return Ok((size, hash.finish().to_string()));
         }
         size += count as u64;
         hash.update(&buffer[..count]);
