@@ -1,9 +1,13 @@
 //! The `.deb` on machines of their own, with a kernel of their own: the power is cut in the middle of a change, and the
 //! ARM64 package runs where it is meant to. Each emulated boot takes its time, so each machine boots as seldom as it can.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use jos_tests::baked::{Vendor, only};
+use jos_tests::command::run_within;
+use jos_tests::programs::{jos_image, workspace};
 use jos_tests::qemu::{Cpu, Machine};
 use jos_tests::wait;
 use serde_json::Value;
@@ -113,4 +117,60 @@ fn qemu_arm64_installs_its_own_package_and_applies_its_baseline() {
     let mut machine = installed(Cpu::Arm64);
     assert_eq!(machine.sh("dpkg --print-architecture").ok().text(), "arm64");
     stands(&mut machine);
+}
+
+/// Our own programs for both CPUs, as `scripts/tools` lays them out: compiled by it, unless $JOS_TOOLS names a folder of it.
+fn tools(scratch: &Path) -> PathBuf {
+    if let Some(built) = std::env::var_os("JOS_TOOLS") {
+        return built.into();
+    }
+    let built = scratch.join("built");
+    let mut script = Command::new(workspace().join("scripts/tools"));
+    run_within(script.arg(&built), Duration::from_secs(3 * 3600), &[]).ok();
+    built
+}
+
+#[test]
+#[ignore = "soak: compiles our own programs for two CPUs"]
+fn qemu_arm64_installs_our_own_tools_and_runs_a_hub() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let mut build = jos_image();
+    build.args(["build", "jos-tools", "--target", "debian/arm64", "--dev-key", "--built"]);
+    build.arg(tools(scratch.path())).current_dir(scratch.path());
+    build.arg("--profiles").arg(workspace().join("profiles"));
+    run_within(&mut build, Duration::from_secs(600), &[]).ok();
+    let mut machine = Machine::new(Cpu::Arm64);
+    for name in ["jos", "jos-image", "jos-hub"] {
+        let file = format!("{name}_0.1.0-1_arm64.deb");
+        machine.put(
+            &scratch.path().join("dist/jos-tools").join(&file),
+            &format!("/root/{file}"),
+        );
+    }
+    machine.power_on();
+    machine.apt_install("/root/*_arm64.deb").ok();
+    for name in ["jos", "jos-image", "jos-hub"] {
+        machine.sh(&format!("{name} --version")).ok().says("0.1.0");
+    }
+    // An appliance is baked from the programs that the package carries, and a hub runs.
+    let desk = "mkdir /root/desk; cd /root/desk; jos-image new lamp --from base/debian";
+    machine.sh(desk).ok();
+    let bake = "cd /root/desk; jos-image build lamp.toml --target debian/arm64 --dev-key";
+    machine.sh_within(bake, 4 * PATIENCE).ok();
+    machine
+        .sh("dpkg-deb --field /root/desk/dist/lamp/*.deb Architecture")
+        .ok()
+        .says("arm64");
+    let init = "runuser -u jos-hub -- jos-hub init --data /var/lib/jos-hub --address https://127.0.0.1:8443";
+    machine.sh_within(init, PATIENCE).ok();
+    machine.sh("systemctl start jos-hub").ok();
+    wait::until("the hub answers", PATIENCE, || {
+        let said =
+            machine.sh("jos-hub device list --url https://127.0.0.1:8444 --token-file /var/lib/jos-hub/admin.token");
+        if said.succeeded() {
+            Ok(())
+        } else {
+            Err(said.to_string())
+        }
+    });
 }
